@@ -1,0 +1,9 @@
+"""The errors that are the user's to mend: one clear line, no stack trace."""
+
+
+class UserError(Exception):
+    """A mistake in the input: says what is wrong, where, and what to do, in one line.
+
+    The command lines print it as `error: ...` and exit with status 2; from Python it is an
+    ordinary exception.
+    """
