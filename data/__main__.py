@@ -1,0 +1,79 @@
+"""The command line of the datasets: python -m data prepare | check | synthesize."""
+
+import argparse
+import contextlib
+import functools
+import io
+import os
+import pathlib
+import sys
+
+from stvh_jax.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command and returns its exit status; a user's mistake is one line and status 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m data", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    prepare = commands.add_parser("prepare", help="turn raw files into a prepared set")
+    _add_raw_arguments(prepare)
+    prepare.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path("datasets"), help="folder of prepared sets"
+    )
+    prepare.add_argument("--allow-missing", action="store_true", help="skip clips that lack frames")
+    prepare.set_defaults(run=_prepare)
+    return parser
+
+
+def _add_raw_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", choices=["volleyball"])
+    parser.add_argument("--raw", type=pathlib.Path, required=True, help="folder that holds videos/")
+    parser.add_argument("--boxes-only", action="store_true", help="boxes and labels, no frames")
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    import tensorflow_datasets as tfds
+
+    from data.volleyball import raw
+    from data.volleyball.volleyball_dataset_builder import Builder
+
+    raw.open_raw(arguments.raw)
+    tfds.disable_progress_bar()
+    builder = Builder(
+        config="boxes_only" if arguments.boxes_only else "frames",
+        data_dir=arguments.out,
+        allow_missing=arguments.allow_missing,
+        report=functools.partial(print, file=sys.stdout, flush=True),
+    )
+    if builder.is_prepared():
+        print(f"{builder.data_path} is already prepared; delete it to prepare it again")
+    else:
+        # TFDS announces a download that never happens.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(manual_dir=arguments.raw.absolute())
+            )
+        print(f"prepared {builder.data_path}")
+    for split, counts in builder.info.metadata.items():
+        share = counts["untracked"] / counts["actors"]
+        print(
+            f"{split}: {counts['clips']} clips, {counts['actors']} actors, {share:.1%} without a "
+            f"track" + (f", {counts['skipped']} skipped" if counts["skipped"] else "")
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,368 @@
+"""The input pipeline: batches of clips from a prepared set, in NumPy.
+
+Boxes and labels of a split are small and live in memory; frames stay on disk and are decoded by
+tf.data, a few clips ahead of the batch in use. The order of training is a function of the seed and
+the position alone, so any step can be the first one.
+"""
+
+import dataclasses
+import functools
+import itertools
+import pathlib
+from collections.abc import Collection, Iterator, Sequence
+
+import ml_collections
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from jaxtyping import Bool, Float, Int, UInt8
+
+from data.annotations import FRAMES_BEFORE_KEY
+from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.errors import UserError
+
+# The accelerators belong to JAX.
+tf.config.set_visible_devices([], "GPU")
+
+_FLAGS = {"frames": "", "boxes_only": " --boxes-only"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Split:
+    """A split in memory: boxes and labels of M clips and one empty clip, and where records are."""
+
+    arrays: dict[str, np.ndarray]
+    records: list[tuple[str, int, int]]
+
+
+def open_dataset(config: ml_collections.ConfigDict) -> "ClipDataset":
+    """Opens a prepared set.
+
+    Args:
+      config: `name` ("volleyball"), `variant` ("frames" or "boxes_only"), `dir` (the folder of
+        prepared sets), `image_size` ((H, W) that frames are resized to), `num_frames` (T: that
+        many frames centred on the key frame) and `num_actors` (N: slots for actors).
+
+    Raises:
+      UserError: if the set is not prepared, or asks for more frames or fewer actors than stored.
+    """
+    if config.variant not in _FLAGS:
+        raise UserError(f"data variant {config.variant!r} is none of: {', '.join(_FLAGS)}")
+    folder = pathlib.Path(config.dir) / config.name / config.variant
+    versions = [path.parent for path in folder.glob("*/dataset_info.json")]
+    if not versions:
+        raise UserError(
+            f"{folder} is not prepared; run: python -m data prepare {config.name} --raw "
+            f"FOLDER_OF_THE_RAW_FILES --out {config.dir}{_FLAGS[config.variant]}"
+        )
+    newest = max(versions, key=lambda path: tfds.core.Version(path.name))
+    return ClipDataset(
+        tfds.builder_from_directory(newest),
+        image_size=tuple(config.image_size),
+        num_frames=config.num_frames,
+        num_actors=config.num_actors,
+    )
+
+
+class ClipDataset:
+    """A prepared set, opened.
+
+    Attributes:
+      activity_names: the activities, in the order of their numbers.
+      action_names: the actions, in the order of their numbers.
+    """
+
+    def __init__(
+        self,
+        builder: tfds.core.DatasetBuilder,
+        *,
+        image_size: tuple[int, int],
+        num_frames: int,
+        num_actors: int,
+    ):
+        features = builder.info.features
+        self.activity_names: tuple[str, ...] = tuple(features["activity"].names)
+        self.action_names: tuple[str, ...] = tuple(features["action"].feature.names)
+        self._builder = builder
+        self._image_size = image_size
+        self._has_frames = "frames" in features
+        stored_frames, self._stored_actors, _ = features["boxes"].shape
+        if num_actors < self._stored_actors:
+            raise UserError(
+                f"num_actors is {num_actors}, but clips have up to {self._stored_actors} actors; "
+                f"give {self._stored_actors} or more"
+            )
+        first = FRAMES_BEFORE_KEY - num_frames // 2
+        if num_frames < 1 or first < 0 or first + num_frames > stored_frames:
+            raise UserError(f"num_frames is {num_frames}, but clips have 1 to {stored_frames}")
+        self._window = slice(first, first + num_frames)
+        self._num_actors = num_actors
+
+    def num_clips(self, split: str) -> int:
+        """Returns the clips of a split: "train", or several as in "train+validation".
+
+        Raises:
+          UserError: if a split has no clip.
+        """
+        return sum(self._builder.info.splits[part].num_examples for part in self._parts(split))
+
+    def untracked_share(self, split: str) -> float:
+        """Returns the share of a split's actors whose box stands still for want of a track."""
+        counts = [self._builder.info.metadata[part] for part in self._parts(split)]
+        return sum(part["untracked"] for part in counts) / sum(part["actors"] for part in counts)
+
+    def training_batches(
+        self,
+        split: str,
+        *,
+        batch_size: int,
+        seed: int,
+        start_step: int = 0,
+        flip: bool = False,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> Iterator[Clips]:
+        """Yields shuffled batches without end; every epoch has an order of its own.
+
+        Args:
+          split: the split or splits to draw from.
+          batch_size: B of all processes together.
+          seed: the batches are a function of it, bit for bit.
+          start_step: the first batch to yield; what follows is what an uninterrupted run yields.
+          flip: mirror every other clip, by chance, left to right; `l_` and `r_` classes swap.
+          process_index: which equal slice of every batch to yield.
+          process_count: how many slices there are.
+
+        Raises:
+          UserError: if a split has no clip, or the processes cannot share a batch equally.
+        """
+        num_clips = self.num_clips(split)
+        share = _process_share(batch_size, process_index, process_count)
+        draws = (
+            _draw(step * batch_size + share, num_clips, seed, flip)
+            for step in itertools.count(start_step)
+        )
+        return self._batches(split, draws, len(share))
+
+    def evaluation_batches(
+        self, split: str, *, batch_size: int, process_index: int = 0, process_count: int = 1
+    ) -> Iterator[Clips]:
+        """Yields every clip once, in one order; `clip_mask` is false where the last batch is short.
+
+        Every process yields the same number of batches.
+
+        Raises:
+          UserError: if a split has no clip, or the processes cannot share a batch equally.
+        """
+        num_clips = self.num_clips(split)
+        share = _process_share(batch_size, process_index, process_count)
+        positions = (first + share for first in range(0, num_clips, batch_size))
+        draws = (
+            (np.where(place < num_clips, place, -1), np.zeros(len(place), bool))
+            for place in positions
+        )
+        return self._batches(split, draws, len(share))
+
+    def key_frame_images(
+        self, split: str, clips: Collection[tuple[int, int]]
+    ) -> dict[tuple[int, int], UInt8[np.ndarray, "H W 3"]]:
+        """Returns the key frames of the clips named by (match, clip), in their stored size.
+
+        Raises:
+          UserError: if the set has no frames or the split no such clip.
+        """
+        if not self._has_frames:
+            raise UserError("the prepared set has boxes only; prepare it with frames for images")
+        data = self._load(split)
+        names = zip(data.arrays["match"].tolist(), data.arrays["clip"].tolist())
+        places = {name: index for index, name in enumerate(names)}
+        unknown = sorted(set(clips) - set(places))
+        if unknown:
+            raise UserError(f"split {split} has no clip (match, clip) = {unknown[0]}")
+        return {
+            name: _decode_jpeg(
+                self._parse(_read(data, places[name]))["frames"][FRAMES_BEFORE_KEY]
+            ).numpy()
+            for name in clips
+        }
+
+    def _parts(self, split: str) -> list[str]:
+        """Returns the single splits that a name like "train+validation" joins."""
+        parts = split.split("+")
+        known = list(self._builder.info.splits)
+        for part in parts:
+            if part not in known:
+                raise UserError(f"split {part!r} has no clip; there are: {', '.join(known)}")
+        return parts
+
+    @functools.cache  # noqa: B019 - the split stays in memory as long as the dataset
+    def _load(self, split: str) -> _Split:
+        """Reads a split's boxes and labels, padded to N actors, and finds its records."""
+        names = ("boxes", "actor_mask", "action", "activity", "match", "clip")
+        splits = [self._builder.info.splits[part] for part in self._parts(split)]
+        paths = [str(path) for part in splits for path in part.filepaths]
+
+        def labels(record):
+            example = self._parse(record)
+            return {name: example[name] for name in names}
+
+        batches = tf.data.TFRecordDataset(paths).map(labels, tf.data.AUTOTUNE).batch(256)
+        examples = list(batches.as_numpy_iterator())
+        arrays = {name: np.concatenate([batch[name] for batch in examples]) for name in names}
+        slots = [(0, 1), (0, self._num_actors - self._stored_actors)]
+        # The last row is the empty clip that fills the last batch of an evaluation.
+        return _Split(
+            arrays={
+                "boxes": np.pad(
+                    arrays["boxes"][:, self._window], [slots[0], (0, 0), slots[1], (0, 0)]
+                ),
+                "actor_mask": np.pad(arrays["actor_mask"], slots),
+                "action": _pad_labels(arrays["action"], slots),
+                "activity": _pad_labels(arrays["activity"], slots[:1]),
+                "match": _pad_labels(arrays["match"], slots[:1]),
+                "clip": _pad_labels(arrays["clip"], slots[:1]),
+            },
+            records=[record for path in paths for record in _find_records(path)],
+        )
+
+    def _batches(
+        self,
+        split: str,
+        draws: Iterator[tuple[Int[np.ndarray, "B"], Bool[np.ndarray, "B"]]],
+        batch_size: int,
+    ) -> Iterator[Clips]:
+        """Yields the batches that the drawn (index, mirrored) pairs name; index -1 is no clip."""
+        data = self._load(split)
+        if not self._has_frames:
+            return (self._clips(data, index, mirrored, None) for index, mirrored in draws)
+        drawn = tf.data.Dataset.from_generator(
+            lambda: draws,
+            output_signature=(tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.bool)),
+        )
+        decoded = (
+            drawn.unbatch()
+            .map(functools.partial(self._with_frames, data), tf.data.AUTOTUNE, deterministic=True)
+            .batch(batch_size)
+            .prefetch(2)
+        )
+        return (self._clips(data, *batch) for batch in decoded.as_numpy_iterator())
+
+    def _with_frames(self, data: _Split, index: tf.Tensor, mirrored: tf.Tensor):
+        """Adds a clip's frames, resized and mirrored, to its place in the batch."""
+        height, width = self._image_size
+
+        def frame(jpeg):
+            image = tf.image.resize(_decode_jpeg(jpeg), (height, width), antialias=True)
+            return tf.cast(tf.round(image), tf.uint8)
+
+        def clip():
+            record = tf.numpy_function(functools.partial(_read, data), [index], tf.string)
+            jpegs = self._parse(tf.ensure_shape(record, []))["frames"][self._window]
+            frames = tf.map_fn(frame, jpegs, fn_output_signature=tf.uint8)
+            return tf.cond(mirrored, lambda: tf.reverse(frames, axis=[2]), lambda: frames)
+
+        shape = (self._window.stop - self._window.start, height, width, 3)
+        frames = tf.cond(index < 0, lambda: tf.zeros(shape, tf.uint8), clip)
+        return index, mirrored, tf.ensure_shape(frames, shape)
+
+    def _parse(self, record: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns what a record holds, its frames still coded."""
+        decoders = {"frames": tfds.decode.SkipDecoding()} if self._has_frames else None
+        return self._builder.info.features.deserialize_example(record, decoders=decoders)
+
+    def _clips(
+        self,
+        data: _Split,
+        index: Int[np.ndarray, "B"],
+        mirrored: Bool[np.ndarray, "B"],
+        frames: UInt8[np.ndarray, "B T H W 3"] | None,
+    ) -> Clips:
+        batch = {name: array[index] for name, array in data.arrays.items()}
+        mask = batch["actor_mask"][:, None, :, None]
+        boxes = np.where(mask, mirror_boxes(batch["boxes"]), 0)
+        batch["boxes"] = np.where(mirrored[:, None, None, None], boxes, batch["boxes"])
+        for name, classes in (("activity", self.activity_names), ("action", self.action_names)):
+            # The extra last place keeps UNKNOWN, -1, what it is.
+            swapped = np.append(mirror_classes(classes), np.int32(UNKNOWN))[batch[name]]
+            shape = (-1,) + (1,) * (swapped.ndim - 1)
+            batch[name] = np.where(mirrored.reshape(shape), swapped, batch[name])
+        return Clips(**batch, clip_mask=index >= 0, frames=frames)
+
+
+def mirror_boxes(boxes: Float[np.ndarray, "*axes 4"]) -> Float[np.ndarray, "*axes 4"]:
+    """Returns the boxes as a left-to-right mirror shows them: x becomes 1 - x, ends swapped."""
+    y_min, x_min, y_max, x_max = np.moveaxis(boxes, -1, 0)
+    return np.stack([y_min, 1 - x_max, y_max, 1 - x_min], axis=-1)
+
+
+def mirror_classes(names: Sequence[str]) -> Int[np.ndarray, "A"]:
+    """Returns, for each class, the number of its mirror image: `l_x` for `r_x` and the reverse.
+
+    Classes without a side are their own image.
+    """
+    sides = {"l_": "r_", "r_": "l_"}
+    images = [sides.get(name[:2], name[:2]) + name[2:] for name in names]
+    return np.array([names.index(image) for image in images], np.int32)
+
+
+def _draw(
+    positions: Int[np.ndarray, "B"], num_clips: int, seed: int, flip: bool
+) -> tuple[Int[np.ndarray, "B"], Bool[np.ndarray, "B"]]:
+    """Returns which clip stands at each position of the endless training order, and if mirrored."""
+    epochs, places = np.divmod(positions, num_clips)
+    drawn = [_epoch(num_clips, seed, epoch) for epoch in epochs.tolist()]
+    index = np.array([order[place] for (order, _), place in zip(drawn, places)], np.int64)
+    mirrored = np.array([flips[place] for (_, flips), place in zip(drawn, places)], bool)
+    return index, mirrored & flip
+
+
+@functools.lru_cache(maxsize=4)
+def _epoch(
+    num_clips: int, seed: int, epoch: int
+) -> tuple[Int[np.ndarray, "M"], Bool[np.ndarray, "M"]]:
+    """Returns the order of an epoch and which of its places are mirrored."""
+    generator = np.random.default_rng([seed, epoch])
+    return generator.permutation(num_clips), generator.random(num_clips) < 0.5
+
+
+def _process_share(batch_size: int, process_index: int, process_count: int) -> Int[np.ndarray, "B"]:
+    """Returns the places within a batch that belong to one process."""
+    if batch_size < 1 or batch_size % process_count:
+        raise UserError(
+            f"a batch of {batch_size} does not divide among {process_count} processes; give a "
+            "multiple"
+        )
+    size = batch_size // process_count
+    return np.arange(process_index * size, (process_index + 1) * size)
+
+
+def _pad_labels(labels: Int[np.ndarray, "..."], padding) -> Int[np.ndarray, "..."]:
+    return np.pad(labels.astype(np.int32), padding, constant_values=UNKNOWN)
+
+
+def _find_records(path: str) -> list[tuple[str, int, int]]:
+    """Returns the path, offset and length of every record of a TFRecord file.
+
+    A record is its length (8 bytes, little-endian), 4 bytes of checksum, the data and 4 more
+    bytes of checksum. Knowing the places makes any clip readable by its number: the order of an
+    epoch needs no shuffle buffer, and a resumed run reads nothing of what it skips.
+    """
+    records = []
+    with open(path, "rb") as file:
+        while header := file.read(12):
+            length = int.from_bytes(header[:8], "little")
+            records.append((path, file.tell(), length))
+            file.seek(length + 4, 1)
+    return records
+
+
+def _read(data: _Split, index: int) -> bytes:
+    path, offset, length = data.records[index]
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(length)
+
+
+def _decode_jpeg(jpeg: tf.Tensor) -> tf.Tensor:
+    # The accurate transform is the same on every machine; the default one is not.
+    return tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
