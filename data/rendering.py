@@ -9,7 +9,6 @@ What a player does shows in two phases, `[phi_x, phi_y]` in radians: a run to th
 with legs that open and close, and a hop with arms that go up and down.
 """
 
-import colorsys
 import dataclasses
 import math
 
@@ -19,11 +18,11 @@ from PIL import Image, ImageDraw, ImageFilter
 
 # The camera, in metres: how far it stands from the near side line, how high, and how far to the
 # right of the net; then, in units of the picture's height, the focal length and the lens's shifts.
-FOCAL = 2.3
+FOCAL = 2.2
 DISTANCE = 16.0
 HEIGHT = 8.0
 OFFSET = 1.2
-HORIZON = -0.2
+HORIZON = -0.15
 SHIFT = OFFSET * FOCAL / (DISTANCE + 4.5)
 
 HALF_COURT = 9.0
@@ -43,8 +42,6 @@ BOX_TOP = 2.3
 MARGIN = 1.4
 DRAWN_ROWS = 288
 
-GOLDEN = 0.618034
-
 Colour = tuple[int, int, int]
 
 
@@ -56,6 +53,7 @@ class Look:
       court, surround, lines, wall: colours of the hall.
       jerseys, shorts: the uniforms of the left and the right team.
       skins, hairs: of the twelve players, left team first.
+      crowd: what the spectators wear, beside the teams' colours.
       plank: depth of the floor's texture, 0..1.
       gain: the light's colour and brightness, a factor for each channel.
       gradient: how the light changes to the right and downwards, across the frame.
@@ -73,6 +71,7 @@ class Look:
     shorts: tuple[Colour, Colour]
     skins: tuple[Colour, ...]
     hairs: tuple[Colour, ...]
+    crowd: tuple[Colour, ...]
     plank: float
     gain: tuple[float, float, float]
     gradient: tuple[float, float]
@@ -93,24 +92,30 @@ class Scene:
 
 
 @dataclasses.dataclass(frozen=True)
-class Moment:
-    """All that one frame shows.
+class Motion:
+    """A clip before it is drawn: N players over T frames.
 
     Attributes:
-      ground: where the players' motion is centred on the court, X and Y (m).
-      phase: the two phases of every player (rad).
-      stature: factor on every player's size.
-      player: 0..11, six of the left team and then six of the right one.
-      camera: zoom, pan and tilt, the last two in units of the picture's height.
+      activity: the group's, by name.
+      actions: the players', by name.
+      player: 0..5 of the left team, 6..11 of the right one, in the order of ROLES.
+      ground: where each player's motion is centred (m).
+      stature: factor on each player's size.
+      phase: phi_x + w_x t and phi_y + w_y t.
+      camera: zoom, pan and tilt of each frame.
       ball: X, Y, Z (m).
+      boxes: `[y_min, x_min, y_max, x_max]` in 0..1 of the frame, whole pixels.
     """
 
-    ground: Float[np.ndarray, "N 2"]
-    phase: Float[np.ndarray, "N 2"]
-    stature: Float[np.ndarray, "N"]
+    activity: str
+    actions: tuple[str, ...]
     player: Int[np.ndarray, "N"]
-    camera: Float[np.ndarray, "3"]
-    ball: Float[np.ndarray, "3"]
+    ground: Float[np.ndarray, "N 2"]
+    stature: Float[np.ndarray, "N"]
+    phase: Float[np.ndarray, "T N 2"]
+    camera: Float[np.ndarray, "T 3"]
+    ball: Float[np.ndarray, "T 3"]
+    boxes: Float[np.ndarray, "T N 4"]
 
 
 def project(points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
@@ -176,49 +181,9 @@ def body_boxes(
     )
 
 
-def _colour(hue: float, saturation: float, value: float) -> Colour:
-    return tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue % 1, saturation, value))
-
-
-def _shade(colour: Colour, factor: float) -> Colour:
+def shade(colour: Colour, factor: float) -> Colour:
+    """Makes a colour darker, or lighter by a factor beyond 1."""
     return tuple(min(255, round(c * factor)) for c in colour)
-
-
-def sample_look(rng: np.random.Generator, match: int) -> Look:
-    """Draws a match's look.
-
-    The hues step around the circle by the golden ratio, so that the first few matches are as far
-    apart as they can be, however many follow.
-    """
-    hue = match * GOLDEN
-    court = hue + 0.55 + rng.uniform(-0.04, 0.04)
-    away = hue + rng.uniform(0.38, 0.62)
-    shirts = [_colour(hue, 0.9, rng.uniform(0.55, 0.8)), _colour(away, 0.8, rng.uniform(0.5, 0.9))]
-    # One in three teams plays in black or in navy, as many do.
-    if rng.random() < 1 / 3:
-        shirts[rng.integers(2)] = _colour(0.62, rng.uniform(0, 0.8), 0.22)
-    tones = rng.uniform(0.45, 1.0, 12)
-    return Look(
-        court=_colour(court, rng.uniform(0.35, 0.6), rng.uniform(0.6, 0.8)),
-        surround=_colour(
-            court + rng.uniform(0.3, 0.5), rng.uniform(0.3, 0.6), rng.uniform(0.4, 0.6)
-        ),
-        lines=(250, 250, 240) if rng.random() < 0.8 else (250, 235, 120),
-        wall=_colour(rng.random(), 0.3, rng.uniform(0.15, 0.35)),
-        jerseys=tuple(shirts),
-        shorts=tuple(_shade(shirts[i], rng.choice([0.3, 0.55, 1.0])) for i in range(2)),
-        skins=tuple((round(248 * t), round(205 * t), round(172 * t)) for t in tones),
-        hairs=tuple(
-            _colour(rng.uniform(0.02, 0.12), 0.6, rng.uniform(0.05, 0.5)) for _ in range(12)
-        ),
-        plank=rng.uniform(0.02, 0.09),
-        gain=tuple(rng.uniform(0.85, 1.1) * rng.uniform(0.93, 1.07, 3)),
-        gradient=tuple(rng.uniform(-0.18, 0.18, 2)),
-        vignette=rng.uniform(0.0, 0.35),
-        blur=rng.uniform(0.0, 0.45),
-        noise=rng.uniform(1.0, 4.0),
-        texture_seed=int(rng.integers(2**31)),
-    )
 
 
 def build_scene(look: Look, image_size: tuple[int, int]) -> Scene:
@@ -257,7 +222,7 @@ def draw_hall(look: Look, image_size: tuple[int, int]) -> Image.Image:
         pixel(0, near, 1.4),
         pixel(0, far, 1.4),
     ]
-    draw.polygon(mesh, fill=_shade(look.wall, 0.9))
+    draw.polygon(mesh, fill=shade(look.wall, 0.9))
     for height_of in (1.4, 1.75, 2.1):
         draw.line([pixel(0, far, height_of), pixel(0, near, height_of)], fill=(150, 150, 150))
     draw.line(mesh[:2], fill=(250, 250, 250), width=line)
@@ -291,9 +256,7 @@ def _floor(look, shape, unit, rng):
 
 def _draw_stands(draw, look, pixel, unit, rng):
     """Draws rows of spectators, darker than the players, above a line of boards."""
-    palette = [_shade(c, 0.55) for c in look.jerseys] + [
-        _colour(rng.random(), 0.4, rng.uniform(0.25, 0.5)) for _ in range(5)
-    ]
+    palette = [shade(colour, 0.55) for colour in look.jerseys] + list(look.crowd)
     for row in range(8, -1, -1):
         depth = WALL + 0.5 + row * 0.9
         for seat in np.arange(-26, 28, 0.85) + rng.uniform(0, 0.8):
@@ -301,7 +264,7 @@ def _draw_stands(draw, look, pixel, unit, rng):
                 continue
             x, z = seat + rng.uniform(-0.15, 0.15), 1.2 + row * 0.75 + rng.uniform(-0.1, 0.1)
             body = palette[rng.integers(len(palette))]
-            skin = _shade(look.skins[rng.integers(12)], 0.62)
+            skin = shade(look.skins[rng.integers(12)], 0.62)
             draw.rectangle(
                 [pixel(x - 0.3, depth, z + 0.5), pixel(x + 0.3, depth, z - 0.4)], fill=body
             )
@@ -309,7 +272,7 @@ def _draw_stands(draw, look, pixel, unit, rng):
                 [pixel(x - 0.16, depth, z + 0.86), pixel(x + 0.16, depth, z + 0.5)], fill=skin
             )
     for board, x in enumerate(np.arange(-30, 30, 3.0)):
-        colour = _shade(palette[board % len(palette)], 1.25)
+        colour = shade(palette[board % len(palette)], 1.25)
         draw.rectangle([pixel(x, WALL, 0.95), pixel(x + 2.9, WALL, 0.0)], fill=colour)
         draw.rectangle([pixel(x + 0.6, WALL, 0.6), pixel(x + 2.2, WALL, 0.4)], fill=look.lines)
 
@@ -320,38 +283,37 @@ def drawing_scale(image_size: tuple[int, int]) -> int:
 
 
 def render_frame(
-    rng: np.random.Generator, scene: Scene, moment: Moment, *, noise: float = 0.0
+    rng: np.random.Generator, scene: Scene, motion: Motion, frame: int, *, noise: float = 0.0
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Renders one frame.
+    """Renders one frame of a clip.
 
     Args:
       rng: draws the sensor's noise and nothing else.
       scene: the match.
-      moment: the players, the camera and the ball.
+      motion: the players, the camera and the ball.
+      frame: which frame, 0..T-1.
       noise: grey levels of noise beyond the match's own (standard deviation).
     """
+    phase, camera = motion.phase[frame], motion.camera[frame]
     height, width = scene.image_size
     scale = drawing_scale(scene.image_size)
     drawn = (height * scale, width * scale)
-    image = scene.backdrop.resize(
-        drawn[::-1], Image.Resampling.BILINEAR, box=_seen(scene, moment.camera)
-    )
+    image = scene.backdrop.resize(drawn[::-1], Image.Resampling.NEAREST, box=_seen(scene, camera))
     draw = ImageDraw.Draw(image)
-    position = body_position(moment.ground, moment.phase)
-    centre = to_pixels(project(position), moment.camera, drawn)
-    shadow = to_pixels(project(position * [1, 1, 0]), moment.camera, drawn)
+    position = body_position(motion.ground, phase)
+    centre = to_pixels(project(position), camera, drawn)
+    shadow = to_pixels(project(position * [1, 1, 0]), camera, drawn)
     # The farthest first: the near ones stand before them.
-    order = np.argsort(-moment.ground[:, 1], kind="stable")
+    order = np.argsort(-motion.ground[:, 1], kind="stable")
     for n in order:
         _draw_shadow(draw, scene.look, shadow[n])
     for n in order:
-        size = centre[n, 2] * moment.stature[n]
-        player = int(moment.player[n])
-        _draw_player(draw, scene.look, player, centre[n, :2], size, moment.phase[n])
-    _draw_ball(draw, to_pixels(project(moment.ball), moment.camera, drawn))
+        size = centre[n, 2] * motion.stature[n]
+        player = int(motion.player[n])
+        _draw_player(draw, scene.look, player, centre[n, :2], size, phase[n])
+    _draw_ball(draw, to_pixels(project(motion.ball[frame]), camera, drawn))
     radius = scene.look.blur * height / 96
-    image = image.resize((width, height), Image.Resampling.BOX)
-    image = image.filter(ImageFilter.GaussianBlur(radius))
+    image = image.reduce(scale).filter(ImageFilter.GaussianBlur(radius))
     grain = rng.standard_normal((height, width, 1), np.float32) * (scene.look.noise + noise)
     pixels = np.asarray(image, np.float32) * scene.light + grain
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
@@ -372,7 +334,7 @@ def _seen(scene, camera):
 def _draw_shadow(draw, look, foot):
     y, x, metre = foot
     box = [x - 0.5 * metre, y - 0.13 * metre, x + 0.5 * metre, y + 0.13 * metre]
-    draw.ellipse(box, fill=_shade(look.court, 0.5))
+    draw.ellipse(box, fill=shade(look.court, 0.5))
 
 
 def _draw_ball(draw, centre):
@@ -409,16 +371,16 @@ def _draw_player(draw, look, player, foot, size, phase):
     for side, tone in ((-1, 0.8), (1, 1.0)):
         ankle = (side * (0.08 + 0.42 * spread), 0.08)
         knee = ((hip[0] + ankle[0]) / 2 + 0.06, 0.5)
-        limb([hip, knee, ankle], 0.17, _shade(skin, tone))
-        limb([hip, ((hip[0] + knee[0]) / 2, (hip[1] + knee[1]) / 2)], 0.26, _shade(shorts, tone))
+        limb([hip, knee, ankle], 0.17, shade(skin, tone))
+        limb([hip, ((hip[0] + knee[0]) / 2, (hip[1] + knee[1]) / 2)], 0.26, shade(shorts, tone))
         limb([(ankle[0] - 0.06, 0.04), (ankle[0] + 0.18, 0.04)], 0.13, (245, 245, 245))
     angle = math.radians(5 + 75 * reach)
     shoulder = (neck[0], neck[1] - 0.06)
-    behind = (neck[0] - 0.45 * math.cos(angle), shoulder[1] + 0.55 * math.sin(angle))
-    limb([shoulder, behind], 0.14, _shade(skin, 0.8))
+    behind = (neck[0] - 0.38 * math.cos(angle), shoulder[1] + 0.45 * math.sin(angle))
+    limb([shoulder, behind], 0.14, shade(skin, 0.8))
     limb([hip, neck], 0.42, jersey)
     # The number, on the back: with the face it tells which way a player looks.
-    limb([(hip[0] - 0.12, hip[1] + 0.12), (neck[0] - 0.12, neck[1] - 0.12)], 0.12, (240, 240, 240))
+    limb([(hip[0] - 0.13, hip[1] + 0.1), (neck[0] - 0.13, neck[1] - 0.1)], 0.15, (240, 240, 240))
     disc(neck[0], neck[1] + 0.22, 0.17, hair)
     disc(neck[0] + 0.07, neck[1] + 0.19, 0.12, skin)
     hand = (neck[0] + 0.6 * math.cos(angle), shoulder[1] + 0.62 * math.sin(angle))

@@ -18,6 +18,7 @@ who is missing, the camera and the ball are drawn without looking at the activit
 them, nor any box, looks at the match; a match is its colours, its light and its noise.
 """
 
+import colorsys
 import dataclasses
 import json
 import pathlib
@@ -27,18 +28,20 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
-from data.annotations import ACTIONS, ACTIVITIES, FRAMES_BEFORE_KEY, MAX_ACTORS, NUM_FRAMES
+from data.annotations import ACTIONS, ACTIVITIES, FRAMES_BEFORE_KEY, NUM_FRAMES
 from data.rendering import (
+    Colour,
     Look,
-    Moment,
+    Motion,
     body_boxes,
     body_position,
     build_scene,
     render_frame,
-    sample_look,
+    shade,
 )
 from stvh_jax.errors import UserError
 
+GOLDEN = 0.618034
 JPEG_QUALITY = 92
 VERSION = 1  # a change of the pictures or the files is a new version
 
@@ -61,12 +64,12 @@ SPEEDS = {
 
 # Where each role stands: metres from the net and from the near side line.
 ROLES = {
-    "outside": (1.6, 1.4),
-    "middle": (2.1, 4.6),
-    "setter": (1.5, 7.6),
-    "opposite": (4.5, 2.4),
+    "outside": (1.6, 1.2),
+    "middle": (2.7, 4.6),
+    "setter": (1.5, 7.8),
+    "opposite": (4.4, 2.2),
     "libero": (5.9, 5.2),
-    "defender": (4.6, 7.9),
+    "defender": (4.8, 8.2),
 }
 
 # What each role does, one of these at random, in the order of ROLES: the acting team, the other.
@@ -92,33 +95,6 @@ PLAYS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Motion:
-    """A clip before it is drawn: N players over T frames.
-
-    Attributes:
-      activity: the group's, by name.
-      actions: the players', by name.
-      player: 0..5 of the left team, 6..11 of the right one, in the order of ROLES.
-      ground: where each player's motion is centred (m).
-      stature: factor on each player's size.
-      phase: phi_x + w_x t and phi_y + w_y t.
-      camera: zoom, pan and tilt of each frame.
-      ball: X, Y, Z (m).
-      boxes: `[y_min, x_min, y_max, x_max]` in 0..1 of the frame, whole pixels.
-    """
-
-    activity: str
-    actions: tuple[str, ...]
-    player: Int[np.ndarray, "N"]
-    ground: Float[np.ndarray, "N 2"]
-    stature: Float[np.ndarray, "N"]
-    phase: Float[np.ndarray, "T N 2"]
-    camera: Float[np.ndarray, "T 3"]
-    ball: Float[np.ndarray, "T 3"]
-    boxes: Float[np.ndarray, "T N 4"]
-
-
-@dataclasses.dataclass(frozen=True)
 class Match:
     """A match before it is drawn: its look, and the key frame and activity of every clip."""
 
@@ -127,21 +103,68 @@ class Match:
     activities: tuple[str, ...]
 
 
-def clip_generator(seed: int, match: int, clip: int) -> np.random.Generator:
-    """Makes the generator of one clip, which depends on no other clip or match."""
-    # NumPy takes (a, b) and (a, b, 0) for the same seed: clips count from 1, a match is 0.
-    return np.random.default_rng((seed, match, clip + 1))
+def generator(seed: int, *place: int) -> np.random.Generator:
+    """Makes the random generator of a run, of a match `(match)` or of a clip `(match, clip)`.
+
+    No two share a stream, and none depends on how many matches or clips there are.
+    """
+    # NumPy pads its seeds with zeros, so that (1, 0) would be (1): places count from one.
+    return np.random.default_rng((seed, *(number + 1 for number in place)))
 
 
 def sample_match(seed: int, match: int, *, clips: int) -> Match:
-    """Draws a match: its look, and its clips in time, the eight activities equally often."""
-    rng = np.random.default_rng((seed, match, 0))
-    look = sample_look(rng, match)
+    """Draws a match: its look, and its clips in time, the eight activities equally often.
+
+    The hues of the matches step around the circle by the golden ratio: the first few are as far
+    apart as they can be, however many follow.
+    """
+    rng = generator(seed, match)
+    look = sample_look(rng, generator(seed).random() + match * GOLDEN)
     # Far enough apart that no two clips share a frame or are temporal neighbours (41 frames).
     keys = 1000 + np.cumsum(rng.integers(60, 400, clips))
     rounds = -(-clips // len(ACTIVITIES))
     order = np.concatenate([rng.permutation(len(ACTIVITIES)) for _ in range(rounds)])
     return Match(look, tuple(map(int, keys)), tuple(ACTIVITIES[a] for a in order[:clips]))
+
+
+def _colour(hue: float, saturation: float, value: float) -> Colour:
+    return tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue % 1, saturation, value))
+
+
+def sample_look(rng: np.random.Generator, hue: float) -> Look:
+    """Draws a match's look around the hue of its left team, 0..1.
+
+    The other team's hue is on the far side of the circle, the court's a quarter away from both.
+    """
+    court = hue + 0.75 + rng.uniform(-0.05, 0.05)
+    shirts = [
+        _colour(hue, 0.85, rng.uniform(0.55, 0.85)),
+        _colour(hue + 0.5 + rng.uniform(-0.1, 0.1), 0.85, rng.uniform(0.55, 0.85)),
+    ]
+    # One match in three has a team in black or navy, as many teams are.
+    if rng.random() < 1 / 3:
+        shirts[rng.integers(2)] = _colour(0.62, rng.uniform(0.0, 0.8), 0.22)
+    surround = court + rng.uniform(0.3, 0.5)
+    tones = rng.uniform(0.5, 1.0, 12)
+    hairs = rng.uniform((0.02, 0.05), (0.12, 0.5), (12, 2))
+    return Look(
+        court=_colour(court, rng.uniform(0.35, 0.6), rng.uniform(0.6, 0.8)),
+        surround=_colour(surround, rng.uniform(0.3, 0.6), rng.uniform(0.4, 0.6)),
+        lines=(250, 250, 240) if rng.random() < 0.8 else (250, 235, 120),
+        wall=_colour(rng.random(), 0.3, rng.uniform(0.15, 0.35)),
+        jerseys=tuple(shirts),
+        shorts=tuple(shade(shirt, rng.choice([0.3, 0.55, 1.0])) for shirt in shirts),
+        skins=tuple((round(248 * tone), round(205 * tone), round(172 * tone)) for tone in tones),
+        hairs=tuple(_colour(tint, 0.6, value) for tint, value in hairs),
+        crowd=tuple(_colour(rng.random(), 0.4, rng.uniform(0.25, 0.5)) for _ in range(5)),
+        plank=rng.uniform(0.02, 0.09),
+        gain=tuple(rng.uniform(0.9, 1.1) * rng.uniform(0.93, 1.07, 3)),
+        gradient=tuple(rng.uniform(-0.18, 0.18, 2)),
+        vignette=rng.uniform(0.0, 0.35),
+        blur=rng.uniform(0.0, 0.45),
+        noise=rng.uniform(1.0, 4.0),
+        texture_seed=int(rng.integers(2**31)),
+    )
 
 
 def sample_actions(
@@ -175,7 +198,7 @@ def sample_phases(
 
 def sample_camera(rng: np.random.Generator) -> Float[np.ndarray, "T 3"]:
     """Draws zoom, pan and tilt over a clip: a place, a slow pan and an unsteady hand."""
-    place = rng.uniform((0.95, -0.05, -0.02), (1.08, 0.05, 0.02))
+    place = rng.uniform((0.93, -0.05, -0.02), (1.05, 0.05, 0.02))
     drift = rng.uniform((0, -0.004, 0), (0, 0.004, 0))
     shake = rng.standard_normal((NUM_FRAMES, 3)) * (0, 0.0015, 0.0015)
     return place + drift * (np.arange(NUM_FRAMES) - FRAMES_BEFORE_KEY)[:, None] + shake
@@ -208,7 +231,7 @@ def motion_clip(
     actions = sample_actions(rng, activity, difficulty=difficulty)
     phase = sample_phases(rng, actions, difficulty=difficulty)
     ground = np.array(list(ROLES.values()))
-    ground = np.concatenate([ground * (-1, 1), ground]) + rng.normal(0, 0.3, (12, 2))
+    ground = np.concatenate([ground * (-1, 1), ground]) + rng.uniform(-0.5, 0.5, (12, 2))
     stature = rng.uniform(0.93, 1.07, 12)
     camera, ball = sample_camera(rng), sample_ball(rng)
     # Ten to twelve are seen, in no order.
@@ -230,18 +253,6 @@ def motion_clip(
         camera=camera,
         ball=ball,
         boxes=boxes[:, player].astype(np.float32),
-    )
-
-
-def moment(motion: Motion, frame: int) -> Moment:
-    """Picks one frame of a clip, 0..T-1, to be drawn."""
-    return Moment(
-        ground=motion.ground,
-        phase=motion.phase[frame],
-        stature=motion.stature,
-        player=motion.player,
-        camera=motion.camera[frame],
-        ball=motion.ball[frame],
     )
 
 
@@ -281,7 +292,7 @@ def _whole_pixels(boxes, image_size):
 
 def split_matches(matches: int, *, seed: int) -> dict[str, list[int]]:
     """Deals the matches out to train, validation and test, 9 : 2 : 3, at least one to each."""
-    order = np.random.default_rng((seed, matches)).permutation(matches).tolist()
+    order = generator(seed).permutation(matches).tolist()
     validation, test = (max(1, round(matches * share / 14)) for share in (2, 3))
     return {
         "train": sorted(order[validation + test :]),
@@ -335,8 +346,10 @@ def synthesize_volleyball(
     if splits.exists() and _read(splits) == content:
         progress(f"{out} is complete already")
         return
+    if out.is_file():
+        raise UserError(f"{out} is a file: name a folder")
     if out.exists() and any(out.iterdir()) and _read(begun) != content:
-        raise UserError(f"{out} is not empty and not from this call: name another folder")
+        raise UserError(f"{out} is not empty and not from this very call: name another folder")
     out.mkdir(parents=True, exist_ok=True)
     begun.write_text(json.dumps(content, indent=2) + "\n")
     for match in range(matches):
@@ -350,7 +363,7 @@ def _check(matches, clips_per_match, seed, difficulty, image_size):
     for good, message in (
         (matches >= 3, f"matches is {matches}: give 3 or more, one for each split"),
         (clips_per_match >= 1, f"clips_per_match is {clips_per_match}: give 1 or more"),
-        (seed >= 0, f"seed is {seed}: give 0 or more"),
+        (0 <= seed < 2**32, f"seed is {seed}: give a number in 0..2**32-1"),
         (0 <= difficulty <= 1, f"difficulty is {difficulty}: give a number in 0..1"),
         (height >= 48 and width >= 80, f"image_size is {height} x {width}: give 48 x 80 or more"),
     ):
@@ -377,14 +390,14 @@ def _write_match(out, seed, number, clips, difficulty, image_size):
     scene = build_scene(match.look, image_size)
     lines = []
     for clip, (key, activity) in enumerate(zip(match.keys, match.activities)):
-        rng = clip_generator(seed, number, clip)
+        rng = generator(seed, number, clip)
         motion = motion_clip(rng, activity, difficulty=difficulty, image_size=image_size)
         lines.append(annotation_line(motion, key, image_size))
         rows = track_lines(motion, key, image_size, rng.permutation(len(motion.actions)))
         _write_lines(tracks / str(key) / f"{key}.txt", rows)
         (folder / str(key)).mkdir(parents=True, exist_ok=True)
         for t in range(NUM_FRAMES):
-            pixels = render_frame(rng, scene, moment(motion, t), noise=6 * difficulty)
+            pixels = render_frame(rng, scene, motion, t, noise=6 * difficulty)
             path = folder / str(key) / f"{key - FRAMES_BEFORE_KEY + t}.jpg"
             Image.fromarray(pixels).save(path, quality=JPEG_QUALITY)
     _write_lines(annotations, lines)
