@@ -1,0 +1,116 @@
+"""What every experiment shares: each field with its meaning; `configs/<name>.py` change some.
+
+Override any field on the command line, e.g. `--config.model.bits=64`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns the default config."""
+    config = ConfigDict()
+    # Names the run's folder, with the model, bits and seed: runs/<name>-<model>-<bits>-<seed>.
+    config.name = "base"
+    config.seed = 0
+    # Devices that share a batch (the paper's machine had two); 0: all there are. Fewer are used
+    # where fewer exist; a CPU stands for any number.
+    config.devices = 2
+
+    config.data = data = ConfigDict()
+    data.name = "volleyball"
+    # "frames", or "boxes_only" for a set prepared without pixels.
+    data.variant = "frames"
+    # The folder of prepared data sets (`python -m data prepare`).
+    data.dir = "datasets"
+    # Height and width that frames are resized to.
+    data.image_size = (720, 1280)
+    # T: the frames around the key frame; 1 is the key frame alone.
+    data.num_frames = 10
+    # N: the most actors of a clip; clips with fewer are masked.
+    data.num_actors = 12
+    # Horizontal flip of every second training clip, left and right classes swapped with it.
+    data.flip = False
+    data.train_split = "train"
+    # Chooses the best checkpoint; "" trains without one.
+    data.validation_split = "validation"
+    # The clips that evaluate.py takes as queries; the base is `train_split`.
+    data.test_split = "test"
+
+    config.model = model = ConfigDict()
+    # "stvh": one code, for the activity; "mstvh": a code for every focus 0..layers.
+    model.name = "mstvh"
+    # K, the length of a code; a multiple of 8.
+    model.bits = 128
+    # L, the number of interleaving layers.
+    model.layers = 3
+    # D, the size of an actor feature.
+    model.features = 1024
+    # Where actor features come from: "frames", "boxes" alone, or precomputed "features".
+    model.source = "frames"
+    # T, N and the key frame's place among the T, as the data has them.
+    model.num_frames = 10
+    model.num_actors = 12
+    model.key_frame = 5
+    # The backbone's name and options (stvh_jax/backbones).
+    model.backbone = ConfigDict({"name": "small"})
+    # Side of the square that RoIAlign samples a box into, and its samples a bin and axis.
+    model.roi_size = 5
+    model.sampling_ratio = 2
+    # f_roi -> f_v: "conv", 3D then 2D convolutions; "fc", one dense layer.
+    model.embed = "conv"
+    # Eq 2: "normalised" Euclidean distance, or "literal" as printed.
+    model.distance = "normalised"
+    # Eq 3 and 10: pre-LN residuals; False is the printed form.
+    model.residual = True
+    # Eq 4: AT_v x AT_p as a "matrix" product, or "hadamard" with renormalised rows.
+    model.product = "matrix"
+    # The future in G_T: "zero" as printed (it still weighs in the softmax), or "neg_inf".
+    model.causal = "zero"
+    # Whether W, on the graph in AT_p, is learned.
+    model.graph_weight = True
+    # Eq 11: "nested" G-MFAT(O-MFAT(f)), "sum" or "concat" of the two.
+    model.fusion = "nested"
+    # Hidden size of the feed-forward networks, in D.
+    model.ffn_multiplier = 2
+    model.dropout = 0.0
+    # Compute type; parameters, softmaxes, hash heads and losses stay in float32.
+    model.dtype = "float32"
+
+    config.loss = loss = ConfigDict()
+    # Weights of the terms beside the activity's: 0.5 in L_cls, lambda_1 = mu_1, lambda_2 = mu_2, mu_3.
+    loss.action = 0.5
+    loss.quantisation = 0.1
+    loss.contrastive = 0.5
+    loss.reconstruction = 0.01
+    # Divides the cosine in Eq 8; 1 is the printed form.
+    loss.temperature = 1.0
+    # Leaves other clips of the same activity out of Eq 8's sum.
+    loss.same_class_mask = False
+    # A weight for every action class, in the order of the data's names; () for ones.
+    loss.action_class_weights = ()
+
+    config.optimizer = optimizer = ConfigDict()
+    optimizer.learning_rate = 1e-5
+    # "piecewise": `rates` after `boundaries_epochs`; "cosine": after `warmup_epochs`, to zero.
+    optimizer.schedule = "piecewise"
+    optimizer.boundaries_epochs = ()
+    optimizer.rates = ()
+    optimizer.warmup_epochs = 0.0
+    # Decoupled, on kernels; 0 is plain Adam.
+    optimizer.weight_decay = 0.0
+    # Bound on the gradient's norm; 0 for none.
+    optimizer.clip_norm = 0.0
+
+    config.train = train = ConfigDict()
+    train.epochs = 60
+    # Clips a step over all devices.
+    train.batch_size = 2
+    train.evaluation_batch_size = 2
+    train.log_every_steps = 50
+    # Validation, and a checkpoint with it.
+    train.evaluate_every_epochs = 1
+    # More checkpoints in between; 0 for none.
+    train.checkpoint_every_steps = 500
+    # The validation metric that the best checkpoint is chosen by.
+    train.select = "activity_accuracy"
+    return config

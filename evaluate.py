@@ -1,0 +1,55 @@
+"""Evaluates a trained model: python evaluate.py --bits=128 [--workdir=DIR] [--split=test].
+
+Without --workdir it takes the newest finished run with those bits under runs/, and says which.
+Prints a table and leaves evaluation-SPLIT.json, plots and report.html in the run's folder.
+"""
+
+import os
+
+# TensorFlow, which reads the data, is silent only if told so before it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+from absl import flags
+from ml_collections import config_flags
+
+from stvh_jax import command_line
+
+BITS = flags.DEFINE_integer("bits", 128, "Length of the run's codes.", lower_bound=8)
+WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; the newest finished if left out.")
+CONFIG = config_flags.DEFINE_config_file("config", None, "The config that the run must have.")
+SPLIT = flags.DEFINE_string("split", None, "The query clips; config.data.test_split if left out.")
+BASE = flags.DEFINE_string("base", None, "The clips searched; config.data.train_split if left out.")
+CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared data sets; config.data.dir if left out.")
+EXCLUDE_WITHIN_FRAMES = flags.DEFINE_integer(
+    "exclude_within_frames", None, "In match retrieval, leave out clips this near to the query."
+)
+
+
+def main(_):
+    """Finds the run, opens its data, judges it and writes the results."""
+    from data.pipeline import open_dataset
+    from stvh_jax import runs
+    from stvh_jax.encoder import load
+    from stvh_jax.evaluation import Evaluation
+
+    workdir = runs.find(workdir=WORKDIR.value, bits=BITS.value, config=CONFIG.value)
+    print(f"run: {workdir}", flush=True)
+    encoder = load(workdir, checkpoint=CHECKPOINT.value)
+    with encoder.config.data.unlocked():
+        encoder.config.data.dir = DATA_DIR.value or encoder.config.data.dir
+    evaluation = Evaluation(
+        encoder,
+        open_dataset(encoder.config.data),
+        query_split=SPLIT.value,
+        base_split=BASE.value,
+        exclude_within_frames=EXCLUDE_WITHIN_FRAMES.value,
+    )
+    print(evaluation.table())
+    for path in evaluation.write(workdir):
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,19 @@
+"""Retrieve group activities in video by hash codes: STVH and M-STVH in JAX and Flax."""
+
+import importlib
+
+_HOMES = {
+    "Encoder": "stvh_jax.encoder",
+    "Encoding": "stvh_jax.encoder",
+    "UserError": "stvh_jax.errors",
+    "load": "stvh_jax.encoder",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    """Imports the public names when they are first used: parsing a file needs no JAX."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,145 @@
+"""Checkpoints on disk: what is saved, kept and found again. Every Orbax call stands here.
+
+A run's `checkpoints/<step>/` has three items: `variables` and `config` are all that encoding
+needs, `train` is what resuming needs besides. The latest one is kept, and the best on validation.
+"""
+
+import json
+import re
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from stvh_jax.errors import UserError
+from stvh_jax.state import TrainState
+
+FOLDER = "checkpoints"
+
+
+class Checkpoints:
+    """The checkpoints of one run, for its training."""
+
+    def __init__(self, workdir: epath.Path, *, select: str):
+        """Opens the folder of the run's checkpoints, making it where it is absent.
+
+        Args:
+          workdir: absolute path of the run.
+          select: the validation metric, higher is better, by which the best is chosen.
+        """
+
+        def score(metrics):
+            return metrics[select]
+
+        self._manager = ocp.CheckpointManager(
+            workdir / FOLDER,
+            options=ocp.CheckpointManagerOptions(
+                best_fn=score,
+                best_mode="max",
+                preservation_policy=preservation_policy.AnyPreservationPolicy(
+                    [
+                        preservation_policy.LatestN(1),
+                        preservation_policy.BestN(get_metric_fn=score, n=1),
+                    ]
+                ),
+            ),
+        )
+
+    def latest_step(self) -> int | None:
+        """Returns the step of the newest checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, config: dict, *, metrics: dict | None) -> None:
+        """Saves a state in the background; `metrics` of its validation, if it had one."""
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        args = ocp.args.Composite(
+            variables=ocp.args.StandardSave(state.variables),
+            train=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
+            config=ocp.args.JsonSave(config),
+        )
+        self._manager.save(step, args=args, metrics=metrics)
+
+    def restore(self, abstract: TrainState) -> TrainState:
+        """Restores the newest checkpoint into the shapes and shardings of `abstract`."""
+        items = ocp.args.Composite(
+            variables=ocp.args.StandardRestore(abstract.variables),
+            train=ocp.args.StandardRestore(
+                {"step": abstract.step, "opt_state": abstract.opt_state}
+            ),
+        )
+        restored = self._manager.restore(self.latest_step(), args=items)
+        variables = dict(restored["variables"])
+        return TrainState(
+            step=restored["train"]["step"],
+            params=variables.pop("params"),
+            model_state=variables,
+            opt_state=restored["train"]["opt_state"],
+        )
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def saved_steps(run: epath.Path) -> dict[int, float | None]:
+    """Lists the finished checkpoints of a run: step -> its validation score, None without one."""
+    folder = run / FOLDER
+    if not folder.is_dir():
+        return {}
+    steps = [int(path.name) for path in folder.iterdir() if re.fullmatch(r"\d+", path.name)]
+    return {step: _score(folder / str(step) / "metrics" / "metrics") for step in sorted(steps)}
+
+
+def _score(path: epath.Path) -> float | None:
+    return next(iter(json.loads(path.read_text()).values())) if path.exists() else None
+
+
+def choose_step(run: epath.Path, which: str) -> int:
+    """Finds the step of the `best` checkpoint on validation or the `latest`.
+
+    `best` is the latest where a run had no validation.
+
+    Raises:
+      UserError: the run has no checkpoint.
+    """
+    steps = saved_steps(run)
+    if not steps:
+        raise UserError(f"{run} has no checkpoint; train one with train.py --workdir={run}")
+    scored = {step: score for step, score in steps.items() if score is not None}
+    if which == "best" and scored:
+        return max(scored, key=lambda step: (scored[step], step))
+    return max(steps)
+
+
+def load_config(run: epath.Path, step: int) -> dict:
+    """Reads the config that a checkpoint was made with."""
+    path = run / FOLDER / str(step) / "config" / "metadata"
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is no config of a checkpoint ({error}); save it anew") from error
+
+
+def load_variables(run: epath.Path, step: int) -> dict:
+    """Loads the model's variables as NumPy arrays, on whatever devices they were saved."""
+    path = run / FOLDER / str(step) / "variables"
+    # Orbax warns of a metadata file that checkpoints of a manager never have beside an item.
+    level, _ = logging.get_verbosity(), logging.set_verbosity(logging.ERROR)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            tree = checkpointer.metadata(path).item_metadata.tree
+            target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
+            return checkpointer.restore(path, target)
+    except (OSError, ValueError, AttributeError) as error:
+        cause = str(error).splitlines()[0]
+        raise UserError(
+            f"{path} cannot be read as a checkpoint ({cause}); copy it anew"
+        ) from error
+    finally:
+        logging.set_verbosity(level)

@@ -1,0 +1,57 @@
+"""What the command lines share: devices, the run's folder, and one line for a user's mistake."""
+
+import sys
+
+import jax
+from absl import app, flags, logging
+
+from stvh_jax.errors import UserError
+
+
+def run(main, *, required: tuple[str, ...] = ()) -> None:
+    """Parses the flags and runs `main`; a mistake prints one line and exits with status 2."""
+    for name in required:
+        flags.mark_flag_as_required(name)
+    logging.set_verbosity(logging.WARNING)
+    try:
+        app.run(main, flags_parser=parse_flags)
+    except UserError as error:
+        fail(error)
+
+
+def parse_flags(arguments: list[str]) -> list[str]:
+    """Parses the flags, telling of a bad one in one line.
+
+    Raises:
+      UserError: an unknown flag or config field, a bad value, or words that are no flag.
+    """
+    try:
+        rest = flags.FLAGS(arguments)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        lines = [line.strip() for line in str(error).strip().strip("'\"").splitlines()]
+        raise UserError(" ".join(line for line in lines if line)) from error
+    if rest[1:]:
+        raise UserError(f"{rest[1]!r} is no flag; see --help")
+    return rest
+
+
+def fail(error: UserError) -> None:
+    """Prints the one line of a user's mistake and exits."""
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def prepare_devices(devices: int) -> None:
+    """Lets a machine without an accelerator stand for `devices` of them; call before JAX runs."""
+    if devices > 1:
+        jax.config.update("jax_num_cpu_devices", devices)
+
+
+def join_processes(coordinator: str | None, num_processes: int | None, process_id: int | None):
+    """Joins several processes to one training, where a coordinator is given."""
+    if coordinator is None:
+        return
+    if num_processes is None or process_id is None:
+        raise UserError("--coordinator needs --num_processes and --process_id beside it")
+    jax.distributed.initialize(coordinator, num_processes, process_id)
+

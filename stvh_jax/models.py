@@ -1,0 +1,278 @@
+"""STVH and M-STVH: from a batch of clips to relaxed codes, class scores and what the losses need.
+
+    frames or boxes -> actor features f_(0) -> L interleaving layers -> hash heads -> h -> classes
+
+STVH has one hash head, on its last layer; M-STVH has one for every focus 0..L, where focus 0 is
+the actor features before any layer: its code is a fixed random projection of what they show.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from stvh_jax.clips import Clips
+from stvh_jax.errors import UserError
+from stvh_jax.graphs import (
+    canonical_order,
+    masked_softmax,
+    reorder,
+    restore_order,
+    spatial_graph,
+    temporal_graph,
+)
+from stvh_jax.interleaving import (
+    CAUSALITIES,
+    FUSIONS,
+    LAYER_FIELDS,
+    PRODUCTS,
+    MultiFocusFusion,
+    SpatiotemporalLayer,
+)
+from stvh_jax.visual import BoxFeatures, FrameFeatures
+
+CHOICES = {
+    "name": ("stvh", "mstvh"),
+    "source": ("frames", "boxes", "features"),
+    "embed": ("conv", "fc"),
+    "distance": ("normalised", "literal"),
+    "product": PRODUCTS,
+    "causal": CAUSALITIES,
+    "fusion": FUSIONS,
+    "dtype": ("float32", "bfloat16"),
+}
+
+
+@flax.struct.dataclass
+class Outputs:
+    """What a model says of B clips, for its F foci (M-STVH: 0..L, STVH: L alone).
+
+    Attributes:
+      relaxed: h, the codes before the sign, in (-1, 1).
+      activity_logits: activity scores read from h, for the H foci that learn them (M-STVH: 1..L).
+      action_logits: action scores of each actor, in the order the clip listed them.
+      relation: a, the clip's code by the relations of its actors' actions (for Eq 8).
+      reconstruction_error: mean squared error of the decoded features (Eq 13), zero without one.
+    """
+
+    relaxed: Float[Array, "F B K"]
+    activity_logits: Float[Array, "H B G"]
+    action_logits: Float[Array, "B N A"]
+    relation: Float[Array, "B K"]
+    reconstruction_error: Float[Array, "B"]
+
+
+def masked_mean(values: Float[Array, "B T N *d"], actor_mask: Bool[Array, "B N"]):
+    """Averages over all frames and the valid actors: `[B, T, N, ...] -> [B, ...]`, in fp32."""
+    shape = actor_mask.shape[:1] + (1,) + actor_mask.shape[1:] + (1,) * (values.ndim - 3)
+    mask = actor_mask.reshape(shape)
+    total = jnp.where(mask, values.astype(jnp.float32), 0).sum(axis=(1, 2))
+    count = jnp.maximum(actor_mask.sum(axis=1) * values.shape[1], 1)
+    return total / count.reshape((-1,) + (1,) * (total.ndim - 1))
+
+
+class HashHead(nn.Module):
+    """h = tanh(norm(F(AVG f))) and the class scores read from h (Eq 5 and 12), in fp32."""
+
+    bits: int
+    num_activities: int
+
+    @nn.compact
+    def __call__(self, features: Float[Array, "B T N D"], actor_mask: Bool[Array, "B N"]):
+        """Returns the relaxed code `[B, K]` and the activity logits `[B, G]`."""
+        projected = nn.Dense(self.bits, name="hash")(masked_mean(features, actor_mask))
+        relaxed = jnp.tanh(nn.LayerNorm(name="norm")(projected))
+        return relaxed, nn.Dense(self.num_activities, name="activity")(relaxed)
+
+
+class VisualHashHead(nn.Module):
+    """The code of focus 0: h = tanh(P standardise(AVG f)), P random and never trained.
+
+    No loss reads this code. The quantisation loss alone would draw all clips to one code, and the
+    activity's weight is zero at this end of the scale; the signs of random projections of
+    standardised features keep their angles, and with them what looks alike. The mean and variance
+    of the features are running averages over training.
+    """
+
+    bits: int
+
+    @nn.compact
+    def __call__(
+        self, features: Float[Array, "B T N D"], actor_mask: Bool[Array, "B N"], *, train: bool
+    ) -> Float[Array, "B K"]:
+        """Returns the relaxed code."""
+        standardise = nn.BatchNorm(
+            use_running_average=not train, use_scale=False, use_bias=False, name="standardise"
+        )
+        pooled = jax.lax.stop_gradient(masked_mean(features, actor_mask))
+        projection = self.variable("projection", "kernel", self._draw, pooled.shape[-1])
+        return jnp.tanh(standardise(pooled) @ projection.value)
+
+    def _draw(self, size: int) -> Float[Array, "D K"]:
+        return jax.random.normal(self.make_rng("params"), (size, self.bits)) / jnp.sqrt(size)
+
+
+class RelationEncoder(nn.Module):
+    """a of Eq 8: two graph convolutions of the action probabilities over the spatial graph.
+
+    softmax(action logits) are the nodes, the row-wise softmax of G_S the adjacency A:
+    a = mean over frames and valid actors of A relu(A X U) V, as wide as a code.
+    """
+
+    bits: int
+
+    @nn.compact
+    def __call__(
+        self,
+        action_logits: Float[Array, "B N A"],
+        graph: Float[Array, "B T N N"],
+        actor_mask: Bool[Array, "B N"],
+    ) -> Float[Array, "B K"]:
+        """Encodes each clip by who does what beside whom."""
+        adjacency = masked_softmax(graph, actor_mask[:, None, None, :])
+        nodes = nn.softmax(action_logits)[:, None]
+        hidden = nn.relu(adjacency @ nn.Dense(self.bits, name="first")(nodes))
+        return masked_mean(adjacency @ nn.Dense(self.bits, name="second")(hidden), actor_mask)
+
+
+class GroupActivityHasher(nn.Module):
+    """STVH (`name="stvh"`) or M-STVH (`name="mstvh"`); the fields are those of `configs/base.py`.
+
+    Attributes:
+      num_activities: G.
+      num_actions: A.
+    """
+
+    num_activities: int
+    num_actions: int
+    name_: str
+    bits: int
+    layers: int
+    features: int
+    source: str
+    num_frames: int
+    num_actors: int
+    key_frame: int
+    backbone: dict
+    roi_size: int
+    sampling_ratio: int
+    embed: str
+    distance: str
+    residual: bool
+    product: str
+    causal: str
+    graph_weight: bool
+    fusion: str
+    ffn_multiplier: int
+    dropout: float
+    dtype: jnp.dtype
+
+    @property
+    def foci(self) -> tuple[int, ...]:
+        """The foci that have a code, from visual to activity."""
+        return tuple(range(self.layers + 1)) if self.name_ == "mstvh" else (self.layers,)
+
+    @nn.compact
+    def __call__(self, clips: Clips, *, train: bool) -> Outputs:
+        """Encodes a batch of clips with T = `num_frames` and N = `num_actors`.
+
+        Clips that carry `actor_features` `[B, T, N, D]` skip the visual module.
+        """
+        order = canonical_order(clips.boxes, clips.actor_mask, key_frame=self.key_frame)
+        mask = reorder(clips.actor_mask, order, axis=1)
+        boxes = jnp.where(mask[:, None, :, None], reorder(clips.boxes, order, axis=2), 0)
+        features, error = self.actor_features(clips, boxes, mask, order, train=train)
+        in_time = temporal_graph(boxes)
+        in_space = spatial_graph(boxes, mask, form=self.distance)
+
+        options = {field: getattr(self, field) for field in LAYER_FIELDS}
+        layer = MultiFocusFusion if self.name_ == "mstvh" else SpatiotemporalLayer
+        scale = [features]
+        for index in range(1, self.layers + 1):
+            interleave = layer(**options, name=f"layer_{index}")
+            scale.append(interleave(scale[-1], in_time, in_space, mask, train=train))
+
+        heads = [
+            HashHead(self.bits, self.num_activities, name=f"head_{focus}")(scale[focus], mask)
+            for focus in self.foci
+            if focus > 0
+        ]
+        codes = [relaxed for relaxed, _ in heads]
+        if 0 in self.foci:
+            codes.insert(0, VisualHashHead(self.bits, name="head_0")(features, mask, train=train))
+        pooled = scale[-1].astype(jnp.float32).mean(axis=1)
+        action_logits = nn.Dense(self.num_actions, name="action")(pooled)
+        relation = RelationEncoder(self.bits, name="relation")(action_logits, in_space, mask)
+        return Outputs(
+            relaxed=jnp.stack(codes),
+            activity_logits=jnp.stack([logits for _, logits in heads]),
+            action_logits=restore_order(action_logits, order, axis=1),
+            relation=relation,
+            reconstruction_error=error,
+        )
+
+    def actor_features(self, clips, boxes, mask, order, *, train):
+        """Makes f_v `[B, T, N, D]`, zero in padded slots, and Eq 13's error of each clip."""
+        batch = boxes.shape[0]
+        valid = mask[:, None, :, None]
+        if clips.actor_features is not None:
+            given = jnp.where(valid, reorder(clips.actor_features, order, axis=2), 0)
+            if self.source == "features":
+                given = nn.Dense(self.features, dtype=self.dtype, name="embedding")(given)
+            return jnp.where(valid, given, 0), jnp.zeros((batch,))
+        reconstruct = self.name_ == "mstvh"
+        if self.source == "boxes":
+            module = BoxFeatures(self.features, reconstruct, self.dtype, name="boxes")
+            features, target, decoded = module(boxes, mask)
+        else:
+            module = FrameFeatures(
+                self.features,
+                self.backbone,
+                self.roi_size,
+                self.sampling_ratio,
+                self.embed,
+                reconstruct,
+                self.dtype,
+                name="visual",
+            )
+            features, target, decoded = module(clips.frames, boxes, train=train)
+        features = jnp.where(valid, features, 0)
+        if decoded is None:
+            return features, jnp.zeros((batch,))
+        target = jax.lax.stop_gradient(target.astype(jnp.float32))
+        squared = (decoded.astype(jnp.float32) - target) ** 2
+        return features, masked_mean(squared, mask).reshape(batch, -1).mean(axis=1)
+
+
+def build_model(
+    config, *, activity_names: Sequence[str], action_names: Sequence[str]
+) -> GroupActivityHasher:
+    """Builds the model of `config.model` for these classes.
+
+    Raises:
+      UserError: a field has a value that no model has.
+    """
+    fields = dict(config)
+    for field, choices in CHOICES.items():
+        if fields[field] not in choices:
+            raise UserError(
+                f"config.model.{field} is {fields[field]!r}; choose one of {', '.join(choices)}"
+            )
+    if fields["bits"] < 8 or fields["bits"] % 8:
+        raise UserError(f"config.model.bits is {fields['bits']}; use a multiple of 8, e.g. 128")
+    if fields["layers"] < 1:
+        raise UserError(f"config.model.layers is {fields['layers']}; use 1 or more")
+    fields["name_"] = fields.pop("name")
+    fields["backbone"] = dict(fields["backbone"])
+    fields["dtype"] = jnp.dtype(fields["dtype"])
+    known = {field.name for field in dataclasses.fields(GroupActivityHasher)}
+    unknown = sorted(set(fields) - known)
+    if unknown:
+        raise UserError(f"config.model has no field {unknown[0]!r}")
+    return GroupActivityHasher(
+        num_activities=len(activity_names), num_actions=len(action_names), **fields
+    )

@@ -1,0 +1,38 @@
+"""Data parallelism: a mesh with the axis `data`, parameters replicated, batches split."""
+
+import jax
+import numpy as np
+from absl import logging
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+
+def make_mesh(devices: int = 0) -> Mesh:
+    """Makes a mesh over `devices` devices of all processes, 0 for all there are.
+
+    A batch is the same whatever the number of devices, and so is the loss; where a machine has
+    fewer than asked for, all of them are used and that is logged.
+    """
+    available = jax.devices()
+    if devices > len(available):
+        logging.info("%d devices asked for, %d here: using those", devices, len(available))
+    chosen = available[: devices or None]
+    # Explicit axes, the default, are not understood by linen's Dropout.
+    return jax.make_mesh((len(chosen),), ("data",), axis_types=(AxisType.Auto,), devices=chosen)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Returns the sharding of what every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split_batch(mesh: Mesh) -> NamedSharding:
+    """Returns the sharding of what is split over the devices along its first axis."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def put_batch(batch, mesh: Mesh):
+    """Puts this process's part of a batch, a tree of NumPy arrays, onto its devices."""
+    sharding = split_batch(mesh)
+    return jax.tree.map(
+        lambda part: jax.make_array_from_process_local_data(sharding, np.asarray(part)), batch
+    )

@@ -1,0 +1,80 @@
+"""One step of training and one of encoding, as pure functions to be jitted."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from stvh_jax.clips import Clips
+from stvh_jax.losses import total_loss
+from stvh_jax.models import GroupActivityHasher, Outputs
+from stvh_jax.state import TrainState
+
+
+def make_train_step(
+    model: GroupActivityHasher,
+    optimizer: optax.GradientTransformation,
+    loss_weights,
+    learning_rate: optax.Schedule,
+):
+    """Makes `step(state, clips, root_key) -> state, metrics`.
+
+    The key of a step is `fold_in(root_key, step)`: a resumed run draws what an uninterrupted one
+    does. Metrics are the loss, its terms, the gradient's norm and the learning rate, as scalars.
+    """
+
+    def train_step(state: TrainState, clips: Clips, root_key: jax.Array):
+        dropout = jax.random.fold_in(root_key, state.step)
+
+        def objective(params):
+            outputs, changed = model.apply(
+                {"params": params, **state.model_state},
+                clips,
+                train=True,
+                rngs={"dropout": dropout},
+                mutable=list(state.model_state),
+            )
+            loss, terms = total_loss(outputs, clips, weights=loss_weights)
+            return loss, (terms, changed)
+
+        (loss, (terms, changed)), gradient = jax.value_and_grad(objective, has_aux=True)(
+            state.params
+        )
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        metrics = {
+            "loss": loss,
+            **terms,
+            "gradient_norm": optax.tree.norm(gradient),
+            "learning_rate": jnp.asarray(learning_rate(state.step), jnp.float32),
+        }
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, dict(changed), opt_state), metrics
+
+    return train_step
+
+
+def make_encode_step(model: GroupActivityHasher):
+    """Makes `encode(variables, clips) -> Outputs`, the model without training."""
+
+    def encode_step(variables: dict, clips: Clips) -> Outputs:
+        return model.apply(variables, clips, train=False)
+
+    return encode_step
+
+
+def make_validation_step(model: GroupActivityHasher, loss_weights):
+    """Makes `step(variables, clips) -> sums`: loss and correct clips, summed over valid clips."""
+
+    def validation_step(variables: dict, clips: Clips) -> dict[str, jax.Array]:
+        outputs = model.apply(variables, clips, train=False)
+        loss, _ = total_loss(outputs, clips, weights=loss_weights)
+        right = outputs.activity_logits[-1].argmax(axis=-1) == clips.activity
+        actions = outputs.action_logits.argmax(axis=-1) == clips.action
+        return {
+            "clips": clips.clip_mask.sum(),
+            "loss": loss * clips.clip_mask.sum(),
+            "activity_right": (right & clips.clip_mask).sum(),
+            "actors": (clips.action >= 0).sum(),
+            "action_right": (actions & (clips.action >= 0)).sum(),
+        }
+
+    return validation_step

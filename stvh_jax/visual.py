@@ -1,0 +1,157 @@
+"""Actor features: from frames (paper 4.1) or from the boxes alone, and back (Eq 13)."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, UInt8
+
+from stvh_jax import backbones
+from stvh_jax.roi_align import roi_align
+
+# Sine and cosine features of a box centre, in half periods over the frame.
+BOX_FREQUENCIES = (1, 2, 4, 8)
+
+
+class ConvolutionalEmbedding(nn.Module):
+    """Sequential 3D and 2D convolutions, f_roi -> f_v.
+
+    Conv3D 3x3x3 over (T, h, w), padded in time alone, takes 5x5 to 3x3; Conv2D 3x3 takes that to
+    one vector of size D.
+    """
+
+    features: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, roi: Float[Array, "B T N h w C"]) -> Float[Array, "B T N D"]:
+        """Embeds the RoI features of each actor in each frame."""
+        batch, frames, actors, height, width, channels = roi.shape
+        tubes = jnp.swapaxes(roi, 1, 2).reshape(batch * actors, frames, height, width, channels)
+        tubes = nn.Conv(
+            channels, (3, 3, 3), padding=((1, 1), (0, 0), (0, 0)), dtype=self.dtype, name="conv3d"
+        )(tubes)
+        patches = nn.relu(tubes).reshape(-1, height - 2, width - 2, channels)
+        kernel = (height - 2, width - 2)
+        vectors = nn.Conv(
+            self.features, kernel, padding="VALID", dtype=self.dtype, name="conv2d"
+        )(patches)
+        return jnp.swapaxes(vectors.reshape(batch, actors, frames, self.features), 1, 2)
+
+
+class ConvolutionalDecoder(nn.Module):
+    """The mirror of `ConvolutionalEmbedding`: f_v -> reconstructed f_roi, for Eq 13."""
+
+    roi_shape: tuple[int, int, int]
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, features: Float[Array, "B T N D"]) -> Float[Array, "B T N h w C"]:
+        """Reconstructs the RoI features of each actor in each frame."""
+        height, width, channels = self.roi_shape
+        batch, frames, actors, dim = features.shape
+        vectors = jnp.swapaxes(features, 1, 2).reshape(-1, 1, 1, dim)
+        kernel = (height - 2, width - 2)
+        patches = nn.ConvTranspose(
+            channels, kernel, padding="VALID", dtype=self.dtype, name="conv2d"
+        )(vectors)
+        tubes = nn.relu(patches).reshape(batch * actors, frames, height - 2, width - 2, channels)
+        tubes = nn.ConvTranspose(
+            channels, (3, 3, 3), padding=((1, 1), (2, 2), (2, 2)), dtype=self.dtype, name="conv3d"
+        )(tubes)
+        return jnp.swapaxes(tubes.reshape(batch, actors, frames, *self.roi_shape), 1, 2)
+
+
+class FrameFeatures(nn.Module):
+    """The visual module: frames -> backbone -> RoIAlign -> embedding.
+
+    Attributes:
+      features: D, the size of an actor feature.
+      backbone: options of `backbones.build`, its `name` among them.
+      roi_size: side of the square that RoIAlign samples a box into.
+      sampling_ratio: RoIAlign's samples a bin along each axis.
+      embed: `conv`, the paper's 3D and 2D convolutions, or `fc`, one dense layer as the
+        literature has it.
+      reconstruct: whether to decode f_roi from f_v again (Eq 13).
+    """
+
+    features: int
+    backbone: dict
+    roi_size: int
+    sampling_ratio: int
+    embed: str
+    reconstruct: bool
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(
+        self, frames: UInt8[Array, "B T H W 3"], boxes: Float[Array, "B T N 4"], *, train: bool
+    ):
+        """Computes actor features.
+
+        Returns:
+          f_v `[B, T, N, D]`, f_roi `[B, T, N, h, w, C]` and its reconstruction or None.
+        """
+        batch, length, actors = boxes.shape[:3]
+        images = frames.reshape(batch * length, *frames.shape[2:])
+        backbone = backbones.build(**self.backbone, dtype=self.dtype)
+        maps = backbone(images, train=train)
+        roi = roi_align(
+            maps,
+            boxes.reshape(batch * length, actors, 4),
+            size=self.roi_size,
+            sampling_ratio=self.sampling_ratio,
+        )
+        roi = roi.reshape(batch, length, actors, *roi.shape[-3:])
+        if self.embed == "conv":
+            features = ConvolutionalEmbedding(self.features, self.dtype, name="embedding")(roi)
+        else:
+            flat = roi.reshape(*roi.shape[:3], -1)
+            features = nn.Dense(self.features, dtype=self.dtype, name="embedding")(flat)
+        if not self.reconstruct:
+            return features, roi, None
+        decoder = ConvolutionalDecoder(roi.shape[-3:], self.dtype, name="decoder")
+        return features, roi, decoder(features)
+
+
+def describe_boxes(
+    boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"]
+) -> Float[Array, "B T N F"]:
+    """Describes each box by where it stands in the frame and among the others.
+
+    Centre, height and width; sines and cosines of the centre; the centre and height standardised
+    over the valid actors of the frame; zeros for padded actors. F is 4 + 4 frequencies + 3.
+    """
+    y_min, x_min, y_max, x_max = jnp.moveaxis(boxes, -1, 0)
+    place = jnp.stack([(y_min + y_max) / 2, (x_min + x_max) / 2, y_max - y_min, x_max - x_min], -1)
+    angles = [jnp.pi * frequency * place[..., :2] for frequency in BOX_FREQUENCIES]
+    waves = [wave(angle) for angle in angles for wave in (jnp.sin, jnp.cos)]
+    mask = actor_mask[:, None, :, None]
+    count = jnp.maximum(mask.sum(axis=2, keepdims=True), 1)
+    local = place[..., :3]
+    centred = jnp.where(mask, local - (local * mask).sum(2, keepdims=True) / count, 0)
+    spread = jnp.sqrt((centred**2).sum(2, keepdims=True) / count + 1e-6)
+    return jnp.where(mask, jnp.concatenate([place, *waves, centred / spread], axis=-1), 0)
+
+
+class BoxFeatures(nn.Module):
+    """Actor features from the boxes alone: `describe_boxes`, then two dense layers.
+
+    What `FrameFeatures` is to pixels, for studies of position without appearance; the description
+    takes the place of f_roi, also in the reconstruction.
+    """
+
+    features: int
+    reconstruct: bool
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"]):
+        """Returns f_v `[B, T, N, D]`, the description `[B, T, N, F]` and its reconstruction."""
+        description = describe_boxes(boxes, actor_mask)
+        hidden = nn.gelu(nn.Dense(self.features, dtype=self.dtype, name="hidden")(description))
+        features = nn.Dense(self.features, dtype=self.dtype, name="embedding")(hidden)
+        if not self.reconstruct:
+            return features, description, None
+        hidden = nn.Dense(self.features, dtype=self.dtype, name="decoder_hidden")(features)
+        hidden = nn.gelu(hidden)
+        decoded = nn.Dense(description.shape[-1], dtype=self.dtype, name="decoder")(hidden)
+        return features, description, decoded
