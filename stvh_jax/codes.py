@@ -12,7 +12,7 @@ _CHUNK_PAIRS = 1 << 15
 
 
 def binarize(h: Float[Array | np.ndarray, "... K"]) -> Float[Array | np.ndarray, "... K"]:
-    """Take the sign of a relaxed code, `b = sign(h)` with `sign(0) = +1` (Eq. 5).
+    """Takes the sign of a relaxed code, `b = sign(h)` with `sign(0) = +1` (Eq. 5).
 
     Args:
       h: relaxed codes, NumPy or JAX.
@@ -24,7 +24,7 @@ def binarize(h: Float[Array | np.ndarray, "... K"]) -> Float[Array | np.ndarray,
 
 
 def pack(signs: Shaped[Array | np.ndarray, "... K"]) -> UInt8[np.ndarray, "... bytes"]:
-    """Pack signs or bits into bytes.
+    """Packs signs or bits into bytes.
 
     Args:
       signs: -1 and +1 (`binarize` makes them of a relaxed code), booleans, or 0 and 1.
@@ -42,14 +42,14 @@ def pack(signs: Shaped[Array | np.ndarray, "... K"]) -> UInt8[np.ndarray, "... b
 
 
 def unpack(codes: UInt8[np.ndarray, "... bytes"]) -> Float[np.ndarray, "... K"]:
-    """Unpack bytes into the K = 8 * bytes signs, -1 or +1 as float32: the inverse of `pack`."""
+    """Unpacks bytes into the K = 8 * bytes signs, -1 or +1 as float32: the inverse of `pack`."""
     return np.float32(2) * np.unpackbits(codes, axis=-1) - np.float32(1)
 
 
 def hamming_distances(
     queries: UInt8[np.ndarray, "Q bytes"], base: UInt8[np.ndarray, "M bytes"]
 ) -> Int32[np.ndarray, "Q M"]:
-    """Count the bits in which every query differs from every base code."""
+    """Counts the bits in which every query differs from every base code."""
     query_words = _words(queries)
     # One contiguous column a word: the scan reads each of them once, in order.
     base_words = np.ascontiguousarray(_words(base).T)
@@ -63,6 +63,6 @@ def hamming_distances(
 
 
 def _words(codes: UInt8[np.ndarray, "B bytes"]) -> Shaped[np.ndarray, "B words"]:
-    """View codes as 64-bit words, filled up with zero bytes, which differ in no bit."""
+    """Views codes as 64-bit words, filled up with zero bytes, which differ in no bit."""
     padded = np.pad(codes, ((0, 0), (0, -codes.shape[1] % 8)))
     return np.ascontiguousarray(padded).view(np.uint64)

@@ -42,7 +42,7 @@ def tie_groups(
     bits: int,
     excluded: Bool[np.ndarray, "Q M"] | None = None,
 ) -> TieGroups:
-    """Count base items by distance, leaving the `excluded` pairs out."""
+    """Counts base items by distance, leaving the `excluded` pairs out."""
     queries = len(distances)
     group = distances if excluded is None else np.where(excluded, bits + 1, distances)
     index = 2 * (np.arange(queries)[:, None] * (bits + 2) + group) + relevant
@@ -58,7 +58,7 @@ def average_precision_at_k(
     over: Literal["min(k, R)", "k"] = "min(k, R)",
     ties: Literal["expected", "best", "worst"] = "expected",
 ) -> Float[np.ndarray, "Q"]:
-    r"""Judge the k nearest items of every query by average precision.
+    r"""Judges the k nearest items of every query by average precision.
 
     $$AP@k = \frac{1}{\min(k, R)} \sum_{i \le k} rel_i \cdot P@i$$
 
@@ -80,7 +80,7 @@ def average_precision_at_k(
 
 
 def average_precision_over_hits(groups: TieGroups, k: int) -> Float[np.ndarray, "Q"]:
-    r"""Judge as `average_precision_at_k`, over the h hits in the k nearest in place of min(k, R).
+    r"""Judges as `average_precision_at_k`, over the h hits in the k nearest in place of min(k, R).
 
     h is random where position k cuts through a tie group: x of the group's r relevant items fall
     on its first m positions, hypergeometrically. Given x the order is still uniform, so the exact
@@ -107,13 +107,13 @@ def average_precision_over_hits(groups: TieGroups, k: int) -> Float[np.ndarray, 
 
 
 def precision_at_k(groups: TieGroups, k: int) -> Float[np.ndarray, "Q"]:
-    """Give the expected share of relevant items among the k nearest; a smaller base misses."""
+    """Gives the expected share of relevant items among the k nearest; a smaller base misses."""
     _, _, taken = _prefix(groups, k)
     return (taken * groups.relevant / np.maximum(groups.counts, 1)).sum(axis=1) / k
 
 
 def _prefix(groups: TieGroups, k: int) -> tuple[Int[np.ndarray, "Q groups"], ...]:
-    """Give the items and the relevant items before each group, and its items in the first k."""
+    """Gives the items and the relevant items before each group, and its items in the first k."""
     if k < 1:
         raise ValueError(f"k = {k}; at least the first item is judged")
     before = groups.counts.cumsum(axis=1) - groups.counts
@@ -122,7 +122,7 @@ def _prefix(groups: TieGroups, k: int) -> tuple[Int[np.ndarray, "Q groups"], ...
 
 
 def _precision_sums(groups: TieGroups, k: int, ties: str) -> Float[np.ndarray, "Q groups"]:
-    """Sum rel_i P@i over those of the first k positions that each group holds."""
+    """Sums rel_i P@i over those of the first k positions that each group holds."""
     before, hits_before, taken = _prefix(groups, k)
     n, r = groups.counts, groups.relevant
     if ties == "expected":
@@ -135,7 +135,7 @@ def _precision_sums(groups: TieGroups, k: int, ties: str) -> Float[np.ndarray, "
 
 
 def _expected_precision_sums(n, r, taken, before, hits_before) -> Float[np.ndarray, "Q groups"]:
-    """Sum the expected rel_i P@i over the first positions of groups in random order.
+    """Sums the expected rel_i P@i over the first positions of groups in random order.
 
     Position `before + j` of a group of n items is relevant with probability r / n, and then the
     j - 1 items before it in the group hold (j - 1)(r - 1) / (n - 1) relevant ones on average.
@@ -145,14 +145,14 @@ def _expected_precision_sums(n, r, taken, before, hits_before) -> Float[np.ndarr
 
 
 def _series(a, b, start, terms) -> Float[np.ndarray, "Q groups"]:
-    """Sum (a + b j) / (start + j) over j = 1..terms, by harmonic numbers."""
+    """Sums (a + b j) / (start + j) over j = 1..terms, by harmonic numbers."""
     end = start + terms
     harmonic = np.cumsum(1 / np.maximum(np.arange(end.max(initial=0) + 1), 1)) - 1
     return b * terms + (a - b * start) * (harmonic[end] - harmonic[start])
 
 
 def _hypergeometric(x, n, r, m) -> Float[np.ndarray, "Q x"]:
-    """Give the probability of x relevant items among m drawn of n, r of them relevant."""
+    """Gives the probability of x relevant items among m drawn of n, r of them relevant."""
     log_factorial = np.cumsum(np.log(np.maximum(np.arange(n.max(initial=0) + 1), 1)))
 
     def log_choose(total, chosen):
@@ -175,7 +175,7 @@ def retrieval_metrics(
     base_ids: Int[np.ndarray, "M 2"] | None = None,
     exclude_within_frames: int | None = None,
 ) -> dict[str, float]:
-    """Judge codes by what is nearest to them: an item of the query's own label is relevant.
+    """Judges codes by what is nearest to them: an item of the query's own label is relevant.
 
     Items of label `UNKNOWN` are left out on both sides, and every mean is over the queries that
     have a relevant item in the base.
@@ -233,7 +233,7 @@ def retrieval_metrics(
 
 
 def _count_in_chunks(codes, labels, ids, within_frames: int) -> TieGroups:
-    """Count the base by distance, some queries at a time; each argument is (queries, base)."""
+    """Counts the base by distance, some queries at a time; each argument is (queries, base)."""
     queries, base = codes
     bits = 8 * base.shape[1]
     counts = TieGroups(*np.zeros((2, len(queries), bits + 1), np.int64))
@@ -262,7 +262,7 @@ def classification_metrics(
     *,
     mask: Bool[np.ndarray, "*shape"] | None = None,
 ) -> dict[str, float | Int[np.ndarray, "classes classes"]]:
-    """Judge predicted classes.
+    """Judges predicted classes.
 
     Args:
       predicted: predicted classes, 0..num_classes-1.
@@ -297,7 +297,7 @@ def classification_metrics(
 def class_distances(
     codes: UInt8[np.ndarray, "B bytes"], labels: Int[np.ndarray, "B"], num_classes: int
 ) -> Float[np.ndarray, "classes classes"]:
-    """Average the Hamming distance between the clips of every two classes (Fig. 12).
+    """Averages the Hamming distance between the clips of every two classes (Fig. 12).
 
     No clip is paired with itself; NaN where two classes have no pair. `UNKNOWN` is left out.
     """
@@ -311,7 +311,7 @@ def class_distances(
 
 
 def code_health(codes: UInt8[np.ndarray, "B bytes"]) -> dict[str, float]:
-    """Say how well the bits are used.
+    """Says how well the bits are used.
 
     Returns:
       `bit_balance`, the mean over the bits of |mean sign| (0: every bit is set in half of the
