@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from stvh_jax import codes as hash_codes
 from stvh_jax.clips import UNKNOWN
@@ -214,6 +214,14 @@ def retrieval_metrics(
     )
     judged = groups.relevant.any(axis=1)
     groups = TieGroups(groups.counts[judged], groups.relevant[judged])
+    values = _judge(groups, ks, base_size=max(1, len(base_labels)))
+    return {name: _mean(value) for name, value in values.items()}
+
+
+def _judge(
+    groups: TieGroups, ks: Sequence[int], *, base_size: int
+) -> dict[str, Shaped[np.ndarray, "Q"]]:
+    """Gives every measure of `retrieval_metrics`, one value a query."""
     values = {}
     for k in ks:
         values |= {
@@ -224,12 +232,13 @@ def retrieval_metrics(
             f"map@{k}/worst_tie_order": average_precision_at_k(groups, k, ties="worst"),
             f"precision@{k}": precision_at_k(groups, k),
         }
-    values["map"] = average_precision_at_k(groups, max(1, len(base_labels)))
     ball = groups.counts[:, : _HAMMING_RADIUS + 1].sum(axis=1)
     hits = groups.relevant[:, : _HAMMING_RADIUS + 1].sum(axis=1)
-    values[f"precision_hamming_radius_{_HAMMING_RADIUS}"] = hits / np.maximum(ball, 1)
-    values[f"share_nonempty_hamming_radius_{_HAMMING_RADIUS}"] = ball > 0
-    return {name: _mean(value) for name, value in values.items()}
+    return values | {
+        "map": average_precision_at_k(groups, base_size),
+        f"precision_hamming_radius_{_HAMMING_RADIUS}": hits / np.maximum(ball, 1),
+        f"share_nonempty_hamming_radius_{_HAMMING_RADIUS}": ball > 0,
+    }
 
 
 def _count_in_chunks(codes, labels, ids, within_frames: int) -> TieGroups:
