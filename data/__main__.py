@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import functools
 import io
-import os
+import logging
 import pathlib
 import sys
 
@@ -13,19 +13,26 @@ from stvh_jax.errors import UserError
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit status; a user's mistake is one line and status 2."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    # TFDS warns on stderr of its own deprecated calls.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     arguments = _parser().parse_args(argv)
     try:
         return arguments.run(arguments)
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m data", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="command")
+    parser = argparse.ArgumentParser(prog="python -m data", description=__doc__)
+    # A misspelt option is an error, not the abbreviation of another one.
+    commands = parser.add_subparsers(
+        required=True,
+        metavar="command",
+        parser_class=functools.partial(argparse.ArgumentParser, allow_abbrev=False),
+    )
 
     prepare = commands.add_parser("prepare", help="turn raw files into a prepared set")
     _add_raw_arguments(prepare)
@@ -34,6 +41,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     prepare.add_argument("--allow-missing", action="store_true", help="skip clips that lack frames")
     prepare.set_defaults(run=_prepare)
+
+    check = commands.add_parser("check", help="tell what raw files are missing or malformed")
+    _add_raw_arguments(check)
+    check.set_defaults(run=_check)
+
+    synthesize = commands.add_parser("synthesize", help="render matches in the raw layout")
+    synthesize.add_argument("--out", type=pathlib.Path, required=True, help="folder to fill")
+    synthesize.add_argument("--matches", type=int, default=14)
+    synthesize.add_argument("--clips-per-match", type=int, default=32)
+    synthesize.add_argument("--seed", type=int, default=0)
+    synthesize.add_argument("--difficulty", type=float, default=0.3, help="0 (clear) to 1")
+    synthesize.add_argument(
+        "--image-size", type=int, nargs=2, default=(96, 160), metavar=("HEIGHT", "WIDTH")
+    )
+    synthesize.set_defaults(run=_synthesize)
     return parser
 
 
@@ -72,6 +94,28 @@ def _prepare(arguments: argparse.Namespace) -> int:
             f"{split}: {counts['clips']} clips, {counts['actors']} actors, {share:.1%} without a "
             f"track" + (f", {counts['skipped']} skipped" if counts["skipped"] else "")
         )
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from data.volleyball.check import check_volleyball
+
+    report = functools.partial(print, flush=True)
+    complete = check_volleyball(arguments.raw, frames=not arguments.boxes_only, report=report)
+    return 0 if complete else 1
+
+
+def _synthesize(arguments: argparse.Namespace) -> int:
+    from data.synthetic import synthesize_volleyball
+
+    synthesize_volleyball(
+        arguments.out,
+        matches=arguments.matches,
+        clips_per_match=arguments.clips_per_match,
+        seed=arguments.seed,
+        difficulty=arguments.difficulty,
+        image_size=tuple(arguments.image_size),
+    )
     return 0
 
 

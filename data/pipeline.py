@@ -49,7 +49,7 @@ def open_dataset(config: ml_collections.ConfigDict) -> "ClipDataset":
     if config.variant not in _FLAGS:
         raise UserError(f"data variant {config.variant!r} is none of: {', '.join(_FLAGS)}")
     folder = pathlib.Path(config.dir) / config.name / config.variant
-    versions = [path.parent for path in folder.glob("*/dataset_info.json")]
+    versions = [path.parent for path in folder.glob("[0-9]*/dataset_info.json")]
     if not versions:
         raise UserError(
             f"{folder} is not prepared; run: python -m data prepare {config.name} --raw "
@@ -86,15 +86,18 @@ class ClipDataset:
         self._builder = builder
         self._image_size = image_size
         self._has_frames = "frames" in features
-        stored_frames, self._stored_actors, _ = features["boxes"].shape
+        self._stored_frames, self._stored_actors, _ = features["boxes"].shape
         if num_actors < self._stored_actors:
             raise UserError(
                 f"num_actors is {num_actors}, but clips have up to {self._stored_actors} actors; "
                 f"give {self._stored_actors} or more"
             )
         first = FRAMES_BEFORE_KEY - num_frames // 2
-        if num_frames < 1 or first < 0 or first + num_frames > stored_frames:
-            raise UserError(f"num_frames is {num_frames}, but clips have 1 to {stored_frames}")
+        if num_frames < 1 or first < 0 or first + num_frames > self._stored_frames:
+            raise UserError(
+                f"num_frames is {num_frames}, but clips have {self._stored_frames} frames; give 1 "
+                f"to {self._stored_frames}"
+            )
         self._window = slice(first, first + num_frames)
         self._num_actors = num_actors
 
@@ -180,9 +183,7 @@ class ClipDataset:
         if unknown:
             raise UserError(f"split {split} has no clip (match, clip) = {unknown[0]}")
         return {
-            name: _decode_jpeg(
-                self._parse(_read(data, places[name]))["frames"][FRAMES_BEFORE_KEY]
-            ).numpy()
+            name: _decode_jpeg(self._jpegs(_read(data, places[name]))[FRAMES_BEFORE_KEY]).numpy()
             for name in clips
         }
 
@@ -202,12 +203,9 @@ class ClipDataset:
         splits = [self._builder.info.splits[part] for part in self._parts(split)]
         paths = [str(path) for part in splits for path in part.filepaths]
 
-        def labels(record):
-            example = self._parse(record)
-            return {name: example[name] for name in names}
-
-        batches = tf.data.TFRecordDataset(paths).map(labels, tf.data.AUTOTUNE).batch(256)
-        examples = list(batches.as_numpy_iterator())
+        features = tfds.features.FeaturesDict({n: self._builder.info.features[n] for n in names})
+        parsed = tf.data.TFRecordDataset(paths).map(features.deserialize_example, tf.data.AUTOTUNE)
+        examples = list(parsed.batch(256).as_numpy_iterator())
         arrays = {name: np.concatenate([batch[name] for batch in examples]) for name in names}
         slots = [(0, 1), (0, self._num_actors - self._stored_actors)]
         # The last row is the empty clip that fills the last batch of an evaluation.
@@ -249,26 +247,33 @@ class ClipDataset:
 
     def _with_frames(self, data: _Split, index: tf.Tensor, mirrored: tf.Tensor):
         """Adds a clip's frames, resized and mirrored, to its place in the batch."""
-        height, width = self._image_size
-
-        def frame(jpeg):
-            image = tf.image.resize(_decode_jpeg(jpeg), (height, width), antialias=True)
-            return tf.cast(tf.round(image), tf.uint8)
 
         def clip():
             record = tf.numpy_function(functools.partial(_read, data), [index], tf.string)
-            jpegs = self._parse(tf.ensure_shape(record, []))["frames"][self._window]
-            frames = tf.map_fn(frame, jpegs, fn_output_signature=tf.uint8)
+            jpegs = self._jpegs(tf.ensure_shape(record, []))[self._window]
+            frames = tf.map_fn(self._resized, jpegs, fn_output_signature=tf.uint8)
             return tf.cond(mirrored, lambda: tf.reverse(frames, axis=[2]), lambda: frames)
 
-        shape = (self._window.stop - self._window.start, height, width, 3)
+        shape = (self._window.stop - self._window.start, *self._image_size, 3)
         frames = tf.cond(index < 0, lambda: tf.zeros(shape, tf.uint8), clip)
         return index, mirrored, tf.ensure_shape(frames, shape)
 
-    def _parse(self, record: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns what a record holds, its frames still coded."""
-        decoders = {"frames": tfds.decode.SkipDecoding()} if self._has_frames else None
-        return self._builder.info.features.deserialize_example(record, decoders=decoders)
+    def _jpegs(self, record: tf.Tensor) -> tf.Tensor:
+        """Returns the coded frames of a record, all that are stored."""
+        feature = tf.io.FixedLenFeature([self._stored_frames], tf.string)
+        return tf.io.parse_single_example(record, {"frames": feature})["frames"]
+
+    def _resized(self, jpeg: tf.Tensor) -> tf.Tensor:
+        """Decodes a frame to the size asked for, each pixel an average of those it replaces."""
+        image = _decode_jpeg(jpeg)
+
+        def resize():
+            # Without antialiasing a frame made much smaller would skip most of its pixels.
+            resized = tf.image.resize(image, self._image_size, antialias=True)
+            return tf.cast(tf.round(resized), tf.uint8)
+
+        fits = tf.reduce_all(tf.shape(image)[:2] == self._image_size)
+        return tf.cond(fits, lambda: image, resize)
 
     def _clips(
         self,

@@ -10,6 +10,7 @@ splits.json                                 in place of the official splits, opt
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 from collections.abc import Mapping
 
@@ -166,7 +167,7 @@ def open_raw(root: str | pathlib.Path) -> RawVolleyball:
     Raises:
       UserError: if there are no numbered video folders, or `splits.json` is malformed.
     """
-    root = pathlib.Path(root).absolute()
+    root = pathlib.Path(os.path.abspath(root))
     videos = next((folder for folder in (root / "videos", root) if _holds_videos(folder)), None)
     if videos is None:
         raise UserError(
