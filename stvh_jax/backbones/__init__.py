@@ -1,0 +1,28 @@
+"""Backbones: from frames to feature maps, each with its own pixel normalisation.
+
+Every backbone is a Flax module, called as `backbone(frames, train=...)` with uint8 frames
+`[..., height, width, 3]`, and returns feature maps `[..., H, W, C]`.
+"""
+
+import flax.linen as nn
+
+from stvh_jax.backbones.small import Small
+from stvh_jax.errors import UserError
+
+BACKBONES = {"small": Small}
+
+
+def build(name: str, **options) -> nn.Module:
+    """Builds the backbone of this name; `options` are the fields of its module.
+
+    Raises:
+      UserError: no backbone has this name, or the backbone has no such option.
+    """
+    if name not in BACKBONES:
+        raise UserError(f"backbone {name!r} is unknown; choose one of {', '.join(BACKBONES)}")
+    backbone = BACKBONES[name]
+    known = [field for field in backbone.__dataclass_fields__ if field not in ("parent", "name")]
+    for option in options:
+        if option not in known:
+            raise UserError(f"backbone {name} has no option {option!r}; it has {', '.join(known)}")
+    return backbone(**options)
