@@ -59,6 +59,7 @@ def _align(extent, size, sampling_ratio, features, boxes):
             pooled += cells.astype(jnp.float32) * weight
         return pooled.astype(frame.dtype)
 
+    # Mapped over the frames, not indexed by them: frames on other devices are never fetched.
     return jax.vmap(pool)(features, boxes)
 
 

@@ -188,3 +188,21 @@ def test_vmap():
     boxes = jnp.asarray(random_boxes(rng, 3, 2, 5))
     expected = np.stack([roi_align(f, b) for f, b in zip(features, boxes)])
     np.testing.assert_allclose(jax.vmap(roi_align)(features, boxes), expected, atol=1e-6)
+
+
+def test_frames_on_several_devices_need_no_communication():
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows = jax.NamedSharding(mesh, jax.P("data"))
+    rng = np.random.default_rng(6)
+    features = rng.normal(size=(8, 5, 7, 3)).astype(np.float32)
+    boxes = random_boxes(rng, 8, 5)
+
+    def gradient(features, boxes):
+        return jax.grad(lambda features: jnp.square(roi_align(features, boxes)).sum())(features)
+
+    sharded = jax.jit(gradient, in_shardings=(rows, rows), out_shardings=rows)
+    compiled = sharded.lower(features, boxes).compile()
+    for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
+        assert collective not in compiled.as_text()
+    placed = jax.device_put((features, boxes), rows)
+    np.testing.assert_allclose(compiled(*placed), gradient(features, boxes), atol=2e-5)
