@@ -42,6 +42,7 @@ def main(_):
     evaluation = Evaluation(
         encoder,
         open_dataset(encoder.config.data),
+        run=workdir.name,
         query_split=SPLIT.value,
         base_split=BASE.value,
         exclude_within_frames=EXCLUDE_WITHIN_FRAMES.value,

@@ -100,10 +100,11 @@ def _score(path: epath.Path) -> float | None:
     return next(iter(json.loads(path.read_text()).values())) if path.exists() else None
 
 
-def choose_step(run: epath.Path, which: str) -> int:
+def choose_step(run: epath.Path, which: str) -> tuple[int, str]:
     """Finds the step of the `best` checkpoint on validation or the `latest`.
 
-    `best` is the latest where a run had no validation.
+    Returns:
+      The step and which of the two it is: `latest` where a run had no validation.
 
     Raises:
       UserError: the run has no checkpoint.
@@ -113,8 +114,8 @@ def choose_step(run: epath.Path, which: str) -> int:
         raise UserError(f"{run} has no checkpoint; train one with train.py --workdir={run}")
     scored = {step: score for step, score in steps.items() if score is not None}
     if which == "best" and scored:
-        return max(scored, key=lambda step: (scored[step], step))
-    return max(steps)
+        return max(scored, key=lambda step: (scored[step], step)), "best"
+    return max(steps), "latest"
 
 
 def load_config(run: epath.Path, step: int) -> dict:

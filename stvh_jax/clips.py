@@ -5,9 +5,12 @@ D feature size, K bits, L layers, A actions, G activities; Q queries, M base cli
 """
 
 import dataclasses
+from typing import Any
 
 import jax
-from jaxtyping import Array, Bool, Float, Int, UInt8
+
+# NumPy or JAX arrays; JAX also builds batches of shapes and shardings, so no type is enforced.
+Leaf = Any
 
 # What an unknown action or activity is stored as; every loss and metric leaves it out.
 UNKNOWN = -1
@@ -16,26 +19,29 @@ UNKNOWN = -1
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Clips:
-    """A batch of B clips, NumPy or JAX arrays, padded to the same T and N.
+    """A batch of B clips, padded to the same T and N.
 
     Attributes:
-      boxes: `[y_min, x_min, y_max, x_max]` of every actor in every frame, in 0..1 of the frame.
-      actor_mask: true where an actor stands; whatever stands in a false slot changes nothing.
-      clip_mask: false for the clips that only fill the last batch of an evaluation.
-      frames: pixels, or None where the clips carry features or the boxes are enough.
-      actor_features: precomputed actor features in place of frames, or None.
-      action: the action of each actor, `UNKNOWN` in padded slots.
-      activity: the activity of the clip, `UNKNOWN` if unlabelled.
-      match: number of the source video (the match, the sequence).
-      clip: number of the clip's key frame in its match; (match, clip) identifies a clip.
+      boxes: float `[B, T, N, 4]`, `[y_min, x_min, y_max, x_max]` of every actor in every frame,
+        in 0..1 of the frame.
+      actor_mask: bool `[B, N]`, true where an actor stands; whatever stands in a false slot
+        changes nothing.
+      clip_mask: bool `[B]`, false for the clips that only fill the last batch of an evaluation.
+      frames: uint8 `[B, T, H, W, 3]`, or None where the clips carry features or the boxes are
+        enough.
+      actor_features: float `[B, T, N, D]`, precomputed, in place of frames, or None.
+      action: int `[B, N]`, the action of each actor, `UNKNOWN` in padded slots.
+      activity: int `[B]`, the activity of the clip, `UNKNOWN` if unlabelled.
+      match: int `[B]`, number of the source video (the match, the sequence).
+      clip: int `[B]`, number of the clip's key frame; (match, clip) identifies a clip.
     """
 
-    boxes: Float[Array, "B T N 4"]
-    actor_mask: Bool[Array, "B N"]
-    clip_mask: Bool[Array, "B"] | None = None
-    frames: UInt8[Array, "B T H W 3"] | None = None
-    actor_features: Float[Array, "B T N D"] | None = None
-    action: Int[Array, "B N"] | None = None
-    activity: Int[Array, "B"] | None = None
-    match: Int[Array, "B"] | None = None
-    clip: Int[Array, "B"] | None = None
+    boxes: Leaf
+    actor_mask: Leaf
+    clip_mask: Leaf = None
+    frames: Leaf = None
+    actor_features: Leaf = None
+    action: Leaf = None
+    activity: Leaf = None
+    match: Leaf = None
+    clip: Leaf = None

@@ -39,9 +39,10 @@ class Encoding:
 class Encoder:
     """A trained model with its config."""
 
-    def __init__(self, config: ConfigDict, variables: dict, *, step: int):
+    def __init__(self, config: ConfigDict, variables: dict, *, step: int, checkpoint: str):
         """Wraps the variables of a model of `config`, which includes the class names."""
-        self.config, self.variables, self.step = config, variables, step
+        self.config, self.variables = config, variables
+        self.step, self.checkpoint = step, checkpoint
         self.activity_names = tuple(config.activity_names)
         self.action_names = tuple(config.action_names)
         self.model = build_model(
@@ -156,6 +157,6 @@ def load(path: str, *, checkpoint: str = "best") -> Encoder:
         run = run.absolute()
     if checkpoint not in ("best", "latest"):
         raise UserError(f"checkpoint is {checkpoint!r}; choose best or latest")
-    step = checkpoints.choose_step(run, checkpoint)
+    step, checkpoint = checkpoints.choose_step(run, checkpoint)
     config = ConfigDict(checkpoints.load_config(run, step))
-    return Encoder(config, checkpoints.load_variables(run, step), step=step)
+    return Encoder(config, checkpoints.load_variables(run, step), step=step, checkpoint=checkpoint)

@@ -1,17 +1,30 @@
 """Judges a trained model on a data set: classification, retrieval at every focus, codes."""
 
 import dataclasses
+import importlib.metadata
+import json
 import math
+import os
+import sys
+import time
 from collections.abc import Iterable
 
 import jax
 import numpy as np
+from etils import epath
 from jaxtyping import Float, Int, UInt8
 
+from stvh_jax import plots, report, trainer
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.codes import binarize, hamming_distances, pack
 from stvh_jax.encoder import Encoder
-from stvh_jax.metrics import classification_metrics, code_health, retrieval_metrics
+from stvh_jax.errors import UserError
+from stvh_jax.metrics import (
+    class_distances,
+    classification_metrics,
+    code_health,
+    retrieval_metrics,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,3 +188,210 @@ def without_nan(value):
     if isinstance(value, list):
         return [without_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+class Evaluation:
+    """The evaluation of one trained model on one data set, and what it leaves behind."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        dataset,
+        *,
+        run: str,
+        query_split: str | None = None,
+        base_split: str | None = None,
+        exclude_within_frames: int | None = None,
+    ):
+        """Encodes every clip and judges the codes.
+
+        Args:
+          encoder: the model.
+          dataset: an opened `data.pipeline.ClipDataset`.
+          run: name of the run, for the results.
+          query_split: the queries; `config.data.test_split` if None.
+          base_split: the clips searched; `config.data.train_split` if None.
+          exclude_within_frames: see `retrieval`.
+
+        Raises:
+          UserError: a split has no clip.
+        """
+        started = time.monotonic()
+        config = encoder.config
+        query_split = query_split or config.data.test_split
+        base_split = base_split or config.data.train_split
+        self.encoder, self.dataset = encoder, dataset
+        for split in (query_split, base_split):
+            dataset.num_clips(split)
+        parts = {split: self._encode(split) for split in dataset.splits}
+
+        def join(split):
+            return EncodedClips.concatenate([parts[part] for part in split.split("+")])
+
+        self.queries, base = join(query_split), join(base_split)
+        self.everything = EncodedClips.concatenate(list(parts.values()))
+        self._split_of = [split for split, part in parts.items() for _ in range(len(part))]
+        self.results = without_nan(
+            {
+                "run": run,
+                "model": config.model.name,
+                "bits": config.model.bits,
+                "layers": config.model.layers,
+                "checkpoint": {"step": encoder.step, "kind": encoder.checkpoint},
+                "data": {
+                    "name": config.data.name,
+                    "variant": config.data.variant,
+                    "base_split": base_split,
+                    "query_split": query_split,
+                    "base_clips": len(base),
+                    "query_clips": len(self.queries),
+                    "match_retrieval_clips": len(self.everything),
+                    "exclude_within_frames": exclude_within_frames,
+                    "untracked_share": dataset.untracked_share(query_split),
+                },
+                "seed": config.seed,
+                "hardware": hardware(),
+                "activity_names": list(encoder.activity_names),
+                "action_names": list(encoder.action_names),
+                **classification(
+                    self.queries,
+                    num_activities=len(encoder.activity_names),
+                    num_actions=len(encoder.action_names),
+                ),
+                "foci": retrieval(
+                    self.queries,
+                    base,
+                    self.everything,
+                    exclude_within_frames=exclude_within_frames,
+                ),
+            }
+        )
+        self.seconds = time.monotonic() - started
+
+    def _encode(self, split: str) -> EncodedClips:
+        batches = self.dataset.evaluation_batches(
+            split, batch_size=self.encoder.config.train.evaluation_batch_size
+        )
+        total = self.dataset.num_clips(split)
+        progress = sys.stderr.isatty()
+
+        def show(done):
+            if progress:
+                print(f"\rencoding {split}: {done}/{total}", end="", file=sys.stderr, flush=True)
+
+        encoded = encode_clips(self.encoder, batches, progress=show)
+        if progress:
+            print(file=sys.stderr)
+        return encoded
+
+    def table(self) -> str:
+        """Formats the results for the console."""
+        return report.metrics_table(self.results)
+
+    def hits(self, focus: int, *, queries: int = 4, k: int = 5) -> list[list[plots.Picture]]:
+        """Shows some queries with their nearest clips of all splits, as pictures of key frames."""
+        found = [
+            (index, nearest(self.queries, index, self.everything, focus=focus, k=k))
+            for index in example_queries(self.queries, count=queries)
+        ]
+        wanted: dict[str, set] = {}
+        for index, hits in found:
+            places = [self._place(index)] + [hit for hit, _ in hits]
+            for place in places:
+                wanted.setdefault(self._split_of[place], set()).add(self._id(place))
+        images = {}
+        for split, clips in wanted.items():
+            images.update(self.dataset.key_frame_images(split, clips))
+
+        def picture(place, distance):
+            clip = self._id(place)
+            activity = self.encoder.activity_names[self.everything.activity[place]]
+            return plots.Picture(images[clip], activity, clip[0], distance)
+
+        return [
+            [picture(self._place(index), None), *(picture(hit, away) for hit, away in hits)]
+            for index, hits in found
+        ]
+
+    def _place(self, query: int) -> int:
+        """Finds a query among all clips."""
+        return int(np.flatnonzero((self.everything.ids == self.queries.ids[query]).all(axis=1))[0])
+
+    def _id(self, place: int) -> tuple[int, int]:
+        match, clip = self.everything.ids[place].tolist()
+        return match, clip
+
+    def write(self, run: epath.Path) -> list[epath.Path]:
+        """Writes the results as JSON, the plots and the page to look at; returns their paths.
+
+        Raises:
+          UserError: the run's folder cannot be written.
+        """
+        name = f"evaluation-{self.results['data']['query_split'].replace('+', '-')}"
+        written = [run / f"{name}.json", run / name, run / f"{name}.html"]
+        hits = {}
+        if self.encoder.config.data.variant == "frames":
+            ends = {self.encoder.foci[0], self.encoder.foci[-1]}
+            hits = {str(focus): self.hits(focus) for focus in sorted(ends)}
+        history = curves(trainer.read_history(run))
+        try:
+            written[0].write_text(json.dumps(self.results, indent=2) + "\n")
+            written[1].mkdir(exist_ok=True)
+            for figure, path in self._figures(hits, history, written[1]):
+                plots.save(figure, path)
+            report.write_evaluation(
+                written[2],
+                self.results,
+                history=history,
+                hits=hits,
+                config=self.encoder.config.to_dict(),
+                facts={"evaluation": f"{self.seconds:.0f} s", "versions": versions()},
+            )
+        except OSError as error:
+            raise UserError(f"cannot write to {run} ({error.strerror or error})") from error
+        return written
+
+    def _figures(self, hits, history, folder):
+        names = self.encoder.activity_names
+        matrix = np.array(self.results["confusion_matrix"])
+        yield plots.confusion_matrix(matrix, names, title="Activities"), folder / "confusion.png"
+        distances = class_distances(
+            self.queries.codes[self.encoder.foci[-1]], self.queries.activity, len(names)
+        )
+        yield (
+            plots.class_distances(distances, names, title="Mean Hamming distance"),
+            folder / "class_distances.png",
+        )
+        foci = self.results["foci"]
+        if len(foci) > 1:
+            lines = [
+                [foci[focus][key] for focus in sorted(foci, key=int)]
+                for key in ("activity_map@10", "match_map@10")
+            ]
+            yield plots.focus_curves(*lines), folder / "foci.png"
+        if history:
+            yield plots.loss_curves(history), folder / "training.png"
+        for focus, grid in hits.items():
+            yield plots.hits_grid(grid, title=f"Focus {focus}"), folder / f"hits-{focus}.png"
+
+
+def curves(history: list[dict]) -> dict[str, list[tuple[int, float]]]:
+    """Turns a run's history into curves by name, those of the loss and the accuracies."""
+    lines: dict[str, list] = {}
+    for entry in history:
+        for name, value in entry.items():
+            if name.startswith(("train/", "validation/")):
+                lines.setdefault(name, []).append((entry["step"], value))
+    return lines
+
+
+def hardware() -> str:
+    """Says what this runs on."""
+    device = jax.devices()[0]
+    return f"{len(jax.devices())} x {device.device_kind}, {os.cpu_count()} CPU cores"
+
+
+def versions() -> str:
+    """Says which versions of the libraries this runs with."""
+    names = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)

@@ -7,6 +7,7 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from stvh_jax.graphs import masked_softmax
@@ -50,7 +51,7 @@ class GraphAttention(nn.Module):
 
     product: str
     graph_weight: bool
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(
@@ -80,7 +81,7 @@ class FeedForward(nn.Module):
 
     multiplier: int
     dropout: float
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, features: Float[Array, "*b D"], *, train: bool) -> Float[Array, "*b D"]:
@@ -101,7 +102,7 @@ class LayerOptions(nn.Module):
     fusion: str = "nested"
     ffn_multiplier: int = 2
     dropout: float = 0.0
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def attend(self, name, features, graph, mask):
         """Applies one `GraphAttention` named `name`."""

@@ -7,15 +7,16 @@ the actor features before any layer: its code is a fixed random projection of wh
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from stvh_jax.clips import Clips
+from stvh_jax.clips import Clips, Leaf
 from stvh_jax.errors import UserError
 from stvh_jax.graphs import (
     canonical_order,
@@ -52,18 +53,20 @@ class Outputs:
     """What a model says of B clips, for its F foci (M-STVH: 0..L, STVH: L alone).
 
     Attributes:
-      relaxed: h, the codes before the sign, in (-1, 1).
-      activity_logits: activity scores read from h, for the H foci that learn them (M-STVH: 1..L).
-      action_logits: action scores of each actor, in the order the clip listed them.
-      relation: a, the clip's code by the relations of its actors' actions (for Eq 8).
-      reconstruction_error: mean squared error of the decoded features (Eq 13), zero without one.
+      relaxed: `[F, B, K]`, h, the codes before the sign, in (-1, 1).
+      activity_logits: `[H, B, G]`, activity scores read from h, for the H foci that learn them
+        (M-STVH: 1..L).
+      action_logits: `[B, N, A]`, action scores, in the order the clip listed its actors.
+      relation: `[B, K]`, a, the clip's code by the relations of its actors' actions (for Eq 8).
+      reconstruction_error: `[B]`, mean squared error of the decoded features (Eq 13), zero
+        without a decoder.
     """
 
-    relaxed: Float[Array, "F B K"]
-    activity_logits: Float[Array, "H B G"]
-    action_logits: Float[Array, "B N A"]
-    relation: Float[Array, "B K"]
-    reconstruction_error: Float[Array, "B"]
+    relaxed: Leaf
+    activity_logits: Leaf
+    action_logits: Leaf
+    relation: Leaf
+    reconstruction_error: Leaf
 
 
 def masked_mean(values: Float[Array, "B T N *d"], actor_mask: Bool[Array, "B N"]):
@@ -157,7 +160,7 @@ class GroupActivityHasher(nn.Module):
     num_frames: int
     num_actors: int
     key_frame: int
-    backbone: dict
+    backbone: Mapping
     roi_size: int
     sampling_ratio: int
     embed: str
@@ -169,7 +172,7 @@ class GroupActivityHasher(nn.Module):
     fusion: str
     ffn_multiplier: int
     dropout: float
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @property
     def foci(self) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from stvh_jax.clips import Clips
+from stvh_jax.clips import Clips, Leaf
 from stvh_jax.models import GroupActivityHasher
 
 
@@ -20,10 +20,10 @@ class TrainState:
       opt_state: the optimizer's.
     """
 
-    step: jax.Array
-    params: dict
-    model_state: dict
-    opt_state: optax.OptState
+    step: Leaf
+    params: Leaf
+    model_state: Leaf
+    opt_state: Leaf
 
     @property
     def variables(self) -> dict:

@@ -1,7 +1,10 @@
 """Actor features: from frames (paper 4.1) or from the boxes alone, and back (Eq 13)."""
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, UInt8
 
 from stvh_jax import backbones
@@ -19,7 +22,7 @@ class ConvolutionalEmbedding(nn.Module):
     """
 
     features: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, roi: Float[Array, "B T N h w C"]) -> Float[Array, "B T N D"]:
@@ -41,7 +44,7 @@ class ConvolutionalDecoder(nn.Module):
     """The mirror of `ConvolutionalEmbedding`: f_v -> reconstructed f_roi, for Eq 13."""
 
     roi_shape: tuple[int, int, int]
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, features: Float[Array, "B T N D"]) -> Float[Array, "B T N h w C"]:
@@ -74,12 +77,12 @@ class FrameFeatures(nn.Module):
     """
 
     features: int
-    backbone: dict
+    backbone: Mapping
     roi_size: int
     sampling_ratio: int
     embed: str
     reconstruct: bool
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(
@@ -141,7 +144,7 @@ class BoxFeatures(nn.Module):
 
     features: int
     reconstruct: bool
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"]):
