@@ -2,12 +2,12 @@
 
 Boxes and labels of a split are small and live in memory; frames stay on disk and are decoded by
 tf.data, a few clips ahead of the batch in use. The order of training is a function of the seed and
-the position alone, so any step can be the first one.
+the position alone, so any step can be the first one. tf.data never calls back into Python: its
+threads would then outlive the interpreter they wait for, and hang the program at its end.
 """
 
 import dataclasses
 import functools
-import itertools
 import pathlib
 from collections.abc import Collection, Iterator, Sequence
 
@@ -32,7 +32,8 @@ class _Split:
     """A split in memory: boxes and labels of M clips and one empty clip, and where records are."""
 
     arrays: dict[str, np.ndarray]
-    records: list[tuple[str, int, int]]
+    record_paths: tf.Tensor
+    record_offsets: tf.Tensor
 
 
 def open_dataset(config: ml_collections.ConfigDict) -> "ClipDataset":
@@ -70,6 +71,7 @@ class ClipDataset:
     Attributes:
       activity_names: the activities, in the order of their numbers.
       action_names: the actions, in the order of their numbers.
+      splits: the splits that have clips.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class ClipDataset:
         features = builder.info.features
         self.activity_names: tuple[str, ...] = tuple(features["activity"].names)
         self.action_names: tuple[str, ...] = tuple(features["action"].feature.names)
+        self.splits: tuple[str, ...] = tuple(builder.info.splits)
         self._builder = builder
         self._image_size = image_size
         self._has_frames = "frames" in features
@@ -141,11 +144,19 @@ class ClipDataset:
         """
         num_clips = self.num_clips(split)
         share = _process_share(batch_size, process_index, process_count)
-        draws = (
-            _draw(step * batch_size + share, num_clips, seed, flip)
-            for step in itertools.count(start_step)
-        )
-        return self._batches(split, draws, len(share))
+
+        def epoch(number):
+            seeds = tf.random.experimental.stateless_split([tf.constant(seed, tf.int64), number])
+            index = tf.range(num_clips, dtype=tf.int64)
+            index = tf.random.experimental.stateless_shuffle(index, seeds[0])
+            mirrored = tf.random.stateless_uniform([num_clips], seeds[1]) < 0.5
+            return tf.data.Dataset.from_tensor_slices((index, mirrored & flip))
+
+        # Only clips of the first epoch are skipped, and none of them is read.
+        first_epoch, skipped = divmod(start_step * batch_size, num_clips)
+        epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+        drawn = epochs.flat_map(epoch).skip(skipped)
+        return self._batches(split, drawn, batch_size, share)
 
     def evaluation_batches(
         self, split: str, *, batch_size: int, process_index: int = 0, process_count: int = 1
@@ -159,12 +170,9 @@ class ClipDataset:
         """
         num_clips = self.num_clips(split)
         share = _process_share(batch_size, process_index, process_count)
-        positions = (first + share for first in range(0, num_clips, batch_size))
-        draws = (
-            (np.where(place < num_clips, place, -1), np.zeros(len(place), bool))
-            for place in positions
-        )
-        return self._batches(split, draws, len(share))
+        positions = tf.data.Dataset.range(-(-num_clips // batch_size) * batch_size)
+        drawn = positions.map(lambda place: (tf.where(place < num_clips, place, -1), False))
+        return self._batches(split, drawn, batch_size, share)
 
     def key_frame_images(
         self, split: str, clips: Collection[tuple[int, int]]
@@ -183,22 +191,24 @@ class ClipDataset:
         if unknown:
             raise UserError(f"split {split} has no clip (match, clip) = {unknown[0]}")
         return {
-            name: _decode_jpeg(self._jpegs(_read(data, places[name]))[FRAMES_BEFORE_KEY]).numpy()
+            name: _decode_jpeg(self._jpegs(data, places[name])[FRAMES_BEFORE_KEY]).numpy()
             for name in clips
         }
 
     def _parts(self, split: str) -> list[str]:
         """Returns the single splits that a name like "train+validation" joins."""
         parts = split.split("+")
-        known = list(self._builder.info.splits)
         for part in parts:
-            if part not in known:
-                raise UserError(f"split {part!r} has no clip; there are: {', '.join(known)}")
+            if part not in self.splits:
+                raise UserError(f"split {part!r} has no clip; there are: {', '.join(self.splits)}")
         return parts
 
     @functools.cache  # noqa: B019 - the split stays in memory as long as the dataset
     def _load(self, split: str) -> _Split:
-        """Reads a split's boxes and labels, padded to N actors, and finds its records."""
+        """Reads a split's boxes and labels, padded to N actors, and finds its records.
+
+        It takes one pass over the split's files, frames included, but decodes none.
+        """
         names = ("boxes", "actor_mask", "action", "activity", "match", "clip")
         splits = [self._builder.info.splits[part] for part in self._parts(split)]
         paths = [str(path) for part in splits for path in part.filepaths]
@@ -207,6 +217,7 @@ class ClipDataset:
         parsed = tf.data.TFRecordDataset(paths).map(features.deserialize_example, tf.data.AUTOTUNE)
         examples = list(parsed.batch(256).as_numpy_iterator())
         arrays = {name: np.concatenate([batch[name] for batch in examples]) for name in names}
+        records = [(path, offset) for path in paths for offset in _record_offsets(path)]
         slots = [(0, 1), (0, self._num_actors - self._stored_actors)]
         # The last row is the empty clip that fills the last batch of an evaluation.
         return _Split(
@@ -220,37 +231,29 @@ class ClipDataset:
                 "match": _pad_labels(arrays["match"], slots[:1]),
                 "clip": _pad_labels(arrays["clip"], slots[:1]),
             },
-            records=[record for path in paths for record in _find_records(path)],
+            record_paths=tf.constant([path for path, _ in records]),
+            record_offsets=tf.constant([offset for _, offset in records], tf.int64),
         )
 
     def _batches(
-        self,
-        split: str,
-        draws: Iterator[tuple[Int[np.ndarray, "B"], Bool[np.ndarray, "B"]]],
-        batch_size: int,
+        self, split: str, drawn: tf.data.Dataset, batch_size: int, share: Int[np.ndarray, "B"]
     ) -> Iterator[Clips]:
-        """Yields the batches that the drawn (index, mirrored) pairs name; index -1 is no clip."""
+        """Yields a process's share of the drawn (index, mirrored); index -1 stands for no clip."""
         data = self._load(split)
-        if not self._has_frames:
-            return (self._clips(data, index, mirrored, None) for index, mirrored in draws)
-        drawn = tf.data.Dataset.from_generator(
-            lambda: draws,
-            output_signature=(tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.bool)),
+        drawn = drawn.batch(batch_size).map(
+            lambda index, mirrored: (tf.gather(index, share), tf.gather(mirrored, share))
         )
-        decoded = (
-            drawn.unbatch()
-            .map(functools.partial(self._with_frames, data), tf.data.AUTOTUNE, deterministic=True)
-            .batch(batch_size)
-            .prefetch(2)
-        )
-        return (self._clips(data, *batch) for batch in decoded.as_numpy_iterator())
+        if self._has_frames:
+            with_frames = functools.partial(self._with_frames, data)
+            drawn = drawn.unbatch().map(with_frames, tf.data.AUTOTUNE).batch(len(share))
+        batches = drawn.prefetch(2).as_numpy_iterator()
+        return (self._clips(data, *batch) for batch in batches)
 
     def _with_frames(self, data: _Split, index: tf.Tensor, mirrored: tf.Tensor):
         """Adds a clip's frames, resized and mirrored, to its place in the batch."""
 
         def clip():
-            record = tf.numpy_function(functools.partial(_read, data), [index], tf.string)
-            jpegs = self._jpegs(tf.ensure_shape(record, []))[self._window]
+            jpegs = self._jpegs(data, index)[self._window]
             frames = tf.map_fn(self._resized, jpegs, fn_output_signature=tf.uint8)
             return tf.cond(mirrored, lambda: tf.reverse(frames, axis=[2]), lambda: frames)
 
@@ -258,9 +261,17 @@ class ClipDataset:
         frames = tf.cond(index < 0, lambda: tf.zeros(shape, tf.uint8), clip)
         return index, mirrored, tf.ensure_shape(frames, shape)
 
-    def _jpegs(self, record: tf.Tensor) -> tf.Tensor:
-        """Returns the coded frames of a record, all that are stored."""
+    def _jpegs(self, data: _Split, index: tf.Tensor) -> tf.Tensor:
+        """Returns the coded frames of a clip, all that are stored."""
+        reader = tf.raw_ops.TFRecordDatasetV2(
+            filenames=tf.gather(data.record_paths, index),
+            compression_type="",
+            buffer_size=0,
+            byte_offsets=tf.gather(data.record_offsets, index),
+        )
+        records = tf.data.experimental.from_variant(reader, tf.TensorSpec([], tf.string))
         feature = tf.io.FixedLenFeature([self._stored_frames], tf.string)
+        record = records.take(1).get_single_element()
         return tf.io.parse_single_example(record, {"frames": feature})["frames"]
 
     def _resized(self, jpeg: tf.Tensor) -> tf.Tensor:
@@ -280,7 +291,7 @@ class ClipDataset:
         data: _Split,
         index: Int[np.ndarray, "B"],
         mirrored: Bool[np.ndarray, "B"],
-        frames: UInt8[np.ndarray, "B T H W 3"] | None,
+        frames: UInt8[np.ndarray, "B T H W 3"] | None = None,
     ) -> Clips:
         batch = {name: array[index] for name, array in data.arrays.items()}
         mask = batch["actor_mask"][:, None, :, None]
@@ -310,26 +321,6 @@ def mirror_classes(names: Sequence[str]) -> Int[np.ndarray, "A"]:
     return np.array([names.index(image) for image in images], np.int32)
 
 
-def _draw(
-    positions: Int[np.ndarray, "B"], num_clips: int, seed: int, flip: bool
-) -> tuple[Int[np.ndarray, "B"], Bool[np.ndarray, "B"]]:
-    """Returns which clip stands at each position of the endless training order, and if mirrored."""
-    epochs, places = np.divmod(positions, num_clips)
-    drawn = [_epoch(num_clips, seed, epoch) for epoch in epochs.tolist()]
-    index = np.array([order[place] for (order, _), place in zip(drawn, places)], np.int64)
-    mirrored = np.array([flips[place] for (_, flips), place in zip(drawn, places)], bool)
-    return index, mirrored & flip
-
-
-@functools.lru_cache(maxsize=4)
-def _epoch(
-    num_clips: int, seed: int, epoch: int
-) -> tuple[Int[np.ndarray, "M"], Bool[np.ndarray, "M"]]:
-    """Returns the order of an epoch and which of its places are mirrored."""
-    generator = np.random.default_rng([seed, epoch])
-    return generator.permutation(num_clips), generator.random(num_clips) < 0.5
-
-
 def _process_share(batch_size: int, process_index: int, process_count: int) -> Int[np.ndarray, "B"]:
     """Returns the places within a batch that belong to one process."""
     if batch_size < 1 or batch_size % process_count:
@@ -345,29 +336,20 @@ def _pad_labels(labels: Int[np.ndarray, "..."], padding) -> Int[np.ndarray, "...
     return np.pad(labels.astype(np.int32), padding, constant_values=UNKNOWN)
 
 
-def _find_records(path: str) -> list[tuple[str, int, int]]:
-    """Returns the path, offset and length of every record of a TFRecord file.
+def _record_offsets(path: str) -> list[int]:
+    """Returns where each record of a TFRecord file begins.
 
     A record is its length (8 bytes, little-endian), 4 bytes of checksum, the data and 4 more
-    bytes of checksum. Knowing the places makes any clip readable by its number: the order of an
-    epoch needs no shuffle buffer, and a resumed run reads nothing of what it skips.
+    bytes of checksum.
     """
-    records = []
+    offsets = []
     with open(path, "rb") as file:
         while header := file.read(12):
-            length = int.from_bytes(header[:8], "little")
-            records.append((path, file.tell(), length))
-            file.seek(length + 4, 1)
-    return records
-
-
-def _read(data: _Split, index: int) -> bytes:
-    path, offset, length = data.records[index]
-    with open(path, "rb") as file:
-        file.seek(offset)
-        return file.read(length)
+            offsets.append(file.tell() - 12)
+            file.seek(int.from_bytes(header[:8], "little") + 4, 1)
+    return offsets
 
 
 def _decode_jpeg(jpeg: tf.Tensor) -> tf.Tensor:
-    # The accurate transform is the same on every machine; the default one is not.
+    # Left unnamed, the transform is a system-specific choice of TensorFlow's.
     return tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")

@@ -31,7 +31,7 @@ class VideoReport:
       activities: its clips, counted by activity.
       actions: its boxes, counted by action.
       with_frames: clips with all T frames whole; None where frames were not asked for.
-      tracked: annotated people matched to a track; None where the video has no tracks.
+      tracked: annotated people matched to a track; None where the set has no tracks.
       problems: one line for each thing that is missing or malformed.
     """
 
@@ -103,11 +103,11 @@ def _inspect_tracks(
 ) -> None:
     if not raw.has_tracks():
         return
+    found.tracked = 0
     for clip in clips:
         try:
-            if raw.tracks(video, clip.clip) is not None:
-                _, tracked = raw.boxes(video, clip)
-                found.tracked = (found.tracked or 0) + int(tracked.sum())
+            _, tracked = raw.boxes(video, clip)
+            found.tracked += int(tracked.sum())
         except UserError as error:
             found.problems.append(str(error))
 
@@ -143,7 +143,7 @@ def _video_row(video: int, found: VideoReport) -> str:
         found.split,
         found.activities.total(),
         "-" if found.with_frames is None else found.with_frames,
-        "-" if found.tracked is None else f"{found.tracked / actors:.1%}",
+        f"{found.tracked / actors:.1%}" if found.tracked is not None and actors else "-",
         len(found.problems),
     )
 

@@ -1,0 +1,118 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from data.__main__ import main
+from tests.volleyball_files import write_raw
+
+PEOPLE = [(5, 6, 7, 11, "digging"), (30, 10, 6, 12, "waiting")]
+SPLITS = {"train": [1], "validation": [], "test": [4]}
+
+
+@pytest.fixture
+def raw(tmp_path):
+    clips = {1: [(10, "r-pass", PEOPLE), (20, "l_set", PEOPLE)], 4: [(10, "l-spike", PEOPLE)]}
+    return write_raw(tmp_path / "raw", clips, splits=SPLITS)
+
+
+def test_prepare_reports_progress_and_a_summary(raw, tmp_path, capsys):
+    command = ["prepare", "volleyball", "--raw", str(raw), "--out", str(tmp_path / "sets")]
+    assert main(command) == 0
+    folder = tmp_path / "sets/volleyball/frames/1.0.0"
+    summary = [
+        "train: 2 clips, 4 actors, 100.0% without a track",
+        "test: 1 clips, 2 actors, 100.0% without a track",
+    ]
+    assert capsys.readouterr().out.splitlines() == [
+        "train: 2 of 2 clips (video 1)",
+        "test: 1 of 1 clips (video 4)",
+        f"prepared {folder}",
+        *summary,
+    ]
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{folder} is already prepared; delete it to prepare it again",
+        *summary,
+    ]
+
+
+def test_prepare_allows_missing_frames_when_told(raw, tmp_path, capsys):
+    (raw / "videos/1/20/24.jpg").unlink()
+    command = ["prepare", "volleyball", "--raw", str(raw), "--out", str(tmp_path / "sets")]
+    assert main(command) == 2
+    assert "1 of 3 clips lack some of their 10 frames" in capsys.readouterr().err
+    assert main([*command, "--allow-missing"]) == 0
+    out = capsys.readouterr().out
+    assert "train: 1 clips, 2 actors, 100.0% without a track, 1 skipped" in out
+    assert main([*command, "--boxes-only"]) == 0
+    assert "train: 2 clips" in capsys.readouterr().out
+
+
+def test_a_mistake_is_one_line_and_status_2(tmp_path, capsys):
+    for command in ("prepare", "check"):
+        assert main([command, "volleyball", "--raw", str(tmp_path / "nowhere")]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith(f"error: {tmp_path / 'nowhere'}: found no videos")
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["prepar", "volleyball"],
+        ["prepare", "volleybal", "--raw", "."],
+        ["prepare", "volleyball"],
+        ["prepare", "volleyball", "--raw", ".", "--boxes"],
+        ["check", "volleyball", "--raw", ".", "--allow-missing"],
+        ["synthesize", "--out", ".", "--matches", "many"],
+    ],
+)
+def test_a_misspelt_command_is_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "error: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_check_tells_completeness_by_its_status(raw, capsys):
+    command = ["check", "volleyball", "--raw", str(raw)]
+    assert main(command) == 0
+    assert "complete" in capsys.readouterr().out
+    (raw / "videos/1/20/24.jpg").unlink()
+    assert main(command) == 1
+    assert "1 of 2 clips lack" in capsys.readouterr().out
+    assert main([*command, "--boxes-only"]) == 0
+
+
+def test_synthesized_matches_check_and_prepare(tmp_path, capsys):
+    raw = str(tmp_path / "raw")
+    size = ["--image-size", "48", "80"]
+    assert (
+        main(["synthesize", "--out", raw, "--matches", "3", "--clips-per-match", "2", *size]) == 0
+    )
+    assert main(["check", "volleyball", "--raw", raw]) == 0
+    assert main(["prepare", "volleyball", "--raw", raw, "--out", str(tmp_path / "sets")]) == 0
+    summary = capsys.readouterr().out.splitlines()[-3:]
+    assert [line.split(",")[0] for line in summary] == [
+        "train: 2 clips",
+        "validation: 2 clips",
+        "test: 2 clips",
+    ]
+    assert all(line.endswith("0.0% without a track") for line in summary)
+
+
+def test_the_command_line_says_nothing_of_tensorflow(raw, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    run = subprocess.run(
+        [sys.executable, "-m", "data", "prepare", "volleyball", "--raw", raw, "--out", tmp_path],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    assert run.stderr == ""
+    assert run.stdout.splitlines()[-1].startswith("test: 1 clips")
