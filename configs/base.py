@@ -58,6 +58,9 @@ def get_config() -> ConfigDict:
     model.sampling_ratio = 2
     # f_roi -> f_v: "conv", 3D then 2D convolutions; "fc", one dense layer.
     model.embed = "conv"
+    # Joins f_roi with its deviation from the actor's mean over time before the embedding: not in
+    # the paper, but what moves is learned several times sooner.
+    model.temporal_contrast = False
     # Eq 2: "normalised" Euclidean distance, or "literal" as printed.
     model.distance = "normalised"
     # Eq 3 and 10: pre-LN residuals; False is the printed form.
@@ -106,6 +109,9 @@ def get_config() -> ConfigDict:
     # Clips a step over all devices.
     train.batch_size = 2
     train.evaluation_batch_size = 2
+    # Random zoom and shift of each training clip's boxes (standard deviation, in frames); for
+    # models of boxes alone.
+    train.box_jitter = 0.0
     train.log_every_steps = 50
     # Validation, and a checkpoint with it.
     train.evaluate_every_epochs = 1

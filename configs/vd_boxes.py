@@ -25,6 +25,10 @@ def get_config() -> ConfigDict:
     config.model.key_frame = 0
     config.model.features = 128
     config.model.dropout = 0.1
+    # Departures from the printed form, chosen on the validation videos: docs/results.md.
+    config.model.product = "hadamard"
+    config.loss.action = 2.0
+    config.loss.same_class_mask = True
     config.optimizer.learning_rate = 1e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_epochs = 3.0
@@ -32,7 +36,8 @@ def get_config() -> ConfigDict:
     config.optimizer.clip_norm = 1.0
     config.train.epochs = 60
     config.train.batch_size = 64
+    config.train.box_jitter = 0.05
     config.train.evaluation_batch_size = 256
-    config.train.evaluate_every_epochs = 2
+    config.train.evaluate_every_epochs = 5
     config.train.checkpoint_every_steps = 0
     return config

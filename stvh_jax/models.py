@@ -164,6 +164,7 @@ class GroupActivityHasher(nn.Module):
     roi_size: int
     sampling_ratio: int
     embed: str
+    temporal_contrast: bool
     distance: str
     residual: bool
     product: str
@@ -207,7 +208,7 @@ class GroupActivityHasher(nn.Module):
         codes = [relaxed for relaxed, _ in heads]
         if 0 in self.foci:
             codes.insert(0, VisualHashHead(self.bits, name="head_0")(features, mask, train=train))
-        pooled = scale[-1].astype(jnp.float32).mean(axis=1)
+        pooled = nn.LayerNorm(name="action_norm")(scale[-1].astype(jnp.float32).mean(axis=1))
         action_logits = nn.Dense(self.num_actions, name="action")(pooled)
         relation = RelationEncoder(self.bits, name="relation")(action_logits, in_space, mask)
         return Outputs(
@@ -238,6 +239,7 @@ class GroupActivityHasher(nn.Module):
                 self.roi_size,
                 self.sampling_ratio,
                 self.embed,
+                self.temporal_contrast,
                 reconstruct,
                 self.dtype,
                 name="visual",

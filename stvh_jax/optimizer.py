@@ -15,13 +15,19 @@ def learning_rate_schedule(config, *, steps_per_epoch: int, epochs: int) -> opta
     epochs (no boundary: constant); `cosine` rises for `warmup_epochs`, then falls to zero.
 
     Raises:
-      UserError: an unknown schedule, or boundaries and rates of different numbers.
+      UserError: an unknown schedule, boundaries and rates of different numbers, or a warm-up as
+        long as the training.
     """
     if config.schedule not in SCHEDULES:
         raise UserError(
             f"config.optimizer.schedule is {config.schedule!r}; choose {' or '.join(SCHEDULES)}"
         )
     if config.schedule == "cosine":
+        if config.warmup_epochs >= epochs:
+            raise UserError(
+                f"config.optimizer.warmup_epochs={config.warmup_epochs} is not less than "
+                f"config.train.epochs={epochs}; lower it"
+            )
         return optax.warmup_cosine_decay_schedule(
             init_value=0.0,
             peak_value=config.learning_rate,

@@ -1,9 +1,12 @@
 """One step of training and one of encoding, as pure functions to be jitted."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import optax
 
+from stvh_jax.augment import shake_camera
 from stvh_jax.clips import Clips
 from stvh_jax.losses import total_loss
 from stvh_jax.models import GroupActivityHasher, Outputs
@@ -15,15 +18,20 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     loss_weights,
     learning_rate: optax.Schedule,
+    *,
+    box_jitter: float = 0.0,
 ):
-    """Makes `step(state, clips, root_key) -> state, metrics`.
+    """Makes `step(state, clips, root_key) -> state, metrics`, with `shake_camera` if asked for.
 
     The key of a step is `fold_in(root_key, step)`: a resumed run draws what an uninterrupted one
     does. Metrics are the loss, its terms, the gradient's norm and the learning rate, as scalars.
     """
 
     def train_step(state: TrainState, clips: Clips, root_key: jax.Array):
-        dropout = jax.random.fold_in(root_key, state.step)
+        dropout, camera = jax.random.split(jax.random.fold_in(root_key, state.step))
+        if box_jitter:
+            boxes = shake_camera(camera, clips.boxes, clips.actor_mask, strength=box_jitter)
+            clips = dataclasses.replace(clips, boxes=boxes)
 
         def objective(params):
             outputs, changed = model.apply(

@@ -1,5 +1,6 @@
 """Actor features: from frames (paper 4.1) or from the boxes alone, and back (Eq 13)."""
 
+import math
 from collections.abc import Mapping
 
 import flax.linen as nn
@@ -18,49 +19,31 @@ class ConvolutionalEmbedding(nn.Module):
     """Sequential 3D and 2D convolutions, f_roi -> f_v.
 
     Conv3D 3x3x3 over (T, h, w), padded in time alone, takes 5x5 to 3x3; Conv2D 3x3 takes that to
-    one vector of size D.
+    one vector of size D. The 3D kernel is applied as a 2D one to each frame joined with its two
+    neighbours, which is the same sum and far faster on a CPU.
     """
 
     features: int
+    hidden: int
     dtype: DTypeLike
 
     @nn.compact
     def __call__(self, roi: Float[Array, "B T N h w C"]) -> Float[Array, "B T N D"]:
-        """Embeds the RoI features of each actor in each frame."""
+        """Embeds the RoI features of each actor in each frame, over `hidden` channels."""
         batch, frames, actors, height, width, channels = roi.shape
-        tubes = jnp.swapaxes(roi, 1, 2).reshape(batch * actors, frames, height, width, channels)
-        tubes = nn.Conv(
-            channels, (3, 3, 3), padding=((1, 1), (0, 0), (0, 0)), dtype=self.dtype, name="conv3d"
-        )(tubes)
-        patches = nn.relu(tubes).reshape(-1, height - 2, width - 2, channels)
-        kernel = (height - 2, width - 2)
+        padded = jnp.pad(roi, [(0, 0), (1, 1)] + [(0, 0)] * 4)
+        joined = jnp.concatenate([padded[:, t : t + frames] for t in range(3)], axis=-1)
+        patches = nn.Conv(self.hidden, (3, 3), padding="VALID", dtype=self.dtype, name="conv3d")(
+            joined.reshape(-1, height, width, 3 * channels)
+        )
         vectors = nn.Conv(
-            self.features, kernel, padding="VALID", dtype=self.dtype, name="conv2d"
-        )(patches)
-        return jnp.swapaxes(vectors.reshape(batch, actors, frames, self.features), 1, 2)
-
-
-class ConvolutionalDecoder(nn.Module):
-    """The mirror of `ConvolutionalEmbedding`: f_v -> reconstructed f_roi, for Eq 13."""
-
-    roi_shape: tuple[int, int, int]
-    dtype: DTypeLike
-
-    @nn.compact
-    def __call__(self, features: Float[Array, "B T N D"]) -> Float[Array, "B T N h w C"]:
-        """Reconstructs the RoI features of each actor in each frame."""
-        height, width, channels = self.roi_shape
-        batch, frames, actors, dim = features.shape
-        vectors = jnp.swapaxes(features, 1, 2).reshape(-1, 1, 1, dim)
-        kernel = (height - 2, width - 2)
-        patches = nn.ConvTranspose(
-            channels, kernel, padding="VALID", dtype=self.dtype, name="conv2d"
-        )(vectors)
-        tubes = nn.relu(patches).reshape(batch * actors, frames, height - 2, width - 2, channels)
-        tubes = nn.ConvTranspose(
-            channels, (3, 3, 3), padding=((1, 1), (2, 2), (2, 2)), dtype=self.dtype, name="conv3d"
-        )(tubes)
-        return jnp.swapaxes(tubes.reshape(batch, actors, frames, *self.roi_shape), 1, 2)
+            self.features,
+            (height - 2, width - 2),
+            padding="VALID",
+            dtype=self.dtype,
+            name="conv2d",
+        )(nn.relu(patches))
+        return vectors.reshape(batch, frames, actors, self.features)
 
 
 class FrameFeatures(nn.Module):
@@ -73,6 +56,8 @@ class FrameFeatures(nn.Module):
       sampling_ratio: RoIAlign's samples a bin along each axis.
       embed: `conv`, the paper's 3D and 2D convolutions, or `fc`, one dense layer as the
         literature has it.
+      temporal_contrast: whether the embedding also reads each frame's deviation from the actor's
+        mean over time.
       reconstruct: whether to decode f_roi from f_v again (Eq 13).
     """
 
@@ -81,6 +66,7 @@ class FrameFeatures(nn.Module):
     roi_size: int
     sampling_ratio: int
     embed: str
+    temporal_contrast: bool
     reconstruct: bool
     dtype: DTypeLike
 
@@ -104,15 +90,22 @@ class FrameFeatures(nn.Module):
             sampling_ratio=self.sampling_ratio,
         )
         roi = roi.reshape(batch, length, actors, *roi.shape[-3:])
+        shown = roi
+        if self.temporal_contrast:
+            shown = jnp.concatenate([roi, roi - roi.mean(axis=1, keepdims=True)], axis=-1)
         if self.embed == "conv":
-            features = ConvolutionalEmbedding(self.features, self.dtype, name="embedding")(roi)
+            features = ConvolutionalEmbedding(
+                self.features, roi.shape[-1], self.dtype, name="embedding"
+            )(shown)
         else:
-            flat = roi.reshape(*roi.shape[:3], -1)
+            flat = shown.reshape(*roi.shape[:3], -1)
             features = nn.Dense(self.features, dtype=self.dtype, name="embedding")(flat)
+        features = nn.LayerNorm(dtype=self.dtype, name="norm")(features)
         if not self.reconstruct:
             return features, roi, None
-        decoder = ConvolutionalDecoder(roi.shape[-3:], self.dtype, name="decoder")
-        return features, roi, decoder(features)
+        size = math.prod(roi.shape[-3:])
+        decoded = nn.Dense(size, dtype=self.dtype, name="decoder")(features)
+        return features, roi, decoded.reshape(roi.shape)
 
 
 def describe_boxes(
@@ -154,7 +147,5 @@ class BoxFeatures(nn.Module):
         features = nn.Dense(self.features, dtype=self.dtype, name="embedding")(hidden)
         if not self.reconstruct:
             return features, description, None
-        hidden = nn.Dense(self.features, dtype=self.dtype, name="decoder_hidden")(features)
-        hidden = nn.gelu(hidden)
-        decoded = nn.Dense(description.shape[-1], dtype=self.dtype, name="decoder")(hidden)
+        decoded = nn.Dense(description.shape[-1], dtype=self.dtype, name="decoder")(features)
         return features, description, decoded
