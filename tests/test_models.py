@@ -1,6 +1,7 @@
 """The model against NumPy loops, and what must never change a code."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from stvh_jax.interleaving import (
 )
 from stvh_jax.models import HashHead, RelationEncoder, build_model, masked_mean
 from stvh_jax.step import make_encode_step
-from stvh_jax.visual import BoxFeatures, ConvolutionalDecoder, ConvolutionalEmbedding
+from stvh_jax.visual import BoxFeatures, ConvolutionalEmbedding
 from tests.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
 
 B, T, N, D, K = 2, 3, 5, 7, 16
@@ -68,18 +69,26 @@ def close_layer(f, attended, params, residual):
 
 
 def apply(module, variables, *inputs, **options):
-    """Applies a module to NumPy inputs, which go to the device first."""
-    outputs = module.apply(variables, *jax.tree.map(jnp.asarray, inputs), **options)
-    return jax.device_get(outputs)
+    """Applies a module to NumPy inputs, compiled as a whole."""
+    jitted = jax.jit(lambda variables, inputs: module.apply(variables, *inputs, **options))
+    return jax.device_get(jitted(variables, inputs))
 
 
-def perturbed(module, *inputs, **options):
-    """Initialises a module and moves every parameter off its starting point."""
-    inputs = jax.tree.map(jnp.asarray, inputs)
-    variables = module.init(jax.random.key(0), *inputs, **options)
-    leaves, tree = jax.tree.flatten(jax.device_get(variables["params"]))
-    moved = [leaf + 0.1 * arrays(i, *leaf.shape) for i, leaf in enumerate(leaves)]
-    return {"params": jax.tree.unflatten(tree, moved)}
+def drawn(module, *inputs, **options):
+    """Draws every variable of a module at random: no starting point hides a mistake."""
+
+    def initialise(inputs):
+        return module.init(jax.random.key(0), *inputs, **options)
+
+    leaves, tree = jax.tree.flatten(jax.eval_shape(initialise, inputs))
+    # Running variances are variables as well, and positive.
+    values = [
+        np.abs(0.2 + 0.3 * arrays(i, *leaf.shape))
+        if leaf.ndim == 1
+        else 0.4 * arrays(i, *leaf.shape)
+        for i, leaf in enumerate(leaves)
+    ]
+    return jax.tree.unflatten(tree, values)
 
 
 @pytest.fixture
@@ -97,7 +106,7 @@ def test_graph_attention_is_equation_4(product, weight, scene):
     features, _, in_space, mask = scene
     allowed = np.broadcast_to(mask[:, None, None, :], in_space.shape)
     module = GraphAttention(product, weight, jnp.float32)
-    variables = perturbed(module, features, in_space, allowed)
+    variables = drawn(module, features, in_space, allowed)
     actual = apply(module, variables, features, in_space, allowed)
     for b in range(B):
         for t in range(T):
@@ -120,7 +129,7 @@ def test_combined_attention_stays_row_stochastic(product):
 def test_position_visual_fusion_in_time_is_equation_3(residual, causal, scene):
     features, in_time, _, mask = scene
     module = PositionVisualFusion(axis="time", residual=residual, causal=causal)
-    variables = perturbed(module, features, in_time, mask, train=False)
+    variables = drawn(module, features, in_time, mask, train=False)
     actual = apply(module, variables, features, in_time, mask, train=False)
     params = variables["params"]
     allowed = np.ones((T, T), bool) if causal == "zero" else np.tril(np.ones((T, T), bool))
@@ -137,7 +146,7 @@ def test_position_visual_fusion_in_time_is_equation_3(residual, causal, scene):
 def test_no_frame_sees_a_later_one_when_the_future_is_masked(scene):
     features, in_time, _, mask = scene
     module = PositionVisualFusion(axis="time", causal="neg_inf")
-    variables = perturbed(module, features, in_time, mask, train=False)
+    variables = drawn(module, features, in_time, mask, train=False)
     before = apply(module, variables, features, in_time, mask, train=False)
     changed = features.copy()
     changed[:, -1] += 1
@@ -152,7 +161,7 @@ def test_multi_focus_fusion_is_equations_10_and_11(fusion, residual, scene):
     features, in_time, in_space, mask = scene
     module = MultiFocusFusion(fusion=fusion, residual=residual)
     inputs = features, in_time, in_space, mask
-    variables = perturbed(module, *inputs, train=False)
+    variables = drawn(module, *inputs, train=False)
     actual = apply(module, variables, *inputs, train=False)
     params = variables["params"]
     normal = layer_norm(features, params["norm"])
@@ -190,7 +199,7 @@ def test_multi_focus_fusion_is_equations_10_and_11(fusion, residual, scene):
 def test_hash_head_is_equation_5(scene):
     features, _, _, mask = scene
     module = HashHead(K, 3)
-    variables = perturbed(module, features, mask)
+    variables = drawn(module, features, mask)
     relaxed, logits = apply(module, variables, features, mask)
     params = variables["params"]
     for b in range(B):
@@ -206,7 +215,7 @@ def test_relation_encoder_is_two_graph_convolutions(scene):
     _, _, in_space, mask = scene
     logits = arrays(5, B, N, 3)
     module = RelationEncoder(K)
-    variables = perturbed(module, logits, in_space, mask)
+    variables = drawn(module, logits, in_space, mask)
     actual = apply(module, variables, logits, in_space, mask)
     first, second = variables["params"]["first"], variables["params"]["second"]
     for b in range(B):
@@ -227,8 +236,8 @@ def test_masked_mean_of_a_clip_without_actors_is_zero():
 
 def test_embedding_is_a_3d_then_a_2d_convolution():
     roi = arrays(1, 1, 3, 2, 5, 5, 2)
-    module = ConvolutionalEmbedding(4, jnp.float32)
-    variables = perturbed(module, roi)
+    module = ConvolutionalEmbedding(4, 2, jnp.float32)
+    variables = drawn(module, roi)
     actual = apply(module, variables, roi)
     conv3d, conv2d = variables["params"]["conv3d"], variables["params"]["conv2d"]
     assert actual.shape == (1, 3, 2, 4)
@@ -239,48 +248,40 @@ def test_embedding_is_a_3d_then_a_2d_convolution():
             for y in range(3):
                 for x in range(3):
                     cube = padded[t : t + 3, y : y + 3, x : x + 3]
-                    patch[y, x] = np.einsum("tyxc,tyxcd->d", cube, conv3d["kernel"])
+                    kernel = conv3d["kernel"].reshape(3, 3, 3, 2, 2)  # y x t c d
+                    patch[y, x] = np.einsum("tyxc,yxtcd->d", cube, kernel)
             patch = np.maximum(patch + conv3d["bias"], 0)
             vector = np.einsum("yxc,yxcd->d", patch, conv2d["kernel"]) + conv2d["bias"]
             np.testing.assert_allclose(actual[0, t, n], vector, rtol=1e-4, atol=1e-5)
 
 
-def test_decoder_gives_back_the_shape_of_the_roi_features():
-    features = arrays(2, 1, 3, 2, 4)
-    module = ConvolutionalDecoder((5, 5, 6), jnp.float32)
-    decoded = apply(module, perturbed(module, features), features)
-    assert decoded.shape == (1, 3, 2, 5, 5, 6)
-
-
 def test_reconstruction_moves_the_decoder_and_not_its_target():
     clips = random_clips(0, clips=3)
-    model, variables = built("mstvh")
+    model, variables, encode = built("mstvh")
 
-    def error(description_kernel):
-        params = jax.tree.map(jnp.asarray, variables["params"])
-        params["boxes"]["embedding"]["kernel"] = description_kernel
-        outputs = model.apply(
-            {**variables, "params": params}, jax.tree.map(jnp.asarray, clips), train=False
-        )
+    def error(embedding_kernel, clips):
+        params = {**variables["params"], "boxes": {**variables["params"]["boxes"]}}
+        params["boxes"]["embedding"] = {**params["boxes"]["embedding"], "kernel": embedding_kernel}
+        outputs = model.apply({**variables, "params": params}, clips, train=False)
         return outputs.reconstruction_error.sum()
 
-    gradient = jax.grad(error)(jnp.asarray(variables["params"]["boxes"]["embedding"]["kernel"]))
+    kernel = variables["params"]["boxes"]["embedding"]["kernel"]
+    gradient = jax.jit(jax.grad(error))(kernel, clips)
     assert np.abs(gradient).max() > 0
     module = BoxFeatures(4, True, jnp.float32)
-    parameters = perturbed(module, clips.boxes, clips.actor_mask)
+    parameters = drawn(module, clips.boxes, clips.actor_mask)
     _, description, decoded = apply(module, parameters, clips.boxes, clips.actor_mask)
     assert decoded.shape == description.shape
 
 
+@functools.cache
 def built(name, **fields):
+    """Builds a model and its variables, once for all tests, that compile it once."""
     config = small_config(name=name, **fields)
     model = build_model(config.model, activity_names=ACTIVITIES, action_names=ACTIONS)
     clips = random_clips(0, clips=1, frames=config.model.num_frames)
-    return model, model.init(jax.random.key(0), jax.tree.map(jnp.asarray, clips), train=False)
-
-
-def encode(model, variables, clips):
-    return jax.device_get(jax.jit(make_encode_step(model))(variables, clips))
+    encode_step = jax.jit(make_encode_step(model))
+    return model, drawn(model, clips, train=False), lambda *xs: jax.device_get(encode_step(*xs))
 
 
 VARIANTS = [
@@ -299,11 +300,11 @@ VARIANTS = [
 @pytest.mark.parametrize("name", ["stvh", "mstvh"])
 @pytest.mark.parametrize("fields", VARIANTS, ids=str)
 def test_nothing_in_a_padded_slot_changes_anything(name, fields):
-    model, variables = built(name, **fields)
+    model, variables, encode = built(name, **fields)
     clips = random_clips(1, clips=4, frames=fields.get("num_frames", 1))
-    before = encode(model, variables, clips)
+    before = encode(variables, clips)
     boxes = np.where(clips.actor_mask[:, None, :, None], clips.boxes, np.nan)
-    after = encode(model, variables, dataclasses.replace(clips, boxes=boxes))
+    after = encode(variables, dataclasses.replace(clips, boxes=boxes))
     for field in ("relaxed", "activity_logits", "relation", "reconstruction_error"):
         np.testing.assert_array_equal(getattr(before, field), getattr(after, field))
     valid = clips.actor_mask
@@ -312,20 +313,20 @@ def test_nothing_in_a_padded_slot_changes_anything(name, fields):
 
 @pytest.mark.parametrize("name", ["stvh", "mstvh"])
 def test_the_order_of_the_actors_changes_no_code(name):
-    model, variables = built(name, num_frames=3, key_frame=1)
+    model, variables, encode = built(name, num_frames=3, key_frame=1)
     clips = random_clips(2, clips=4, frames=3)
     order = np.random.default_rng(0).permutation(5)
     shuffled = dataclasses.replace(
         clips, boxes=clips.boxes[:, :, order], actor_mask=clips.actor_mask[:, order]
     )
-    before, after = encode(model, variables, clips), encode(model, variables, shuffled)
+    before, after = encode(variables, clips), encode(variables, shuffled)
     np.testing.assert_array_equal(before.relaxed, after.relaxed)
     valid = shuffled.actor_mask
     np.testing.assert_array_equal(before.action_logits[:, order][valid], after.action_logits[valid])
 
 
 def test_given_features_of_size_d_go_past_the_visual_module_unchanged():
-    model, variables = built("mstvh")
+    model, variables, encode = built("mstvh")
     clips = random_clips(1, clips=3, padded=False)
     captured = apply(
         model,
@@ -341,8 +342,7 @@ def test_given_features_of_size_d_go_past_the_visual_module_unchanged():
         listed[b][:, order[b]] = features[b]
     given = dataclasses.replace(clips, actor_features=listed)
     np.testing.assert_array_equal(
-        apply(model, variables, clips, train=False).relaxed,
-        apply(model, variables, given, train=False).relaxed,
+        encode(variables, clips).relaxed, encode(variables, given).relaxed
     )
 
 
@@ -350,7 +350,7 @@ def test_precomputed_features_of_any_size_are_embedded():
     config = small_config(source="features")
     model = build_model(config.model, activity_names=ACTIVITIES, action_names=ACTIONS)
     clips = random_clips(1, clips=3, features=11)
-    variables = model.init(jax.random.key(0), jax.tree.map(jnp.asarray, clips), train=False)
+    variables = drawn(model, clips, train=False)
     assert apply(model, variables, clips, train=False).relaxed.shape == (3, 3, 16)
 
 
@@ -358,7 +358,7 @@ def test_precomputed_features_of_any_size_are_embedded():
 def test_gradients_are_finite_for_one_actor_and_for_empty_boxes(name):
     from stvh_jax.losses import total_loss
 
-    model, variables = built(name, num_frames=3, key_frame=1)
+    model, variables, encode = built(name, num_frames=3, key_frame=1)
     clips = random_clips(4, clips=3, frames=3)
     boxes, mask = clips.boxes.copy(), clips.actor_mask.copy()
     mask[0] = [True, False, False, False, False]
@@ -386,9 +386,8 @@ def test_foci_and_bits(layers, bits):
         config = small_config(name=name, layers=layers, bits=bits)
         model = build_model(config.model, activity_names=ACTIVITIES, action_names=ACTIONS)
         clips = random_clips(0, clips=2)
-        outputs = jax.eval_shape(
-            lambda clips: model.init_with_output(jax.random.key(0), clips, train=False)[0], clips
-        )
+        initialise = functools.partial(model.init_with_output, train=False)
+        outputs, _ = jax.eval_shape(initialise, jax.random.key(0), clips)
         assert model.foci == foci
         assert outputs.relaxed.shape == (len(foci), 2, bits)
         assert outputs.action_logits.shape == (2, 5, 3)
