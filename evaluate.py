@@ -1,7 +1,8 @@
 """Evaluates a trained model: python evaluate.py --bits=128 [--workdir=DIR] [--split=test].
 
 Without --workdir it takes the newest finished run with those bits under runs/, and says which.
-Prints a table and leaves evaluation-SPLIT.json, plots and report.html in the run's folder.
+Prints a table and leaves evaluation-SPLIT.json, evaluation-SPLIT.html and a folder of plots,
+evaluation-SPLIT/, in the run's folder.
 """
 
 import os
@@ -29,16 +30,18 @@ EXCLUDE_WITHIN_FRAMES = flags.DEFINE_integer(
 
 def main(_):
     """Finds the run, opens its data, judges it and writes the results."""
-    from data.pipeline import open_dataset
     from stvh_jax import runs
     from stvh_jax.encoder import load
-    from stvh_jax.evaluation import Evaluation
 
     workdir = runs.find(workdir=WORKDIR.value, bits=BITS.value, config=CONFIG.value)
     print(f"run: {workdir}", flush=True)
     encoder = load(workdir, checkpoint=CHECKPOINT.value)
     with encoder.config.data.unlocked():
         encoder.config.data.dir = DATA_DIR.value or encoder.config.data.dir
+    # Slow to import, and not needed to find that there is no such run.
+    from data.pipeline import open_dataset
+    from stvh_jax.evaluation import Evaluation
+
     evaluation = Evaluation(
         encoder,
         open_dataset(encoder.config.data),

@@ -15,8 +15,12 @@ from ml_collections import config_flags
 from stvh_jax import command_line
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, e.g. configs/vd.py.")
-WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; runs/NAME-MODEL-BITS-SEED if left out.")
-COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, to train in several processes.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The run's folder; runs/NAME-MODEL-BITS-SEED if none."
+)
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "host:port of process 0, for several processes."
+)
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes train together.")
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 

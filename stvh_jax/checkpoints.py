@@ -42,7 +42,9 @@ class Checkpoints:
                 preservation_policy=preservation_policy.AnyPreservationPolicy(
                     [
                         preservation_policy.LatestN(1),
-                        preservation_policy.BestN(get_metric_fn=score, n=1),
+                        preservation_policy.BestN(
+                            get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
+                        ),
                     ]
                 ),
             ),
@@ -52,9 +54,11 @@ class Checkpoints:
         """Returns the step of the newest checkpoint, or None."""
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, config: dict, *, metrics: dict | None) -> None:
-        """Saves a state in the background; `metrics` of its validation, if it had one."""
-        step = int(state.step)
+    def save(self, step: int, state: TrainState, config: dict, *, metrics: dict | None) -> None:
+        """Saves the state of a step in the background, with the metrics it was validated by.
+
+        A step that is saved already is left as it is.
+        """
         if step in self._manager.all_steps():
             return
         args = ocp.args.Composite(
@@ -139,8 +143,6 @@ def load_variables(run: epath.Path, step: int) -> dict:
             return checkpointer.restore(path, target)
     except (OSError, ValueError, AttributeError) as error:
         cause = str(error).splitlines()[0]
-        raise UserError(
-            f"{path} cannot be read as a checkpoint ({cause}); copy it anew"
-        ) from error
+        raise UserError(f"{path} cannot be read as a checkpoint ({cause}); copy it anew") from error
     finally:
         logging.set_verbosity(level)

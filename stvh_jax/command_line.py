@@ -9,14 +9,21 @@ from stvh_jax.errors import UserError
 
 
 def run(main, *, required: tuple[str, ...] = ()) -> None:
-    """Parses the flags and runs `main`; a mistake prints one line and exits with status 2."""
+    """Parses the flags and runs `main`; a mistake prints one line and exits with status 2.
+
+    Ctrl-C where `main` does not take it itself exits with status 130 and no stack trace.
+    """
     for name in required:
         flags.mark_flag_as_required(name)
     logging.set_verbosity(logging.WARNING)
     try:
         app.run(main, flags_parser=parse_flags)
     except UserError as error:
-        fail(error)
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt as interruption:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from interruption
 
 
 def parse_flags(arguments: list[str]) -> list[str]:
@@ -35,12 +42,6 @@ def parse_flags(arguments: list[str]) -> list[str]:
     return rest
 
 
-def fail(error: UserError) -> None:
-    """Prints the one line of a user's mistake and exits."""
-    print(f"error: {error}", file=sys.stderr)
-    raise SystemExit(2)
-
-
 def prepare_devices(devices: int) -> None:
     """Lets a machine without an accelerator stand for `devices` of them; call before JAX runs."""
     if devices > 1:
@@ -54,4 +55,3 @@ def join_processes(coordinator: str | None, num_processes: int | None, process_i
     if num_processes is None or process_id is None:
         raise UserError("--coordinator needs --num_processes and --process_id beside it")
     jax.distributed.initialize(coordinator, num_processes, process_id)
-

@@ -18,6 +18,7 @@ from stvh_jax.clips import Clips
 from stvh_jax.codes import binarize, pack
 from stvh_jax.errors import UserError
 from stvh_jax.models import build_model
+from stvh_jax.runs import open_folder
 from stvh_jax.step import make_encode_step
 
 
@@ -41,7 +42,7 @@ class Encoder:
 
     def __init__(self, config: ConfigDict, variables: dict, *, step: int, checkpoint: str):
         """Wraps the variables of a model of `config`, which includes the class names."""
-        self.config, self.variables = config, variables
+        self.config, self.variables = config, jax.device_put(variables)
         self.step, self.checkpoint = step, checkpoint
         self.activity_names = tuple(config.activity_names)
         self.action_names = tuple(config.action_names)
@@ -75,8 +76,7 @@ class Encoder:
         outputs = jax.device_get(self.apply(self.variables, clips))
         return Encoding(
             codes={
-                focus: pack(binarize(relaxed))
-                for focus, relaxed in zip(self.foci, outputs.relaxed)
+                focus: pack(binarize(relaxed)) for focus, relaxed in zip(self.foci, outputs.relaxed)
             },
             activity_probabilities=np.asarray(jax.nn.softmax(outputs.activity_logits[-1])),
             action_probabilities=np.asarray(jax.nn.softmax(outputs.action_logits))[
@@ -85,64 +85,79 @@ class Encoder:
         )
 
     def _clips(self, frames, boxes, actor_mask, actor_features) -> Clips:
+        given = {
+            "boxes": boxes,
+            "actor_mask": actor_mask,
+            "frames": frames,
+            "actor_features": actor_features,
+        }
+        arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
+        if arrays["boxes"].ndim == 3:
+            arrays = {name: array[None] for name, array in arrays.items()}
+        self._check(arrays)
+        batch, _, actors = arrays["boxes"].shape[:3]
+        mask = arrays.get("actor_mask", np.ones((batch, actors), bool))
+        pad_actors = functools.partial(_pad, size=self.config.model.num_actors)
+        features = arrays.get("actor_features")
+        reads_frames = self.config.model.source == "frames" and features is None
+        return Clips(
+            boxes=pad_actors(arrays["boxes"].astype(np.float32), axis=2),
+            actor_mask=pad_actors(mask, axis=1),
+            frames=self._resize(arrays["frames"]) if reads_frames else None,
+            actor_features=None if features is None else pad_actors(features, axis=2),
+        )
+
+    def _check(self, arrays: dict[str, np.ndarray]) -> None:
+        """Raises a `UserError` for what does not fit the model or the boxes."""
         model = self.config.model
-        boxes = np.asarray(boxes, np.float32)
-        if boxes.ndim == 3:
-            boxes, frames, actor_mask, actor_features = (
-                None if value is None else np.asarray(value)[None]
-                for value in (boxes, frames, actor_mask, actor_features)
+        # A clip without a batch axis got one; of other boxes the axes cannot be told.
+        batch, _, actors = (*arrays["boxes"].shape, 0, 0, 0)[:3]
+        wanted = {
+            "boxes": (np.floating, (batch, model.num_frames, actors, 4)),
+            "actor_mask": (np.bool_, (batch, actors)),
+            "frames": (np.uint8, (batch, model.num_frames, "H", "W", 3)),
+            "actor_features": (np.floating, (batch, model.num_frames, actors, model.features)),
+        }
+        for name, array in arrays.items():
+            kind, shape = wanted[name]
+            fits = array.ndim == len(shape) and all(
+                isinstance(want, str) or want == have for want, have in zip(shape, array.shape)
             )
-        batch, length, actors = boxes.shape[:3]
-        if boxes.ndim != 4 or boxes.shape[-1] != 4 or length != model.num_frames:
-            raise UserError(
-                f"boxes have shape {boxes.shape}; this model takes "
-                f"[B, {model.num_frames}, N, 4] (T = {model.num_frames} frames)"
-            )
+            if not fits or not np.issubdtype(array.dtype, kind):
+                sizes = ", ".join(map(str, shape))
+                raise UserError(
+                    f"{name} is {array.dtype} {array.shape}; this model takes {kind.__name__} "
+                    f"[{sizes}] beside these boxes, with {model.num_frames} frames a clip"
+                )
         if actors > model.num_actors:
             raise UserError(
                 f"a clip has {actors} actors; this model takes up to {model.num_actors}"
             )
-        if actor_mask is None:
-            actor_mask = np.ones((batch, actors), bool)
-        padding = model.num_actors - actors
-        pad_actors = functools.partial(_pad, axis=2, padding=padding)
-        if actor_features is None and model.source == "features":
-            raise UserError("this model takes actor_features; give them")
-        pixels = None
-        if actor_features is None and model.source == "frames":
-            pixels = self._resize(frames, batch, length)
-        return Clips(
-            boxes=pad_actors(boxes),
-            actor_mask=_pad(np.asarray(actor_mask, bool), axis=1, padding=padding),
-            frames=pixels,
-            actor_features=None if actor_features is None else pad_actors(actor_features),
-        )
-
-    def _resize(self, frames, batch, length) -> UInt8[jax.Array, "B T h w 3"]:
-        if frames is None:
-            raise UserError("this model reads frames; give uint8 pixels [T, H, W, 3]")
-        frames = np.asarray(frames)
-        if frames.dtype != np.uint8 or frames.shape[:2] != (batch, length) or frames.ndim != 5:
+        if model.source != "boxes" and not arrays.keys() & {model.source, "actor_features"}:
             raise UserError(
-                f"frames are {frames.dtype} {frames.shape}; give uint8 "
-                f"[{batch}, {length}, H, W, 3] to fit the boxes"
+                "this model reads frames; give uint8 pixels [T, H, W, 3]"
+                if model.source == "frames"
+                else "this model takes actor_features; give them"
             )
+
+    def _resize(self, frames: UInt8[np.ndarray, "B T H W 3"]) -> UInt8[jax.Array, "B T h w 3"]:
+        """Resizes frames as the training data were: each pixel an average of those it replaces."""
         size = tuple(self.config.data.image_size)
         if frames.shape[2:4] == size:
             return jnp.asarray(frames)
         resized = jax.image.resize(
-            frames.astype(np.float32), (batch, length, *size, 3), "bilinear", antialias=False
+            frames.astype(np.float32), (*frames.shape[:2], *size, 3), "bilinear", antialias=True
         )
         return jnp.clip(jnp.round(resized), 0, 255).astype(jnp.uint8)
 
 
-def _pad(array, *, axis: int, padding: int):
+def _pad(array, *, axis: int, size: int):
     widths = [(0, 0)] * array.ndim
-    widths[axis] = (0, padding)
+    widths[axis] = (0, size - array.shape[axis])
     return np.pad(array, widths)
 
 
-def load(path: str, *, checkpoint: str = "best") -> Encoder:
+def load(path: epath.PathLike, *, checkpoint: str = "best") -> Encoder:
     """Loads a trained model from a run's folder, local or in a bucket (`gs://...`).
 
     Args:
@@ -152,9 +167,7 @@ def load(path: str, *, checkpoint: str = "best") -> Encoder:
     Raises:
       UserError: there is no run or no readable checkpoint at `path`.
     """
-    run = epath.Path(path)
-    if "://" not in str(path):
-        run = run.absolute()
+    run = open_folder(path)
     if checkpoint not in ("best", "latest"):
         raise UserError(f"checkpoint is {checkpoint!r}; choose best or latest")
     step, checkpoint = checkpoints.choose_step(run, checkpoint)

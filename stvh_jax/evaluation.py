@@ -14,11 +14,12 @@ import numpy as np
 from etils import epath
 from jaxtyping import Float, Int, UInt8
 
-from stvh_jax import plots, report, trainer
+from stvh_jax import plots, report
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.codes import binarize, hamming_distances, pack
 from stvh_jax.encoder import Encoder
 from stvh_jax.errors import UserError
+from stvh_jax.history import read_history
 from stvh_jax.metrics import (
     class_distances,
     classification_metrics,
@@ -75,7 +76,8 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
       batches: NumPy clips.
       progress: called with the number of clips done after each batch.
     """
-    head = encoder.variables["params"][f"head_{encoder.foci[-1]}"]["activity"]
+    last = f"head_{encoder.foci[-1]}"
+    head = jax.device_get(encoder.variables["params"][last]["activity"])
     parts, done = [], 0
     for clips in batches:
         outputs = jax.device_get(encoder.apply(encoder.variables, clips))
@@ -333,9 +335,9 @@ class Evaluation:
         if self.encoder.config.data.variant == "frames":
             ends = {self.encoder.foci[0], self.encoder.foci[-1]}
             hits = {str(focus): self.hits(focus) for focus in sorted(ends)}
-        history = curves(trainer.read_history(run))
+        history = curves(read_history(run))
         try:
-            written[0].write_text(json.dumps(self.results, indent=2) + "\n")
+            written[0].write_text(json.dumps(self.results, indent=2, allow_nan=False) + "\n")
             written[1].mkdir(exist_ok=True)
             for figure, path in self._figures(hits, history, written[1]):
                 plots.save(figure, path)

@@ -1,13 +1,36 @@
-"""Finding a finished run by what it is."""
+"""A run's folder: the config it was started with, and finding it again by what it is."""
 
 import json
 
 from etils import epath
 
 from stvh_jax.errors import UserError
-from stvh_jax.trainer import FINISHED, FREE_FIELDS, flatten
 
 FOLDER = "runs"
+CONFIG = "config.json"
+FINISHED = "finished.json"
+
+# Fields that may change between a run and its resumption: they change no number.
+FREE_FIELDS = ("data.dir", "devices", "train.log_every_steps")
+
+
+def open_folder(path: epath.PathLike) -> epath.Path:
+    """Names a run's folder, local or in a bucket, by its absolute path.
+
+    Raises:
+      UserError: it is a URL of a storage that cannot be read.
+    """
+    scheme, separator, rest = str(path).partition("://")
+    if not separator:
+        return epath.Path(path).absolute()
+    if scheme == "file":
+        return epath.Path(rest).absolute()
+    try:
+        return epath.Path(path)
+    except KeyError as error:
+        raise UserError(
+            f"{path} is in no storage that can be read; use gs:// or a folder"
+        ) from error
 
 
 def default_workdir(config) -> str:
@@ -16,36 +39,66 @@ def default_workdir(config) -> str:
     return f"{FOLDER}/{config.name}-{model.name}-{model.bits}-{config.seed}"
 
 
-def find(*, workdir: str | None, bits: int, config=None) -> epath.Path:
+def prepare(run: epath.Path, described: dict) -> None:
+    """Makes a run's folder and writes its config, where there is none.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    path = run / CONFIG
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            temporary = run / f"{CONFIG}.new"
+            temporary.write_text(json.dumps(described, indent=2))
+            temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to the workdir {run} ({error.strerror or error}); give another --workdir"
+        ) from error
+
+
+def check_same(run: epath.Path, described: dict) -> None:
+    """Checks that the run in a folder is one of this config.
+
+    Raises:
+      UserError: it differs in a field that is not free.
+    """
+    if found := difference(read_config(run), described):
+        raise UserError(
+            f"{run} holds a run with {found}; give another --workdir or the same config"
+        )
+
+
+def find(*, workdir: epath.PathLike | None, bits: int, config=None) -> epath.Path:
     """Finds the run to evaluate: `workdir`, or the newest finished one with these bits.
 
     Args:
       workdir: folder of a run, or None.
       bits: length of the run's codes.
-      config: the config that the run must have, or None for any.
+      config: the config that the run must have but for its bits, or None for any.
 
     Raises:
       UserError: there is no such run, or it has other bits or another config.
     """
+    wanted = None
     if config is not None:
-        with config.unlocked():
-            config.model.bits = bits
+        wanted = json.loads(config.to_json_best_effort())
+        wanted["model"]["bits"] = bits
     if workdir is not None:
-        run = epath.Path(workdir)
-        check(run, read_config(run), bits, config)
+        run = open_folder(workdir)
+        check(run, read_config(run), bits, wanted)
         return run
-    candidates = sorted(
+    finished = sorted(
         epath.Path(FOLDER).glob(f"*/{FINISHED}"),
         key=lambda path: json.loads(path.read_text())["finished_at"],
         reverse=True,
     )
     found: set[int] = set()
-    for path in candidates:
+    for path in finished:
         described = read_config(path.parent)
         found.add(described["model"]["bits"])
-        if described["model"]["bits"] != bits:
-            continue
-        if config is None or not difference(described, config):
+        if described["model"]["bits"] == bits and not lacks(described, wanted):
             return path.parent
     of_config = " of this config" if config is not None else ""
     others = f" (there are runs of {sorted(found)} bits)" if found else ""
@@ -56,30 +109,57 @@ def find(*, workdir: str | None, bits: int, config=None) -> epath.Path:
 
 
 def read_config(run: epath.Path) -> dict:
-    """Reads the config a run was started with."""
+    """Reads the config a run was started with.
+
+    Raises:
+      UserError: the folder holds no run.
+    """
     try:
-        return json.loads((run / "config.json").read_text())
+        return json.loads((run / CONFIG).read_text())
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{run} is no run (no readable config.json); give the folder that train.py printed"
+            f"{run} is no run (no readable {CONFIG}); give the folder that train.py printed"
         ) from error
 
 
-def difference(described: dict, config) -> str:
-    """Names the first field in which a run's config differs from `config`, "" if none does."""
-    stored, current = flatten(described), flatten(json.loads(config.to_json_best_effort()))
-    for name in sorted(current.keys() - set(FREE_FIELDS)):
-        if stored.get(name) != current[name]:
-            return f"{name}={stored.get(name)!r}, not {current[name]!r}"
-    return ""
+def check(run: epath.Path, described: dict, bits: int, wanted: dict | None) -> None:
+    """Checks that a run has these bits and this config.
 
-
-def check(run: epath.Path, described: dict, bits: int, config) -> None:
-    """Checks that a run has these bits and this config."""
+    Raises:
+      UserError: it has others.
+    """
     if described["model"]["bits"] != bits:
         raise UserError(
             f"{run} has codes of {described['model']['bits']} bits, not {bits}; "
             f"use --bits={described['model']['bits']} or another --workdir"
         )
-    if config is not None and (found := difference(described, config)):
+    if found := lacks(described, wanted):
         raise UserError(f"{run} is a run of another config: it has {found}")
+
+
+def lacks(described: dict, wanted: dict | None) -> str:
+    """Names the first field of `wanted` in which a run's config differs, "" if none does."""
+    # A run's config also has the names of its classes, which no config file has.
+    names = ("activity_names", "action_names")
+    bare = {name: value for name, value in described.items() if name not in names}
+    return difference(bare, wanted) if wanted else ""
+
+
+def difference(stored: dict, wanted: dict) -> str:
+    """Names the first field in which two configs differ, "" if none does; free ones may."""
+    stored, wanted = flatten(stored), flatten(wanted)
+    for name in sorted((stored.keys() | wanted.keys()) - set(FREE_FIELDS)):
+        if stored.get(name) != wanted.get(name):
+            return f"{name}={stored.get(name)!r}, not {wanted.get(name)!r}"
+    return ""
+
+
+def flatten(config: dict, prefix: str = "") -> dict:
+    """Flattens nested dicts to dotted names."""
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -7,12 +7,15 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 
 def make_mesh(devices: int = 0) -> Mesh:
-    """Makes a mesh over `devices` devices of all processes, 0 for all there are.
+    """Makes a mesh over `devices` devices, 0 for all there are.
 
     A batch is the same whatever the number of devices, and so is the loss; where a machine has
-    fewer than asked for, all of them are used and that is logged.
+    fewer than asked for, all of them are used and that is logged. Several processes always use
+    all the devices they have: each must hold a part of every batch.
     """
     available = jax.devices()
+    if jax.process_count() > 1:
+        devices = 0
     if devices > len(available):
         logging.info("%d devices asked for, %d here: using those", devices, len(available))
     chosen = available[: devices or None]

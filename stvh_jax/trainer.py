@@ -4,35 +4,34 @@ Everything random follows from the seed and the step, and the data from the step
 a run that was stopped, however, goes on from its newest checkpoint bit for bit.
 """
 
+import dataclasses
 import json
-import os
-import signal
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
-from absl import logging
 from etils import epath
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from stvh_jax import sharding
+from stvh_jax import runs, sharding
 from stvh_jax.checkpoints import Checkpoints
 from stvh_jax.clips import Clips
 from stvh_jax.errors import UserError
+from stvh_jax.history import History, Progress, say
+from stvh_jax.interruption import Interruption
 from stvh_jax.models import build_model
 from stvh_jax.optimizer import build_optimizer, learning_rate_schedule
 from stvh_jax.state import TrainState, create_state, example_clips
 from stvh_jax.step import make_train_step, make_validation_step
 
-# Fields that may change between a run and its resumption: they change no number.
-FREE_FIELDS = ("data.dir", "devices", "train.log_every_steps")
-
-HISTORY = "history.jsonl"
-FINISHED = "finished.json"
+# Validation metrics that a checkpoint can be chosen by: higher is better.
+SELECTABLE = ("activity_accuracy", "action_accuracy")
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """What training asks of a data set; `data.pipeline.ClipDataset` is one."""
 
@@ -41,9 +40,6 @@ class Dataset(Protocol):
 
     def num_clips(self, split: str) -> int:
         """Counts the clips of a split."""
-
-    def untracked_share(self, split: str) -> float:
-        """Returns the share of actors whose box stands still for want of a track."""
 
     def training_batches(self, split: str, **options) -> Iterator[Clips]:
         """Yields this process's part of endless shuffled batches, from a step on."""
@@ -61,169 +57,138 @@ def describe(config: ConfigDict, dataset: Dataset) -> dict:
     }
 
 
-def flatten(config: dict, prefix: str = "") -> dict:
-    """Flattens nested dicts to dotted names."""
-    flat = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
-def prepare_workdir(workdir: epath.Path, described: dict) -> None:
-    """Makes the run's folder and writes its config, or checks that it is this config's.
+def check_config(config: ConfigDict, dataset: Dataset, *, devices: int) -> None:
+    """Finds what could not be trained before anything is compiled.
 
     Raises:
-      UserError: the folder cannot be written, or holds a run of another config.
+      UserError: names the field and what to do.
     """
-    path = workdir / "config.json"
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            temporary = workdir / "config.json.new"
-            temporary.write_text(json.dumps(described, indent=2))
-            temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write to the workdir {workdir} ({error.strerror or error}); "
-            "give another --workdir"
-        ) from error
-    stored, current = flatten(json.loads(path.read_text())), flatten(described)
-    for name in sorted((stored.keys() | current.keys()) - set(FREE_FIELDS)):
-        if stored.get(name) != current.get(name):
+    train, data, model = config.train, config.data, config.model
+    for name in (
+        "epochs",
+        "batch_size",
+        "evaluation_batch_size",
+        "evaluate_every_epochs",
+        "log_every_steps",
+    ):
+        if train[name] < 1:
+            raise UserError(f"config.train.{name} is {train[name]}; use 1 or more")
+    for name in ("batch_size", "evaluation_batch_size"):
+        if train[name] % devices:
             raise UserError(
-                f"{workdir} holds a run with {name}={stored.get(name)!r}, this config has "
-                f"{current.get(name)!r}; give another --workdir or the same config"
+                f"config.train.{name}={train[name]} does not divide over {devices} devices; "
+                "change it or config.devices"
             )
-
-
-class Interruption:
-    """Turns the first SIGINT or SIGTERM into a flag; a second one ends the program at once."""
-
-    def __init__(self):
-        self.signal = None
-        self._previous = {}
-
-    def __enter__(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def _note(self, number, frame):
-        del frame
-        self.signal = number
-        self._restore()
-
-    def _restore(self):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def __exit__(self, *exception):
-        self._restore()
-
-
-class History:
-    """The metrics of a run: lines of JSON, TensorBoard files and a line on the console each."""
-
-    def __init__(self, workdir: epath.Path, *, start_step: int):
-        """Opens the history; what a killed run wrote past its checkpoint is dropped."""
-        from tensorboardX import SummaryWriter
-
-        self._path = workdir / HISTORY
-        kept = [
-            line for line in read_history(workdir) if line["step"] <= start_step
-        ]
-        self._path.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        self._writer = SummaryWriter(os.fspath(workdir / "tensorboard"), purge_step=start_step + 1)
-
-    def write(self, step: int, values: dict[str, float]) -> None:
-        """Appends one line."""
-        with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Flushes the TensorBoard files."""
-        self._writer.close()
-
-
-def read_history(workdir: epath.Path) -> list[dict]:
-    """Reads the whole lines of a run's history; a line cut by a kill is left out."""
-    path = workdir / HISTORY
-    if not path.exists():
-        return []
-    lines = []
-    for line in path.read_text().splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines
-
-
-def check_finite(step: int, metrics: dict[str, float]) -> None:
-    """Stops a run whose loss or gradient is no number any more.
-
-    Raises:
-      UserError: names what was not finite first, and the step.
-    """
-    broken = [name for name, value in metrics.items() if not np.isfinite(value)]
-    if broken:
-        terms = [name for name in broken if name not in ("loss", "gradient_norm")]
-        cause = f"its term {terms[0]}" if terms else broken[0]
+    for name in ("num_frames", "num_actors"):
+        if model[name] != data[name]:
+            raise UserError(
+                f"config.model.{name} is {model[name]} and config.data.{name} {data[name]}; "
+                "give both the same"
+            )
+    if model.source == "frames" and data.variant == "boxes_only":
         raise UserError(
-            f"step {step}: {cause} is {metrics[(terms or broken)[0]]} at learning rate "
-            f"{metrics['learning_rate']:.3g}; training stopped, the last checkpoint is whole. "
-            "Lower config.optimizer.learning_rate or set config.optimizer.clip_norm"
+            "config.model.source=frames needs pixels and config.data.variant=boxes_only has none; "
+            "use variant=frames or source=boxes"
+        )
+    if train.box_jitter and model.source != "boxes":
+        raise UserError(
+            "config.train.box_jitter moves boxes and not pixels; set it to 0 for "
+            f"config.model.source={model.source}"
+        )
+    if train.select not in SELECTABLE:
+        raise UserError(
+            f"config.train.select is {train.select!r}; choose {' or '.join(SELECTABLE)}"
+        )
+    if data.validation_split:
+        dataset.num_clips(data.validation_split)
+    if dataset.num_clips(data.train_split) < train.batch_size:
+        raise UserError(
+            f"split {data.train_split} has {dataset.num_clips(data.train_split)} clips, fewer than "
+            f"config.train.batch_size={train.batch_size}; lower the batch size"
         )
 
 
-class Trainer:
-    """A run of `config` on `dataset` in `workdir`: everything that stays the same over its steps."""
+def read_metrics(step: int, metrics) -> dict[str, float]:
+    """Fetches the metrics of a step; stops a run whose loss or gradient is no number any more.
 
-    def __init__(self, config: ConfigDict, dataset: Dataset, workdir: str):
-        """Builds the model, optimizer and jitted steps, and restores the newest checkpoint."""
+    Raises:
+      UserError: names what is not finite, and the step.
+    """
+    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    broken = [name for name, value in values.items() if not np.isfinite(value)]
+    if broken:
+        # The loss is not finite because one of its terms is not, which comes after it.
+        terms = [name for name in broken if name not in ("loss", "gradient_norm")]
+        cause = terms[0] if terms else broken[0]
+        raise UserError(
+            f"step {step}: {cause} is {values[cause]} at learning rate "
+            f"{values['learning_rate']:.3g}; training stopped, the last checkpoint is whole. "
+            "Lower config.optimizer.learning_rate or set config.optimizer.clip_norm"
+        )
+    return values
+
+
+@dataclasses.dataclass(frozen=True)
+class Due:
+    """What is to be done after a step."""
+
+    log: bool
+    validate: bool
+    save: bool
+
+
+class Trainer:
+    """A run of `config` on `dataset` in `workdir`: what stays the same over its steps."""
+
+    def __init__(self, config: ConfigDict, dataset: Dataset, workdir: epath.PathLike):
+        """Builds the model, optimizer and jitted steps, and opens the run's folder.
+
+        Raises:
+          UserError: the config, data or workdir cannot be used.
+        """
         self.config, self.dataset = config, dataset
-        self.workdir = epath.Path(workdir).absolute()
-        self.described = describe(config, dataset)
+        self.mesh = sharding.make_mesh(config.devices)
+        check_config(config, dataset, devices=self.mesh.size)
         clips = dataset.num_clips(config.data.train_split)
-        if clips < config.train.batch_size:
-            raise UserError(
-                f"split {config.data.train_split} has {clips} clips, fewer than "
-                f"config.train.batch_size={config.train.batch_size}; lower the batch size"
-            )
         self.steps_per_epoch = clips // config.train.batch_size
         self.total_steps = config.train.epochs * self.steps_per_epoch
-        self.mesh = sharding.make_mesh(config.devices)
-        if config.train.batch_size % self.mesh.size:
-            raise UserError(
-                f"config.train.batch_size={config.train.batch_size} does not divide over "
-                f"{self.mesh.size} devices; change it or config.devices"
-            )
+        self._compile()
+        self.described = describe(config, dataset)
+        self.workdir = runs.open_folder(workdir)
+        if jax.process_index() == 0:
+            runs.prepare(self.workdir, self.described)
+        multihost_utils.sync_global_devices("the run's folder is made")
+        runs.check_same(self.workdir, self.described)
+        self.checkpoints = Checkpoints(self.workdir, select=config.train.select)
+
+    def _compile(self) -> None:
+        """Makes the functions of a run, to be compiled when first called."""
+        config = self.config
         model = build_model(
             config.model,
-            activity_names=dataset.activity_names,
-            action_names=dataset.action_names,
+            activity_names=self.dataset.activity_names,
+            action_names=self.dataset.action_names,
         )
         options = {"steps_per_epoch": self.steps_per_epoch, "epochs": config.train.epochs}
         optimizer = build_optimizer(config.optimizer, **options)
         learning_rate = learning_rate_schedule(config.optimizer, **options)
-        prepare_workdir(self.workdir, self.described)
-
         whole, split = sharding.replicated(self.mesh), sharding.split_batch(self.mesh)
-        key = jax.random.key(config.seed)
-        self.dropout_key = jax.device_put(jax.random.fold_in(key, 1), whole)
-        self._create = jax.jit(
-            lambda: create_state(
-                jax.random.fold_in(key, 0), model, optimizer, example_clips(config)
-            ),
-            out_shardings=whole,
-        )
+        root = jax.random.key(config.seed)
+        self.step_key = jax.device_put(jax.random.fold_in(root, 1), whole)
+
+        def create():
+            key = jax.random.fold_in(root, 0)
+            return create_state(key, model, optimizer, example_clips(config))
+
+        self._create = jax.jit(create, out_shardings=whole)
         self.train_step = jax.jit(
-            make_train_step(model, optimizer, config.loss, learning_rate),
+            make_train_step(
+                model,
+                optimizer,
+                config.loss,
+                learning_rate,
+                box_jitter=config.train.box_jitter,
+            ),
             donate_argnums=0,
             in_shardings=(whole, split, whole),
             out_shardings=(whole, whole),
@@ -233,18 +198,16 @@ class Trainer:
             in_shardings=(whole, split),
             out_shardings=whole,
         )
-        self.checkpoints = Checkpoints(self.workdir, select=config.train.select)
 
     def initial_state(self) -> TrainState:
         """Restores the newest checkpoint, or initialises the run."""
         if self.checkpoints.latest_step() is None:
             return self._create()
-        shapes = jax.eval_shape(self._create)
         abstract = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(
                 leaf.shape, leaf.dtype, sharding=sharding.replicated(self.mesh)
             ),
-            shapes,
+            jax.eval_shape(self._create),
         )
         return self.checkpoints.restore(abstract)
 
@@ -262,8 +225,24 @@ class Trainer:
         for clips in local:
             yield sharding.put_batch(clips, self.mesh)
 
+    def due(self, step: int) -> Due:
+        """Says what is to be done after a step."""
+        train, last = self.config.train, step == self.total_steps
+        epoch, rest = divmod(step, self.steps_per_epoch)
+        validate = last or (rest == 0 and epoch % train.evaluate_every_epochs == 0)
+        every = train.checkpoint_every_steps
+        return Due(
+            log=last or step % train.log_every_steps == 0,
+            validate=validate and bool(self.config.data.validation_split),
+            save=validate or (every > 0 and step % every == 0),
+        )
+
     def validate(self, state: TrainState) -> dict[str, float]:
-        """Measures loss and accuracies over the validation split."""
+        """Measures loss and accuracies over the validation split.
+
+        Raises:
+          UserError: the loss is not finite.
+        """
         batches = self.dataset.evaluation_batches(
             self.config.data.validation_split,
             batch_size=self.config.train.evaluation_batch_size,
@@ -275,20 +254,27 @@ class Trainer:
             sums = self.validation_step(state.variables, sharding.put_batch(clips, self.mesh))
             for name, value in jax.device_get(sums).items():
                 totals[name] = totals.get(name, 0.0) + float(value)
+        loss = totals["loss"] / totals["clips"]
+        if not np.isfinite(loss):
+            raise UserError(
+                f"step {int(jax.device_get(state.step))}: the validation loss is {loss}; training "
+                "stopped, the last checkpoint is whole. Lower config.optimizer.learning_rate or "
+                "set config.optimizer.clip_norm"
+            )
         return {
-            "loss": totals["loss"] / totals["clips"],
+            "loss": loss,
             "activity_accuracy": totals["activity_right"] / totals["clips"],
             "action_accuracy": totals["action_right"] / max(totals["actors"], 1),
         }
 
-    def save(self, state: TrainState, validation: dict[str, float] | None) -> None:
+    def save(self, step: int, state: TrainState, validation: dict[str, float] | None) -> None:
         """Saves a checkpoint, with its score where it was validated."""
         select = self.config.train.select
         metrics = {select: validation[select]} if validation else None
-        self.checkpoints.save(state, self.described, metrics=metrics)
+        self.checkpoints.save(step, state, self.described, metrics=metrics)
 
 
-def train(config: ConfigDict, dataset: Dataset, workdir: str) -> TrainState:
+def train(config: ConfigDict, dataset: Dataset, workdir: epath.PathLike) -> TrainState:
     """Trains a model, resuming the run in `workdir` if there is one.
 
     Writes checkpoints, `history.jsonl`, TensorBoard files and, at the end, `finished.json`.
@@ -299,104 +285,87 @@ def train(config: ConfigDict, dataset: Dataset, workdir: str) -> TrainState:
     """
     trainer = Trainer(config, dataset, workdir)
     state = trainer.initial_state()
-    start_step, total_steps = int(state.step), trainer.total_steps
+    start_step = int(jax.device_get(state.step))
+    announce(trainer, state, start_step)
+    history = History(trainer.workdir, start_step=start_step)
+    try:
+        with Interruption() as interruption:
+            state, step = run_steps(trainer, state, start_step, history, interruption)
+    finally:
+        trainer.checkpoints.close()
+        history.close()
+    if step < trainer.total_steps:
+        say(f"interrupted; saved at step {step}, the same command resumes")
+        raise SystemExit(128 + interruption.signal)
+    if jax.process_index() == 0:
+        summary = {"step": step, "finished_at": time.time()}
+        (trainer.workdir / runs.FINISHED).write_text(json.dumps(summary))
+    return state
+
+
+def announce(trainer: Trainer, state: TrainState, start_step: int) -> None:
+    """Says what is trained, where and for how long."""
+    config = trainer.config
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     verb = f"resuming at step {start_step}" if start_step else "training"
     say(
         f"{verb}: {config.model.name}, {config.model.bits} bits, {parameters:,} parameters, "
-        f"{trainer.steps_per_epoch * config.train.batch_size} clips an epoch, {total_steps} steps, "
-        f"{trainer.mesh.size} device(s), in {trainer.workdir}"
+        f"{trainer.steps_per_epoch * config.train.batch_size} clips an epoch, "
+        f"{trainer.total_steps} steps, {trainer.mesh.size} device(s), in {trainer.workdir}"
     )
-    history = History(trainer.workdir, start_step=start_step)
-    try:
-        with Interruption() as interruption, jax.transfer_guard("disallow"):
-            state = run_steps(trainer, state, history, interruption)
-    finally:
-        trainer.checkpoints.close()
-        history.close()
-    if jax.process_index() == 0:
-        summary = {"step": total_steps, "finished_at": time.time()}
-        (trainer.workdir / FINISHED).write_text(json.dumps(summary))
-    return state
 
 
-def run_steps(trainer, state, history, interruption) -> TrainState:
-    """Runs the steps that are left, logging, validating and saving in between."""
-    config, total_steps = trainer.config, trainer.total_steps
-    batches = trainer.batches(int(state.step))
-    pending = None
-    progress = Progress(int(state.step), total_steps, config.train.batch_size)
-    for step in range(int(state.step) + 1, total_steps + 1):
-        state, metrics = trainer.train_step(state, next(batches), trainer.dropout_key)
-        # One step behind, so that reading a step's metrics does not hold the next one back.
-        if pending is not None:
-            check_finite(step - 1, jax.device_get(pending))
-        pending = metrics
-        epoch_over = step % trainer.steps_per_epoch == 0
-        epoch = step // trainer.steps_per_epoch
-        validated = epoch_over and (
-            epoch % config.train.evaluate_every_epochs == 0 or step == total_steps
-        )
-        saved = validated or step == total_steps or interruption.signal
-        if config.train.checkpoint_every_steps:
-            saved = saved or step % config.train.checkpoint_every_steps == 0
-        logged = step % config.train.log_every_steps == 0 or step == total_steps
-        if saved or logged:
-            values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-            check_finite(step, values)
-            pending = None
-        if logged:
-            speed = progress.measure(step)
-            history.write(
-                step,
-                {f"train/{name}": value for name, value in values.items()}
-                | {"clips_per_second": speed.clips_per_second},
-            )
-            say(f"step {step}/{total_steps}  epoch {step / trainer.steps_per_epoch:.1f}  "
-                f"loss {values['loss']:.4f}  {speed}")
-        validation = None
-        if validated and config.data.validation_split:
-            validation = trainer.validate(state)
+def run_steps(
+    trainer: Trainer,
+    state: TrainState,
+    start_step: int,
+    history: History,
+    interruption: Interruption,
+) -> tuple[TrainState, int]:
+    """Runs the steps that are left, logging, validating and saving in between.
+
+    Returns:
+      The state and its step: the last one, or the one at which an interruption was saved.
+    """
+    batches = trainer.batches(start_step)
+    progress = Progress(start_step, trainer.total_steps, trainer.config.train.batch_size)
+    previous = None
+    for step in range(start_step + 1, trainer.total_steps + 1):
+        clips = next(batches)
+        # A step must not wait for anything that is still to be brought to the device.
+        with jax.transfer_guard("disallow"):
+            state, metrics = trainer.train_step(state, clips, trainer.step_key)
+        # One step late, so that reading a step's metrics does not hold the next one back.
+        if previous is not None:
+            read_metrics(step - 1, previous)
+        previous = metrics
+        due, interrupted = trainer.due(step), bool(interruption.agreed())
+        if due.log or due.save or interrupted:
+            values = read_metrics(step, metrics)
+        if due.log:
+            log_training(step, values, trainer, history, progress)
+        validation = trainer.validate(state) if due.validate else None
+        if validation:
             history.write(step, {f"validation/{name}": v for name, v in validation.items()})
             say("  validation  " + "  ".join(f"{k} {v:.4f}" for k, v in validation.items()))
-        if saved:
-            trainer.save(state, validation)
-        if interruption.signal and step < total_steps:
-            trainer.checkpoints.close()
-            say(f"interrupted; saved at step {step}, the same command resumes")
-            raise SystemExit(128 + interruption.signal)
-    return state
+        if due.save or interrupted:
+            trainer.save(step, state, validation)
+            progress.restart(step)
+        if interrupted:
+            return state, step
+    return state, trainer.total_steps
 
 
-class Speed:
-    """Clips a second and the time that is left."""
-
-    def __init__(self, clips_per_second: float, seconds_left: float):
-        self.clips_per_second = clips_per_second
-        self.seconds_left = seconds_left
-
-    def __str__(self):
-        """Formats for the console."""
-        minutes, seconds = divmod(round(self.seconds_left), 60)
-        return f"{self.clips_per_second:.1f} clips/s  {minutes}:{seconds:02d} left"
-
-
-class Progress:
-    """Measures throughput between two calls; the first interval, which compiles, is not counted."""
-
-    def __init__(self, step: int, total_steps: int, batch_size: int):
-        self.total_steps, self.batch_size = total_steps, batch_size
-        self.step, self.time = step, time.monotonic()
-
-    def measure(self, step: int) -> Speed:
-        """Returns the speed since the last call."""
-        now = time.monotonic()
-        seconds = (now - self.time) / (step - self.step)
-        self.step, self.time = step, now
-        return Speed(self.batch_size / seconds, seconds * (self.total_steps - step))
-
-
-def say(line: str) -> None:
-    """Prints a line of progress, from one process only."""
-    if jax.process_index() == 0:
-        print(line, flush=True)
+def log_training(
+    step: int, values: dict[str, float], trainer: Trainer, history: History, progress: Progress
+) -> None:
+    """Writes the metrics of a step to the history and its loss to the console."""
+    clips_per_second, seconds_left = progress.measure(step)
+    logged = {f"train/{name}": value for name, value in values.items()}
+    history.write(step, logged | {"clips_per_second": clips_per_second})
+    minutes, seconds = divmod(round(seconds_left), 60)
+    say(
+        f"step {step}/{trainer.total_steps}  epoch {step / trainer.steps_per_epoch:.1f}  "
+        f"loss {values['loss']:.4f}  {clips_per_second:.1f} clips/s  "
+        f"{minutes}:{seconds:02d} left"
+    )

@@ -4,6 +4,7 @@ import numpy as np
 
 from configs import vd_boxes
 from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.errors import UserError
 
 ACTIVITIES = ("r_set", "r_spike", "l_set", "l_spike")
 ACTIONS = ("moving", "setting", "standing")
@@ -40,12 +41,12 @@ def take(clips, index):
     index = np.asarray(index)
     empty = index < 0
 
-    def pick(values):
+    def pick(name, values):
         picked = np.asarray(values)[index].copy()
-        picked[empty] = 0
+        picked[empty] = UNKNOWN if name in ("action", "activity") else 0
         return picked
 
-    picked = {name: pick(value) for name, value in vars(clips).items() if value is not None}
+    picked = {name: pick(name, value) for name, value in vars(clips).items() if value is not None}
     picked["clip_mask"] = ~empty
     return Clips(**picked)
 
@@ -64,6 +65,8 @@ class FakeDataset:
         }
 
     def num_clips(self, split):
+        if split not in self.clips:
+            raise UserError(f"split {split!r} has no clip; there are: {', '.join(self.splits)}")
         return len(self.clips[split].activity)
 
     def untracked_share(self, split):
