@@ -4,12 +4,14 @@ A run's `checkpoints/<step>/` has three items: `variables` and `config` are all 
 needs, `train` is what resuming needs besides. The latest one is kept, and the best on validation.
 """
 
+import contextlib
 import json
 import re
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore
 from absl import logging
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
@@ -66,17 +68,25 @@ class Checkpoints:
             train=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
             config=ocp.args.JsonSave(config),
         )
-        self._manager.save(step, args=args, metrics=metrics)
+        with _quiet():
+            self._manager.save(step, args=args, metrics=metrics)
 
     def restore(self, abstract: TrainState) -> TrainState:
-        """Restores the newest checkpoint into the shapes and shardings of `abstract`."""
+        """Restores the newest checkpoint into the shapes and shardings of `abstract`.
+
+        Raises:
+          UserError: the checkpoint is damaged.
+        """
+        step = self.latest_step()
+        folder = self._manager.directory / str(step)
         items = ocp.args.Composite(
             variables=ocp.args.StandardRestore(abstract.variables),
             train=ocp.args.StandardRestore(
                 {"step": abstract.step, "opt_state": abstract.opt_state}
             ),
         )
-        restored = self._manager.restore(self.latest_step(), args=items)
+        with _damage_reported(folder / "variables", folder / "train"):
+            restored = self._manager.restore(step, args=items)
         variables = dict(restored["variables"])
         return TrainState(
             step=restored["train"]["step"],
@@ -101,7 +111,16 @@ def saved_steps(run: epath.Path) -> dict[int, float | None]:
 
 
 def _score(path: epath.Path) -> float | None:
-    return next(iter(json.loads(path.read_text()).values())) if path.exists() else None
+    if not path.exists():
+        return None
+    return next(iter(_read_json(path).values()))
+
+
+def _read_json(path: epath.Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} of a checkpoint is damaged ({error}); copy it anew") from error
 
 
 def choose_step(run: epath.Path, which: str) -> tuple[int, str]:
@@ -123,26 +142,54 @@ def choose_step(run: epath.Path, which: str) -> tuple[int, str]:
 
 
 def load_config(run: epath.Path, step: int) -> dict:
-    """Reads the config that a checkpoint was made with."""
-    path = run / FOLDER / str(step) / "config" / "metadata"
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no config of a checkpoint ({error}); save it anew") from error
+    """Reads the config that a checkpoint was made with.
+
+    Raises:
+      UserError: it is missing or damaged.
+    """
+    return _read_json(run / FOLDER / str(step) / "config" / "metadata")
 
 
 def load_variables(run: epath.Path, step: int) -> dict:
-    """Loads the model's variables as NumPy arrays, on whatever devices they were saved."""
+    """Loads the model's variables as NumPy arrays, on whatever devices they were saved.
+
+    Raises:
+      UserError: the checkpoint is damaged.
+    """
     path = run / FOLDER / str(step) / "variables"
-    # Orbax warns of a metadata file that checkpoints of a manager never have beside an item.
-    level, _ = logging.get_verbosity(), logging.set_verbosity(logging.ERROR)
+    with _damage_reported(path), _quiet(), ocp.StandardCheckpointer() as checkpointer:
+        metadata = checkpointer.metadata(path).item_metadata
+        if metadata is None:
+            raise ValueError("what arrays it has cannot be read")
+        target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), metadata.tree)
+        return checkpointer.restore(path, target)
+
+
+@contextlib.contextmanager
+def _damage_reported(*items: epath.Path):
+    """Turns what a damaged checkpoint raises into a `UserError`."""
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            tree = checkpointer.metadata(path).item_metadata.tree
-            target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
-            return checkpointer.restore(path, target)
-    except (OSError, ValueError, AttributeError) as error:
-        cause = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as a checkpoint ({cause}); copy it anew") from error
+        for path in items:
+            # Of a missing or cut index Orbax would complain once for every array.
+            base = f"{path}/" if "://" in str(path) else f"file://{path}/"
+            store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
+            if not store.list().result():
+                raise ValueError(f"{path.name} has no array")
+        yield
+    except (OSError, ValueError) as error:
+        cause = str(error).partition("\n")[0][:200]
+        raise UserError(
+            f"{items[0].parent} cannot be read as a checkpoint ({cause}); copy it anew, or delete "
+            "this folder to go on from an older one"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Silences warnings of Orbax: of metrics or metadata that a checkpoint need not have."""
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
     finally:
         logging.set_verbosity(level)

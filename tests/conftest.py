@@ -14,12 +14,40 @@ os.environ["XLA_FLAGS"] = " ".join(
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+import functools
+
 import jax
-from jaxtyping import install_import_hook
+import jaxtyping
+import pytest
 
 # Every annotated array of the library is checked against its shape while the tests run.
-install_import_hook("stvh_jax", "beartype.beartype")
+jaxtyping.install_import_hook("stvh_jax", "beartype.beartype")
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Gives `trained(devices)`: the folder of a finished run of `tiny_config`, to be read only."""
+    from stvh_jax.trainer import train
+    from tests.fakes import FakeDataset, tiny_config
+
+    @functools.cache
+    def run(devices=1):
+        folder = tmp_path_factory.mktemp("trained") / str(devices)
+        config = tiny_config()
+        config.devices = devices
+        train(config, FakeDataset(), folder)
+        return folder
+
+    return run
+
+
+@pytest.fixture
+def unchecked_shapes():
+    """Lets arrays of any shape through to the library, as outside the tests."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

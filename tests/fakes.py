@@ -103,3 +103,11 @@ def small_config(**model):
     config.train.update({"evaluate_every_epochs": 1, "log_every_steps": 3})
     config.optimizer.warmup_epochs = 1.0
     return config
+
+
+def tiny_config(**train):
+    """Makes the config of the run that tests share: 12 steps with everything random switched on."""
+    config = small_config(layers=1, bits=16, features=8)
+    config.train.update({"box_jitter": 0.05, "checkpoint_every_steps": 4, **train})
+    config.devices = 1
+    return config
