@@ -32,7 +32,7 @@ class Encoding:
       action_probabilities: of each actor, in the order given.
     """
 
-    codes: dict[int, UInt8[np.ndarray, "B K/8"]]
+    codes: dict[int, UInt8[np.ndarray, "B bytes"]]
     activity_probabilities: Float[np.ndarray, "B G"]
     action_probabilities: Float[np.ndarray, "B N A"]
 
@@ -109,9 +109,10 @@ class Encoder:
 
     def _check(self, arrays: dict[str, np.ndarray]) -> None:
         """Raises a `UserError` for what does not fit the model or the boxes."""
-        model = self.config.model
-        # A clip without a batch axis got one; of other boxes the axes cannot be told.
-        batch, _, actors = (*arrays["boxes"].shape, 0, 0, 0)[:3]
+        model, boxes = self.config.model, arrays["boxes"]
+        if boxes.ndim != 4:
+            raise UserError(f"boxes have shape {boxes.shape}; give [T, N, 4] or [B, T, N, 4]")
+        batch, _, actors = boxes.shape[:3]
         wanted = {
             "boxes": (np.floating, (batch, model.num_frames, actors, 4)),
             "actor_mask": (np.bool_, (batch, actors)),

@@ -28,9 +28,7 @@ def open_folder(path: epath.PathLike) -> epath.Path:
     try:
         return epath.Path(path)
     except KeyError as error:
-        raise UserError(
-            f"{path} is in no storage that can be read; use gs:// or a folder"
-        ) from error
+        raise UserError(f"{path} is in no storage that can be read; use a folder") from error
 
 
 def default_workdir(config) -> str:

@@ -173,14 +173,16 @@ class Trainer:
         optimizer = build_optimizer(config.optimizer, **options)
         learning_rate = learning_rate_schedule(config.optimizer, **options)
         whole, split = sharding.replicated(self.mesh), sharding.split_batch(self.mesh)
-        root = jax.random.key(config.seed)
-        self.step_key = jax.device_put(jax.random.fold_in(root, 1), whole)
 
-        def create():
-            key = jax.random.fold_in(root, 0)
-            return create_state(key, model, optimizer, example_clips(config))
+        def fold(number):
+            return jax.random.fold_in(jax.random.key(config.seed), number)
 
-        self._create = jax.jit(create, out_shardings=whole)
+        self._create = jax.jit(
+            lambda: create_state(fold(0), model, optimizer, example_clips(config)),
+            out_shardings=whole,
+        )
+        # Made by a compiled function, for no process could put it on the others' devices.
+        self.step_key = jax.jit(lambda: fold(1), out_shardings=whole)()
         self.train_step = jax.jit(
             make_train_step(
                 model,

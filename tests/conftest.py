@@ -19,6 +19,7 @@ import functools
 import jax
 import jaxtyping
 import pytest
+from etils import epath
 
 # Every annotated array of the library is checked against its shape while the tests run.
 jaxtyping.install_import_hook("stvh_jax", "beartype.beartype")
@@ -36,7 +37,7 @@ def trained(tmp_path_factory):
 
     @functools.cache
     def run(devices=1):
-        folder = tmp_path_factory.mktemp("trained") / str(devices)
+        folder = epath.Path(tmp_path_factory.mktemp("trained") / str(devices))
         config = tiny_config()
         config.devices = devices
         train(config, FakeDataset(), folder)

@@ -65,9 +65,10 @@ class FakeDataset:
         }
 
     def num_clips(self, split):
-        if split not in self.clips:
-            raise UserError(f"split {split!r} has no clip; there are: {', '.join(self.splits)}")
-        return len(self.clips[split].activity)
+        for part in split.split("+"):
+            if part not in self.clips:
+                raise UserError(f"split {part!r} has no clip; there are: {', '.join(self.splits)}")
+        return sum(len(self.clips[part].activity) for part in split.split("+"))
 
     def untracked_share(self, split):
         return 1.0
