@@ -35,11 +35,24 @@ def parse_flags(arguments: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(arguments)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        lines = [line.strip() for line in str(error).strip().strip("'\"").splitlines()]
-        raise UserError(" ".join(line for line in lines if line)) from error
+        raise UserError(" ".join(message(error).split())) from error
+    try:
+        # A config file that cannot be read fails when its config is first looked at.
+        getattr(flags.FLAGS.get_flag_value("config", None), "name", None)
+    except OSError as error:
+        cause = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"cannot read the file of --config: {cause}") from error
     if rest[1:]:
         raise UserError(f"{rest[1]!r} is no flag; see --help")
     return rest
+
+
+def message(error: Exception) -> str:
+    """Says what an error does, without the quotes of one that wraps another or a KeyError's."""
+    first = error.args[0] if error.args else ""
+    if isinstance(first, Exception):
+        return message(first)
+    return first if isinstance(error, KeyError) else str(error)
 
 
 def prepare_devices(devices: int) -> None:

@@ -113,11 +113,13 @@ def read_config(run: epath.Path) -> dict:
       UserError: the folder holds no run.
     """
     try:
-        return json.loads((run / CONFIG).read_text())
-    except (OSError, ValueError) as error:
+        described = json.loads((run / CONFIG).read_text())
+        described["model"]["bits"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(
             f"{run} is no run (no readable {CONFIG}); give the folder that train.py printed"
         ) from error
+    return described
 
 
 def check(run: epath.Path, described: dict, bits: int, wanted: dict | None) -> None:
