@@ -38,7 +38,8 @@ def parse_flags(arguments: list[str]) -> list[str]:
         raise UserError(" ".join(message(error).split())) from error
     try:
         # A config file that cannot be read fails when its config is first looked at.
-        getattr(flags.FLAGS.get_flag_value("config", None), "name", None)
+        if "config" in flags.FLAGS:
+            getattr(flags.FLAGS.config, "name", None)
     except OSError as error:
         cause = str(error).strip().splitlines()[-1].strip()
         raise UserError(f"cannot read the file of --config: {cause}") from error
