@@ -4,8 +4,15 @@ BIN := .venv/bin
 
 .PHONY: demo test lint clean
 
+# Large buffers are kept and used again, not returned to the system after every step.
+demo: export MALLOC_MMAP_THRESHOLD_ = 1073741824
+demo: export MALLOC_TRIM_THRESHOLD_ = 4294967296
 demo: .venv/ready
-	$(BIN)/python demo.py
+	$(BIN)/python -m data synthesize --out demo/raw
+	$(BIN)/python -m data prepare volleyball --raw demo/raw --out demo/datasets
+	$(BIN)/python train.py --config=configs/demo.py --workdir=demo/run
+	$(BIN)/python evaluate.py --workdir=demo/run
+	@echo "Now open demo/run/evaluation-test.html"
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2

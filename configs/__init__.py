@@ -1,0 +1,1 @@
+"""Experiments: one file each, all fields and their meaning in `base.py`."""

@@ -61,6 +61,8 @@ def get_config() -> ConfigDict:
     # Joins f_roi with its deviation from the actor's mean over time before the embedding: not in
     # the paper, but what moves is learned several times sooner.
     model.temporal_contrast = False
+    # What focus 0 shows: "f_roi", what the actors look like, or "f_v", the features made from it.
+    model.visual_code = "f_roi"
     # Eq 2: "normalised" Euclidean distance, or "literal" as printed.
     model.distance = "normalised"
     # Eq 3 and 10: pre-LN residuals; False is the printed form.
@@ -80,7 +82,7 @@ def get_config() -> ConfigDict:
     model.dtype = "float32"
 
     config.loss = loss = ConfigDict()
-    # Weights of the terms beside the activity's: 0.5 in L_cls, lambda_1 = mu_1, lambda_2 = mu_2, mu_3.
+    # Weights beside the activity's: 0.5 in L_cls, lambda_1 = mu_1, lambda_2 = mu_2, mu_3.
     loss.action = 0.5
     loss.quantisation = 0.1
     loss.contrastive = 0.5

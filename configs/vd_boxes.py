@@ -2,9 +2,9 @@
 
 Needs no frames, only `annotations.txt` of each video:
 
-    python -m data prepare volleyball --raw DIR --boxes-only
-    python train.py --config=configs/vd_boxes.py
-    python evaluate.py --bits=128 --config=configs/vd_boxes.py
+python -m data prepare volleyball --raw DIR --boxes-only
+python train.py --config=configs/vd_boxes.py
+python evaluate.py --bits=128 --config=configs/vd_boxes.py
 """
 
 from ml_collections import ConfigDict
@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
     config.optimizer.learning_rate = 1e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_epochs = 3.0
-    config.optimizer.weight_decay = 1e-4
+    config.optimizer.weight_decay = 0.3
     config.optimizer.clip_norm = 1.0
     config.train.epochs = 60
     config.train.batch_size = 64

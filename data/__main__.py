@@ -48,10 +48,10 @@ def _parser() -> argparse.ArgumentParser:
 
     synthesize = commands.add_parser("synthesize", help="render matches in the raw layout")
     synthesize.add_argument("--out", type=pathlib.Path, required=True, help="folder to fill")
-    synthesize.add_argument("--matches", type=int, default=14)
+    synthesize.add_argument("--matches", type=int, default=22)
     synthesize.add_argument("--clips-per-match", type=int, default=32)
     synthesize.add_argument("--seed", type=int, default=0)
-    synthesize.add_argument("--difficulty", type=float, default=0.3, help="0 (clear) to 1")
+    synthesize.add_argument("--difficulty", type=float, default=0.0, help="0 (clear) to 1")
     synthesize.add_argument(
         "--image-size", type=int, nargs=2, default=(96, 160), metavar=("HEIGHT", "WIDTH")
     )

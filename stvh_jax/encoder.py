@@ -67,7 +67,7 @@ class Encoder:
           boxes: `[y_min, x_min, y_max, x_max]` in 0..1 of the frame; up to `num_actors` actors,
             in any order.
           actor_mask: false for padded actors; None for none.
-          actor_features: precomputed features in place of frames.
+          actor_features: precomputed features, for a model that takes them in place of frames.
 
         Raises:
           UserError: the clips do not fit the model.
@@ -98,13 +98,14 @@ class Encoder:
         batch, _, actors = arrays["boxes"].shape[:3]
         mask = arrays.get("actor_mask", np.ones((batch, actors), bool))
         pad_actors = functools.partial(_pad, size=self.config.model.num_actors)
-        features = arrays.get("actor_features")
-        reads_frames = self.config.model.source == "frames" and features is None
+        source = self.config.model.source
         return Clips(
             boxes=pad_actors(arrays["boxes"].astype(np.float32), axis=2),
             actor_mask=pad_actors(mask, axis=1),
-            frames=self._resize(arrays["frames"]) if reads_frames else None,
-            actor_features=None if features is None else pad_actors(features, axis=2),
+            frames=self._resize(arrays["frames"]) if source == "frames" else None,
+            actor_features=(
+                pad_actors(arrays["actor_features"], axis=2) if source == "features" else None
+            ),
         )
 
     def _check(self, arrays: dict[str, np.ndarray]) -> None:
@@ -134,12 +135,11 @@ class Encoder:
             raise UserError(
                 f"a clip has {actors} actors; this model takes up to {model.num_actors}"
             )
-        if model.source != "boxes" and not arrays.keys() & {model.source, "actor_features"}:
-            raise UserError(
-                "this model reads frames; give uint8 pixels [T, H, W, 3]"
-                if model.source == "frames"
-                else "this model takes actor_features; give them"
-            )
+        if model.source == "frames" and "frames" not in arrays:
+            raise UserError("this model reads frames; give uint8 pixels [T, H, W, 3]")
+        if (model.source == "features") != ("actor_features" in arrays):
+            takes = "actor_features; give them" if model.source == "features" else model.source
+            raise UserError(f"this model takes {takes}, see config.model.source")
 
     def _resize(self, frames: UInt8[np.ndarray, "B T H W 3"]) -> UInt8[jax.Array, "B T h w 3"]:
         """Resizes frames as the training data were: each pixel an average of those it replaces."""

@@ -307,8 +307,9 @@ class Evaluation:
 
         def picture(place, distance):
             clip = self._id(place)
-            activity = self.encoder.activity_names[self.everything.activity[place]]
-            return plots.Picture(images[clip], activity, clip[0], distance)
+            number = self.everything.activity[place]
+            name = "unknown" if number == UNKNOWN else self.encoder.activity_names[number]
+            return plots.Picture(images[clip], name, clip[0], distance)
 
         return [
             [picture(self._place(index), None), *(picture(hit, away) for hit, away in hits)]
@@ -334,7 +335,7 @@ class Evaluation:
         hits = {}
         if self.encoder.config.data.variant == "frames":
             ends = {self.encoder.foci[0], self.encoder.foci[-1]}
-            hits = {str(focus): self.hits(focus) for focus in sorted(ends)}
+            hits = {focus: self.hits(focus) for focus in sorted(ends)}
         history = curves(read_history(run))
         try:
             written[0].write_text(json.dumps(self.results, indent=2, allow_nan=False) + "\n")
@@ -345,7 +346,7 @@ class Evaluation:
                 written[2],
                 self.results,
                 history=history,
-                hits=hits,
+                hits={focus_title(focus): grid for focus, grid in hits.items()},
                 config=self.encoder.config.to_dict(),
                 facts={"evaluation": f"{self.seconds:.0f} s", "versions": versions()},
             )
@@ -374,7 +375,14 @@ class Evaluation:
         if history:
             yield plots.loss_curves(history), folder / "training.png"
         for focus, grid in hits.items():
-            yield plots.hits_grid(grid, title=f"Focus {focus}"), folder / f"hits-{focus}.png"
+            yield plots.hits_grid(grid, title=focus_title(focus)), folder / f"hits-{focus}.png"
+
+
+def focus_title(focus: int) -> str:
+    """Names an end of the scale of foci: 0 or the last."""
+    if focus == 0:
+        return "Visual focus (0): who and where"
+    return f"Activity focus ({focus}): what the group does"
 
 
 def curves(history: list[dict]) -> dict[str, list[tuple[int, float]]]:

@@ -116,9 +116,7 @@ class LayerOptions(nn.Module):
         mask = jnp.ones((frames, frames), bool)
         if self.causal == "neg_inf":
             mask = jnp.tril(mask)
-        mixed = self.attend(
-            name, jnp.swapaxes(features, 1, 2), temporal_graph, mask[None, None]
-        )
+        mixed = self.attend(name, jnp.swapaxes(features, 1, 2), temporal_graph, mask[None, None])
         return jnp.swapaxes(mixed, 1, 2)
 
     def attend_in_space(self, name, features, spatial_graph, actor_mask):

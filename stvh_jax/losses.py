@@ -38,9 +38,7 @@ def action_cross_entropy(
     return losses.sum(axis=1) / jnp.maximum((actions != UNKNOWN).sum(axis=1), 1)
 
 
-def quantisation(
-    relaxed: Float[Array, "B K"], clip_mask: Bool[Array, "B"]
-) -> Float[Array, "B"]:
+def quantisation(relaxed: Float[Array, "B K"], clip_mask: Bool[Array, "B"]) -> Float[Array, "B"]:
     """Computes Eq 7 per clip i: 2 mean_j exp(|h_i.h_j - b_i.b_j| / K), b = sign(h).
 
     The factor 2 makes the batch mean weigh as the printed double sum does at the paper's B = 2,

@@ -3,7 +3,7 @@
     frames or boxes -> actor features f_(0) -> L interleaving layers -> hash heads -> h -> classes
 
 STVH has one hash head, on its last layer; M-STVH has one for every focus 0..L, where focus 0 is
-the actor features before any layer: its code is a fixed random projection of what they show.
+what stands before any layer: its code is a fixed random projection of what the actors look like.
 """
 
 import dataclasses
@@ -40,6 +40,7 @@ CHOICES = {
     "name": ("stvh", "mstvh"),
     "source": ("frames", "boxes", "features"),
     "embed": ("conv", "fc"),
+    "visual_code": ("f_roi", "f_v"),
     "distance": ("normalised", "literal"),
     "product": PRODUCTS,
     "causal": CAUSALITIES,
@@ -105,13 +106,14 @@ class VisualHashHead(nn.Module):
 
     @nn.compact
     def __call__(
-        self, features: Float[Array, "B T N D"], actor_mask: Bool[Array, "B N"], *, train: bool
+        self, features: Float[Array, "B T N *F"], actor_mask: Bool[Array, "B N"], *, train: bool
     ) -> Float[Array, "B K"]:
         """Returns the relaxed code."""
         standardise = nn.BatchNorm(
             use_running_average=not train, use_scale=False, use_bias=False, name="standardise"
         )
         pooled = jax.lax.stop_gradient(masked_mean(features, actor_mask))
+        pooled = pooled.reshape(pooled.shape[0], -1)
         projection = self.variable("projection", "kernel", self._draw, pooled.shape[-1])
         return jnp.tanh(standardise(pooled) @ projection.value)
 
@@ -165,6 +167,7 @@ class GroupActivityHasher(nn.Module):
     sampling_ratio: int
     embed: str
     temporal_contrast: bool
+    visual_code: str
     distance: str
     residual: bool
     product: str
@@ -184,12 +187,12 @@ class GroupActivityHasher(nn.Module):
     def __call__(self, clips: Clips, *, train: bool) -> Outputs:
         """Encodes a batch of clips with T = `num_frames` and N = `num_actors`.
 
-        Clips that carry `actor_features` `[B, T, N, D]` skip the visual module.
+        With `source="features"` the clips carry `actor_features` `[B, T, N, D]` in place of frames.
         """
         order = canonical_order(clips.boxes, clips.actor_mask, key_frame=self.key_frame)
         mask = reorder(clips.actor_mask, order, axis=1)
         boxes = jnp.where(mask[:, None, :, None], reorder(clips.boxes, order, axis=2), 0)
-        features, error = self.actor_features(clips, boxes, mask, order, train=train)
+        features, shown, error = self.actor_features(clips, boxes, mask, order, train=train)
         in_time = temporal_graph(boxes)
         in_space = spatial_graph(boxes, mask, form=self.distance)
 
@@ -207,7 +210,8 @@ class GroupActivityHasher(nn.Module):
         ]
         codes = [relaxed for relaxed, _ in heads]
         if 0 in self.foci:
-            codes.insert(0, VisualHashHead(self.bits, name="head_0")(features, mask, train=train))
+            visual = features if self.visual_code == "f_v" else shown
+            codes.insert(0, VisualHashHead(self.bits, name="head_0")(visual, mask, train=train))
         pooled = nn.LayerNorm(name="action_norm")(scale[-1].astype(jnp.float32).mean(axis=1))
         action_logits = nn.Dense(self.num_actions, name="action")(pooled)
         relation = RelationEncoder(self.bits, name="relation")(action_logits, in_space, mask)
@@ -220,16 +224,14 @@ class GroupActivityHasher(nn.Module):
         )
 
     def actor_features(self, clips, boxes, mask, order, *, train):
-        """Makes f_v `[B, T, N, D]`, zero in padded slots, and Eq 13's error of each clip."""
-        batch = boxes.shape[0]
+        """Makes f_v `[B, T, N, D]`, zero in padded slots; what it was made from; Eq 13's error."""
         valid = mask[:, None, :, None]
-        if clips.actor_features is not None:
-            given = jnp.where(valid, reorder(clips.actor_features, order, axis=2), 0)
-            if self.source == "features":
-                given = nn.Dense(self.features, dtype=self.dtype, name="embedding")(given)
-            return jnp.where(valid, given, 0), jnp.zeros((batch,))
         reconstruct = self.name_ == "mstvh"
-        if self.source == "boxes":
+        if self.source == "features":
+            target = jnp.where(valid, reorder(clips.actor_features, order, axis=2), 0)
+            features = nn.Dense(self.features, dtype=self.dtype, name="embedding")(target)
+            decoded = None
+        elif self.source == "boxes":
             module = BoxFeatures(self.features, reconstruct, self.dtype, name="boxes")
             features, target, decoded = module(boxes, mask)
         else:
@@ -247,10 +249,11 @@ class GroupActivityHasher(nn.Module):
             features, target, decoded = module(clips.frames, boxes, train=train)
         features = jnp.where(valid, features, 0)
         if decoded is None:
-            return features, jnp.zeros((batch,))
+            return features, target, jnp.zeros(boxes.shape[:1])
         target = jax.lax.stop_gradient(target.astype(jnp.float32))
         squared = (decoded.astype(jnp.float32) - target) ** 2
-        return features, masked_mean(squared, mask).reshape(batch, -1).mean(axis=1)
+        error = masked_mean(squared, mask).reshape(boxes.shape[0], -1).mean(axis=1)
+        return features, target, error
 
 
 def build_model(

@@ -115,7 +115,8 @@ def focus_curves(
         foci = np.flatnonzero(np.isfinite(values))
         axes.plot(foci, values[foci], style, color=colour, linewidth=2, label=name)
         for focus in foci:
-            above = not values[focus] < others[focus]
+            # Below the lower point, where that does not run into the axis.
+            above = values[focus] < 10 or not values[focus] < others[focus]
             axes.annotate(
                 f"{values[focus]:.1f}",
                 (focus, values[focus]),
@@ -182,7 +183,8 @@ def _draw_picture(axes: Axes, picture: Picture, *, query: Picture) -> None:
         colour = GREEN if same_activity else RED
         frame, dashes = (GREEN, "-") if same_match else (RED, (0, (3, 2)))
     axes.set_title(caption, fontsize=11, color=colour, pad=5)
-    away = "" if picture.distance is None else f" · {picture.distance} bits away"
+    bits = "bit" if picture.distance == 1 else "bits"
+    away = "" if picture.distance is None else f" · {picture.distance} {bits} away"
     axes.set_xlabel(f"match {picture.match}{away}", fontsize=10)
     for spine in axes.spines.values():
         spine.set(color=frame, linewidth=3, linestyle=dashes)

@@ -67,10 +67,10 @@ def test_one_clip_is_a_batch_of_one(encoder, clips, encoding):
             np.testing.assert_array_equal(single.codes[focus], codes[index : index + 1])
 
 
-@pytest.fixture(scope="module")
-def frame_encoder():
-    """An untrained encoder of frames, its config read back from JSON as from a checkpoint."""
+def untrained_encoder(source):
+    """Makes an encoder with a config read back from JSON, as from a checkpoint."""
     config = demo.get_config()
+    config.model.source = source
     config.data.image_size = (24, 40)
     config.model.update({"num_frames": 2, "key_frame": 1, "num_actors": 3, "features": 8})
     config.model.update({"bits": 8, "layers": 1})
@@ -83,6 +83,16 @@ def frame_encoder():
         jax.random.key(0)
     )
     return Encoder(config, variables, step=0, checkpoint="latest")
+
+
+@pytest.fixture(scope="module")
+def frame_encoder():
+    return untrained_encoder("frames")
+
+
+@pytest.fixture(scope="module")
+def feature_encoder():
+    return untrained_encoder("features")
 
 
 def draw_frames(*shape):
@@ -121,15 +131,15 @@ def test_frames_of_another_size_are_encoded(frame_encoder):
     )
 
 
-def test_given_features_take_the_place_of_frames(frame_encoder):
+def test_given_features_take_the_place_of_frames(feature_encoder):
     random = np.random.default_rng(0)
     boxes = random.uniform(0, 1, (5, 2, 2, 4)).astype(np.float32)
     features = random.normal(size=(5, 2, 2, 8)).astype(np.float32)
-    encoding = frame_encoder.encode(None, boxes, actor_features=features)
-    clips = frame_encoder._clips(None, boxes, None, features)
+    encoding = feature_encoder.encode(None, boxes, actor_features=features)
+    clips = feature_encoder._clips(None, boxes, None, features)
     assert clips.actor_features.shape == (5, 2, 3, 8)
     np.testing.assert_array_equal(clips.actor_mask, [[True, True, False]] * 5)
-    outputs = jax.device_get(frame_encoder.apply(frame_encoder.variables, clips))
+    outputs = jax.device_get(feature_encoder.apply(feature_encoder.variables, clips))
     np.testing.assert_array_equal(encoding.codes[1], pack(binarize(outputs.relaxed[1])))
 
 
@@ -159,10 +169,19 @@ def test_what_does_not_fit_is_said(given, message, frame_encoder, unchecked_shap
         frame_encoder.encode(*given)
 
 
-def test_features_of_another_size_are_said(frame_encoder, unchecked_shapes):
+def test_features_of_another_size_are_said(feature_encoder, unchecked_shapes):
     features = np.zeros((2, 3, 9), np.float32)
     with pytest.raises(UserError, match=r"^actor_features is float32 \(1, 2, 3, 9\); .*, 8\] besi"):
-        frame_encoder.encode(None, float_boxes(2, 3, 4), actor_features=features)
+        feature_encoder.encode(None, float_boxes(2, 3, 4), actor_features=features)
+
+
+def test_what_the_model_reads_is_said(frame_encoder, feature_encoder):
+    boxes, features = float_boxes(2, 3, 4), float_boxes(2, 3, 8)
+    frames = np.zeros((2, 24, 40, 3), np.uint8)
+    with pytest.raises(UserError, match="^this model takes actor_features; give them"):
+        feature_encoder.encode(frames, boxes)
+    with pytest.raises(UserError, match="^this model takes frames"):
+        frame_encoder.encode(frames, boxes, actor_features=features)
 
 
 def test_a_model_of_boxes_needs_no_frames(encoder):

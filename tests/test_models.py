@@ -248,10 +248,11 @@ def test_embedding_is_a_3d_then_a_2d_convolution():
             for y in range(3):
                 for x in range(3):
                     cube = padded[t : t + 3, y : y + 3, x : x + 3]
-                    kernel = conv3d["kernel"].reshape(3, 3, 3, 2, 2)  # y x t c d
-                    patch[y, x] = np.einsum("tyxc,yxtcd->d", cube, kernel)
-            patch = np.maximum(patch + conv3d["bias"], 0)
-            vector = np.einsum("yxc,yxcd->d", patch, conv2d["kernel"]) + conv2d["bias"]
+                    kernel = conv3d["kernel"].reshape(3, 3, 2, 3, 2)  # y x c t d
+                    patch[y, x] = np.einsum("tyxc,yxctd->d", cube, kernel)
+            patch = np.maximum(patch + variables["params"]["conv3d_bias"], 0)
+            kernel = conv2d["kernel"].reshape(3, 3, 2, 4)
+            vector = np.einsum("yxc,yxcd->d", patch, kernel) + conv2d["bias"]
             np.testing.assert_allclose(actual[0, t, n], vector, rtol=1e-4, atol=1e-5)
 
 
@@ -325,9 +326,25 @@ def test_the_order_of_the_actors_changes_no_code(name):
     np.testing.assert_array_equal(before.action_logits[:, order][valid], after.action_logits[valid])
 
 
-def test_given_features_of_size_d_go_past_the_visual_module_unchanged():
-    model, variables, encode = built("mstvh")
-    clips = random_clips(1, clips=3, padded=False)
+def test_precomputed_features_of_any_size_are_embedded():
+    config = small_config(source="features")
+    model = build_model(config.model, activity_names=ACTIVITIES, action_names=ACTIONS)
+    clips = random_clips(1, clips=3, features=11)
+    variables = drawn(model, clips, train=False)
+    assert variables["params"]["embedding"]["kernel"].shape == (11, 16)
+    outputs = apply(model, variables, clips, train=False)
+    assert outputs.relaxed.shape == (3, 3, 16)
+    noise = np.where(clips.actor_mask[:, None, :, None], clips.actor_features, np.nan)
+    given = dataclasses.replace(clips, actor_features=noise.astype(np.float32))
+    np.testing.assert_array_equal(
+        apply(model, variables, given, train=False).relaxed, outputs.relaxed
+    )
+
+
+@pytest.mark.parametrize("visual_code", ["f_roi", "f_v"])
+def test_focus_0_is_a_projection_of_what_stands_before_any_layer(visual_code):
+    clips = random_clips(2, clips=4)
+    model, variables, encode = built("mstvh", visual_code=visual_code)
     captured = apply(
         model,
         variables,
@@ -335,23 +352,16 @@ def test_given_features_of_size_d_go_past_the_visual_module_unchanged():
         train=False,
         capture_intermediates=lambda module, _: module.name == "boxes",
     )[1]
-    features, _, _ = captured["intermediates"]["boxes"]["__call__"][0]
-    order = np.argsort(clips.boxes[:, 0, :, 1] + clips.boxes[:, 0, :, 3], axis=1)
-    listed = np.empty_like(features)
-    for b in range(3):
-        listed[b][:, order[b]] = features[b]
-    given = dataclasses.replace(clips, actor_features=listed)
-    np.testing.assert_array_equal(
-        encode(variables, clips).relaxed, encode(variables, given).relaxed
-    )
-
-
-def test_precomputed_features_of_any_size_are_embedded():
-    config = small_config(source="features")
-    model = build_model(config.model, activity_names=ACTIVITIES, action_names=ACTIONS)
-    clips = random_clips(1, clips=3, features=11)
-    variables = drawn(model, clips, train=False)
-    assert apply(model, variables, clips, train=False).relaxed.shape == (3, 3, 16)
+    f_v, f_roi, _ = captured["intermediates"]["boxes"]["__call__"][0]
+    features = f_roi if visual_code == "f_roi" else f_v
+    head = variables["batch_stats"]["head_0"]["standardise"]
+    kernel = variables["projection"]["head_0"]["kernel"]
+    for b in range(4):
+        pooled = features[b, :, : clips.actor_mask[b].sum()].mean(axis=(0, 1))
+        standardised = (pooled - head["mean"]) / np.sqrt(head["var"] + 1e-5)
+        np.testing.assert_allclose(
+            encode(variables, clips).relaxed[0, b], np.tanh(standardised @ kernel), atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", ["stvh", "mstvh"])
