@@ -102,9 +102,9 @@ def test_examples_are_the_first_of_each_activity():
 def test_curves_of_a_history():
     history = [
         {"step": 3, "train/loss": 2.0, "clips_per_second": 9.0},
-        {"step": 6, "train/loss": 1},
+        {"step": 6, "train/loss": 1.5},
     ]
-    assert curves(history) == {"train/loss": [(3, 2.0), (6, 1)]}
+    assert curves(history) == {"train/loss": [(3, 2.0), (6, 1.5)]}
 
 
 def test_nothing_is_no_number_in_json():
