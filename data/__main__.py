@@ -25,13 +25,20 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that says a mistake in one line."""
+
+    def error(self, message: str):
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m data", description=__doc__)
+    parser = _Parser(prog="python -m data", description=__doc__)
     # A misspelt option is an error, not the abbreviation of another one.
     commands = parser.add_subparsers(
         required=True,
         metavar="command",
-        parser_class=functools.partial(argparse.ArgumentParser, allow_abbrev=False),
+        parser_class=functools.partial(_Parser, allow_abbrev=False),
     )
 
     prepare = commands.add_parser("prepare", help="turn raw files into a prepared set")

@@ -347,7 +347,10 @@ def _check_class(kind: str, name: str, known: Sequence[str]) -> None:
 
 
 def _numbers(fields: Sequence[str]) -> list[float]:
-    numbers = [float(field) for field in fields]
+    try:
+        numbers = [float(field) for field in fields]
+    except ValueError:
+        raise ValueError(f"expected numbers, found: {' '.join(fields)}") from None
     if not np.isfinite(numbers).all():
         raise ValueError(f"not finite: {' '.join(fields)}")
     return numbers

@@ -128,7 +128,7 @@ def test_spellings_order_and_line_ends_do_not_matter(tmp_path):
         ("7.jpg r_set 1 2 3 moving", "found 4 fields"),
         ("7.jpg r_set 1 2 3 4 moving 5", "found 6 fields"),
         ("7.jpg r_set moving 1 2 3 4", "unknown action '4'"),
-        ("7.jpg r_set 1 two 3 4 moving", "'two'"),
+        ("7.jpg r_set 1 two 3 4 moving", "1 two 3 4"),
         ("7.jpg r_set 1 nan 3 4 moving", "not finite"),
         ("7.jpg r_set 1 2 0 4 moving", "positive width"),
         ("7.jpg r_dig 1 2 3 4 moving", "unknown activity 'r_dig'; known: r_set, r_spike"),
@@ -182,7 +182,7 @@ def test_track_rows_become_boxes_by_frame_and_person(tmp_path):
     ("row", "cause"),
     [
         ("1 2 3 4 5 6 0 0 0", "expected 10 fields, found 9"),
-        ("1 2 3 x 5 6 0 0 0 moving", "'x'"),
+        ("1 2 3 x 5 6 0 0 0 moving", "found: 1 2 3 x"),
         ("1 9 3 4 5 6 0 0 0 moving", "ends before it starts"),
         ("0 2 3 4 5 6 0 0 0 moving", "already has a box in frame 6"),
     ],
