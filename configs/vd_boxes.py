@@ -27,15 +27,15 @@ def get_config() -> ConfigDict:
     config.model.dropout = 0.1
     # Departures from the printed form, chosen on the validation videos: docs/results.md.
     config.model.product = "hadamard"
-    config.loss.action = 2.0
+    config.loss.action = 4.0
     config.loss.same_class_mask = True
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.learning_rate = 5e-4
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_epochs = 3.0
     config.optimizer.weight_decay = 0.3
     config.optimizer.clip_norm = 1.0
     config.train.epochs = 60
-    config.train.batch_size = 64
+    config.train.batch_size = 32
     config.train.box_jitter = 0.05
     config.train.evaluation_batch_size = 256
     config.train.evaluate_every_epochs = 5

@@ -12,7 +12,7 @@ from stvh_jax import backbones
 from stvh_jax.roi_align import roi_align
 
 # Sine and cosine features of a box centre, in half periods over the frame.
-BOX_FREQUENCIES = (1, 2, 4, 8)
+BOX_FREQUENCIES = (1, 2)
 
 
 class ConvolutionalEmbedding(nn.Module):
