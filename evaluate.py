@@ -24,7 +24,10 @@ BASE = flags.DEFINE_string("base", None, "The clips searched; config.data.train_
 CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared data sets; config.data.dir if left out.")
 EXCLUDE_WITHIN_FRAMES = flags.DEFINE_integer(
-    "exclude_within_frames", None, "In match retrieval, leave out clips this near to the query."
+    "exclude_within_frames",
+    None,
+    "In match retrieval, leave out clips this near to the query.",
+    lower_bound=1,
 )
 
 
@@ -37,7 +40,8 @@ def main(_):
     print(f"run: {workdir}", flush=True)
     encoder = load(workdir, checkpoint=CHECKPOINT.value)
     with encoder.config.data.unlocked():
-        encoder.config.data.dir = DATA_DIR.value or encoder.config.data.dir
+        given = CONFIG.value.data.dir if CONFIG.value else encoder.config.data.dir
+        encoder.config.data.dir = DATA_DIR.value or given
     # Slow to import, and not needed to find that there is no such run.
     from data.pipeline import open_dataset
     from stvh_jax.evaluation import Evaluation

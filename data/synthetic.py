@@ -304,10 +304,10 @@ def split_matches(matches: int, *, seed: int) -> dict[str, list[int]]:
 def synthesize_volleyball(
     out: str | pathlib.Path,
     *,
-    matches: int = 14,
+    matches: int = 22,
     clips_per_match: int = 32,
     seed: int = 0,
-    difficulty: float = 0.3,
+    difficulty: float = 0.0,
     image_size: tuple[int, int] = (96, 160),
     progress: Callable[[str], None] = print,
 ) -> None:

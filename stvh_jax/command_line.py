@@ -18,7 +18,7 @@ def run(main, *, required: tuple[str, ...] = ()) -> None:
     logging.set_verbosity(logging.WARNING)
     try:
         app.run(main, flags_parser=parse_flags)
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt as interruption:
@@ -34,15 +34,14 @@ def parse_flags(arguments: list[str]) -> list[str]:
     """
     try:
         rest = flags.FLAGS(arguments)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        raise UserError(" ".join(message(error).split())) from error
-    try:
-        # A config file that cannot be read fails when its config is first looked at.
+        # A config file that cannot be found fails when its config is first looked at.
         if "config" in flags.FLAGS:
             getattr(flags.FLAGS.config, "name", None)
-    except OSError as error:
-        cause = str(error).strip().splitlines()[-1].strip()
-        raise UserError(f"cannot read the file of --config: {cause}") from error
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(" ".join(message(error).split())) from error
+    except Exception as error:  # a config file is a program, and may fail in any way
+        cause = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise UserError(f"cannot read the file of --config: {cause[0].strip()}") from error
     if rest[1:]:
         raise UserError(f"{rest[1]!r} is no flag; see --help")
     return rest
@@ -64,8 +63,10 @@ def prepare_devices(devices: int) -> None:
 
 def join_processes(coordinator: str | None, num_processes: int | None, process_id: int | None):
     """Joins several processes to one training, where a coordinator is given."""
-    if coordinator is None:
+    if coordinator is None and num_processes is None and process_id is None:
         return
+    if coordinator is None:
+        raise UserError("--num_processes and --process_id need --coordinator beside them")
     if num_processes is None or process_id is None:
         raise UserError("--coordinator needs --num_processes and --process_id beside it")
     jax.distributed.initialize(coordinator, num_processes, process_id)

@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import Float, Int, UInt8
 
-from stvh_jax import plots, report
+from stvh_jax import report
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.codes import binarize, hamming_distances, pack
 from stvh_jax.encoder import Encoder
@@ -260,6 +260,11 @@ class Evaluation:
                     num_activities=len(encoder.activity_names),
                     num_actions=len(encoder.action_names),
                 ),
+                "class_distances": class_distances(
+                    self.queries.codes[encoder.foci[-1]],
+                    self.queries.activity,
+                    len(encoder.activity_names),
+                ).tolist(),
                 "foci": retrieval(
                     self.queries,
                     base,
@@ -290,7 +295,7 @@ class Evaluation:
         """Formats the results for the console."""
         return report.metrics_table(self.results)
 
-    def hits(self, focus: int, *, queries: int = 4, k: int = 5) -> list[list[plots.Picture]]:
+    def hits(self, focus: int, *, queries: int = 4, k: int = 5) -> list[list]:
         """Shows some queries with their nearest clips of all splits, as pictures of key frames."""
         found = [
             (index, nearest(self.queries, index, self.everything, focus=focus, k=k))
@@ -309,7 +314,7 @@ class Evaluation:
             clip = self._id(place)
             number = self.everything.activity[place]
             name = "unknown" if number == UNKNOWN else self.encoder.activity_names[number]
-            return plots.Picture(images[clip], name, clip[0], distance)
+            return report.load_plots().Picture(images[clip], name, clip[0], distance)
 
         return [
             [picture(self._place(index), None), *(picture(hit, away) for hit, away in hits)]
@@ -339,14 +344,11 @@ class Evaluation:
         history = curves(read_history(run))
         try:
             written[0].write_text(json.dumps(self.results, indent=2, allow_nan=False) + "\n")
-            written[1].mkdir(exist_ok=True)
-            for figure, path in self._figures(hits, history, written[1]):
-                plots.save(figure, path)
             report.write_evaluation(
                 written[2],
                 self.results,
                 history=history,
-                hits={focus_title(focus): grid for focus, grid in hits.items()},
+                hits=hits,
                 config=self.encoder.config.to_dict(),
                 facts={"evaluation": f"{self.seconds:.0f} s", "versions": versions()},
             )
@@ -354,39 +356,9 @@ class Evaluation:
             raise UserError(f"cannot write to {run} ({error.strerror or error})") from error
         return written
 
-    def _figures(self, hits, history, folder):
-        names = self.encoder.activity_names
-        matrix = np.array(self.results["confusion_matrix"])
-        yield plots.confusion_matrix(matrix, names, title="Activities"), folder / "confusion.png"
-        distances = class_distances(
-            self.queries.codes[self.encoder.foci[-1]], self.queries.activity, len(names)
-        )
-        yield (
-            plots.class_distances(distances, names, title="Mean Hamming distance"),
-            folder / "class_distances.png",
-        )
-        foci = self.results["foci"]
-        if len(foci) > 1:
-            lines = [
-                [foci[focus][key] for focus in sorted(foci, key=int)]
-                for key in ("activity_map@10", "match_map@10")
-            ]
-            yield plots.focus_curves(*lines), folder / "foci.png"
-        if history:
-            yield plots.loss_curves(history), folder / "training.png"
-        for focus, grid in hits.items():
-            yield plots.hits_grid(grid, title=focus_title(focus)), folder / f"hits-{focus}.png"
-
-
-def focus_title(focus: int) -> str:
-    """Names an end of the scale of foci: 0 or the last."""
-    if focus == 0:
-        return "Visual focus (0): who and where"
-    return f"Activity focus ({focus}): what the group does"
-
 
 def curves(history: list[dict]) -> dict[str, list[tuple[int, float]]]:
-    """Turns a run's history into curves by name, those of the loss and the accuracies."""
+    """Turns a run's history into curves by name: all that training and validation measured."""
     lines: dict[str, list] = {}
     for entry in history:
         for name, value in entry.items():

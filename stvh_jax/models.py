@@ -265,6 +265,11 @@ def build_model(
       UserError: a field has a value that no model has.
     """
     fields = dict(config)
+    known = {field.name for field in dataclasses.fields(GroupActivityHasher)}
+    known = known - {"num_activities", "num_actions", "name_", "parent"} | {"name"}
+    for field in sorted(known ^ set(fields)):
+        has = "has no" if field in known else "has an unknown"
+        raise UserError(f"config.model {has} field {field!r}: it is of another version of stvh_jax")
     for field, choices in CHOICES.items():
         if fields[field] not in choices:
             raise UserError(
@@ -274,13 +279,13 @@ def build_model(
         raise UserError(f"config.model.bits is {fields['bits']}; use a multiple of 8, e.g. 128")
     if fields["layers"] < 1:
         raise UserError(f"config.model.layers is {fields['layers']}; use 1 or more")
+    if fields["source"] == "frames" and fields["embed"] == "conv" and fields["roi_size"] < 3:
+        raise UserError(
+            f"config.model.roi_size is {fields['roi_size']}; embed=conv needs 3 or more"
+        )
     fields["name_"] = fields.pop("name")
     fields["backbone"] = dict(fields["backbone"])
     fields["dtype"] = jnp.dtype(fields["dtype"])
-    known = {field.name for field in dataclasses.fields(GroupActivityHasher)}
-    unknown = sorted(set(fields) - known)
-    if unknown:
-        raise UserError(f"config.model has no field {unknown[0]!r}")
     return GroupActivityHasher(
         num_activities=len(activity_names), num_actions=len(action_names), **fields
     )

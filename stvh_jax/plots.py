@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
-from etils import epath
 from jaxtyping import Float, Shaped, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -197,12 +196,6 @@ def render(figure: Figure, *, kind: str = "png") -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": "stvh_jax"}):
         figure.savefig(buffer, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
     return buffer.getvalue()
-
-
-def save(figure: Figure, path: epath.PathLike) -> None:
-    """Saves a figure as the `.png` or `.svg` that the path names."""
-    path = epath.Path(path)
-    path.write_bytes(render(figure, kind=path.suffix.removeprefix(".")))
 
 
 def _figure(width: float, height: float) -> Figure:

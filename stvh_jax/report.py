@@ -52,11 +52,12 @@ def metrics_table(results: Mapping) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Illustration:
-    """A picture of a page: its PNG file, what it shows in words, and a caption."""
+    """A picture of a page: its PNG file and that file's name, what it shows in words, a caption."""
 
     png: bytes
     alt: str
     caption: str = ""
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,17 +114,19 @@ def write_evaluation(
     results: Mapping,
     *,
     history: Mapping[str, Sequence[tuple[int, float]]] | None = None,
-    hits: Mapping[str, Sequence] | None = None,
+    hits: Mapping[int, Sequence] | None = None,
     config: Mapping | None = None,
     facts: Mapping[str, object] | None = None,
 ) -> None:
     """Writes the page of an evaluation, the figures first and how it came about last.
 
+    Every figure is also written on its own, as a PNG file in the folder of the page's name.
+
     Args:
-      path: the file to write.
+      path: the file to write, `.html`.
       results: the results of the evaluation.
       history: (step, value) of the training by name, as `plots.loss_curves` takes it.
-      hits: queries and their hits, as `plots.hits_grid` takes them, by the name of the focus.
+      hits: queries and their hits, as `plots.hits_grid` takes them, by focus.
       config: the config of the run.
       facts: what else is worth keeping: versions, duration.
 
@@ -133,12 +136,20 @@ def write_evaluation(
     sections = [
         Section("What each focus finds", _focus_figure(results)),
         Section("Nearest clips", _hit_figures(hits or {})),
-        Section("Activities taken for others", _confusion_figure(results)),
+        Section(
+            "Activities taken for others", _confusion_figure(results) + _distances_figure(results)
+        ),
         Section("Training", _loss_figure(history)),
         Section("All measures", [_all_measures(results)]),
         Section("How this was made", [Table([], _facts(results, facts or {}))]),
         Section("Config", [Table([], _flat(config or {}))], folded=True),
     ]
+    folder = epath.Path(path).with_suffix("")
+    folder.mkdir(exist_ok=True)
+    for section in sections:
+        for item in section.items:
+            if isinstance(item, Illustration):
+                (folder / f"{item.name}.png").write_bytes(item.png)
     model = results.get("model")
     name = (results.get("data") or {}).get("name")
     write_html(
@@ -172,7 +183,8 @@ def _subtitle(results: Mapping) -> str:
         f"{_text(checkpoint.get('kind'))} checkpoint of step {_text(checkpoint.get('step'))}; "
         f"{_text(data.get('name'))}, {_text(data.get('query_clips'))} "
         f"{_text(data.get('query_split'))} clips searched in {_text(data.get('base_clips'))} "
-        f"{_text(data.get('base_split'))} clips"
+        f"{_text(data.get('base_split'))} clips; "
+        f"{_number('', data.get('untracked_share'))} % of the queries' actors without a track"
     )
 
 
@@ -207,8 +219,12 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _plots():
-    # Only the page needs Matplotlib, which is an optional dependency.
+def load_plots():
+    """Imports the plots: only the page needs Matplotlib, which is an optional dependency.
+
+    Raises:
+      UserError: Matplotlib is not installed.
+    """
     try:
         from stvh_jax import plots
     except ModuleNotFoundError as error:
@@ -226,13 +242,20 @@ def _focus_figure(results: Mapping) -> list[Illustration]:
     by_focus = [foci.get(str(focus)) or {} for focus in range(max(map(int, foci)) + 1)]
     activity = [values.get("activity_map@10") for values in by_focus]
     match = [values.get("match_map@10") for values in by_focus]
-    figure = _plots().focus_curves(activity, match)
+    figure = load_plots().focus_curves(activity, match)
     alt = "mAP@10 in percent by focus, 0 first. Same activity: {}. Same match: {}.".format(
         *(", ".join(_number("", value) for value in values) for values in (activity, match))
     )
     caption = "Codes of every focus are derived from the same clips: the further along the model, "
     caption += "the more they say what is done and the less who does it where."
-    return [Illustration(_plots().render(figure), alt, caption)]
+    return [Illustration(load_plots().render(figure), alt, caption, "foci")]
+
+
+def focus_title(focus: int) -> str:
+    """Names an end of the scale of foci: 0 or the last."""
+    if focus == 0:
+        return "Visual focus (0): who and where"
+    return f"Activity focus ({focus}): what the group does"
 
 
 def _hit_figures(hits) -> list[Illustration]:
@@ -243,9 +266,10 @@ def _hit_figures(hits) -> list[Illustration]:
             + ", ".join(f"{hit.activity} of match {hit.match}" for hit in found)
             for query, *found in queries
         )
-        figure = _plots().hits_grid(queries, title=focus)
-        alt = f"Queries and their nearest clips, {focus}: {'; '.join(rows)}."
-        illustrations.append(Illustration(_plots().render(figure), alt))
+        title = focus_title(focus)
+        figure = load_plots().hits_grid(queries, title=title)
+        alt = f"Queries and their nearest clips. {title}. {'; '.join(rows)}."
+        illustrations.append(Illustration(load_plots().render(figure), alt, name=f"hits-{focus}"))
     return illustrations
 
 
@@ -256,10 +280,24 @@ def _confusion_figure(results: Mapping) -> list[Illustration]:
         return []
     matrix = np.array(results["confusion_matrix"])
     names = results.get("activity_names") or [str(i) for i in range(len(matrix))]
-    figure = _plots().confusion_matrix(matrix, names, title="percent of each actual activity")
+    figure = load_plots().confusion_matrix(matrix, names, title="percent of each actual activity")
     right = (f"{name} {row[i]} of {row.sum()}" for i, (name, row) in enumerate(zip(names, matrix)))
     alt = f"Confusion matrix of the activities. Recognised: {', '.join(right)}."
-    return [Illustration(_plots().render(figure), alt)]
+    return [Illustration(load_plots().render(figure), alt, name="confusion")]
+
+
+def _distances_figure(results: Mapping) -> list[Illustration]:
+    import numpy as np
+
+    if not results.get("class_distances"):
+        return []
+    distances = np.array(results["class_distances"], float)
+    names = results.get("activity_names") or [str(i) for i in range(len(distances))]
+    figure = load_plots().class_distances(distances, names, title="mean Hamming distance in bits")
+    within, between = np.diag(distances), distances[~np.eye(len(distances), dtype=bool)]
+    alt = "Mean Hamming distance between the clips of every two activities. "
+    alt += f"Within one: {np.nanmean(within):.1f}, between two: {np.nanmean(between):.1f} bits."
+    return [Illustration(load_plots().render(figure), alt, name="class_distances")]
 
 
 def _loss_figure(history) -> list[Illustration]:
@@ -267,7 +305,8 @@ def _loss_figure(history) -> list[Illustration]:
         return []
     last = ", ".join(f"{name} {points[-1][1]:.4g}" for name, points in history.items() if points)
     alt = f"Curves over the training steps. Last values: {last}."
-    return [Illustration(_plots().render(_plots().loss_curves(history)), alt)]
+    figure = load_plots().loss_curves(history)
+    return [Illustration(load_plots().render(figure), alt, name="training")]
 
 
 def _all_measures(results: Mapping) -> Table:

@@ -1,6 +1,9 @@
 """A run's folder: the config it was started with, and finding it again by what it is."""
 
+import contextlib
 import json
+import operator
+import time
 
 from etils import epath
 
@@ -10,7 +13,7 @@ FOLDER = "runs"
 CONFIG = "config.json"
 FINISHED = "finished.json"
 
-# Fields that may change between a run and its resumption: they change no number.
+# Fields that may change between a run and its resumption: they change no number but by rounding.
 FREE_FIELDS = ("data.dir", "devices", "train.log_every_steps")
 
 
@@ -43,17 +46,26 @@ def prepare(run: epath.Path, described: dict) -> None:
     Raises:
       UserError: the folder cannot be written.
     """
-    path = run / CONFIG
     try:
         run.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            temporary = run / f"{CONFIG}.new"
-            temporary.write_text(json.dumps(described, indent=2))
-            temporary.replace(path)
+        _write_once(run / CONFIG, described)
     except OSError as error:
         raise UserError(
             f"cannot write to the workdir {run} ({error.strerror or error}); give another --workdir"
         ) from error
+
+
+def finish(run: epath.Path, step: int) -> None:
+    """Marks a run as finished, now; one that was finished before keeps its time."""
+    _write_once(run / FINISHED, {"step": step, "finished_at": time.time()})
+
+
+def _write_once(path: epath.Path, content: dict) -> None:
+    """Writes a JSON file whole or not at all, and only where there is none."""
+    if not path.exists():
+        temporary = path.with_name(f"{path.name}.new")
+        temporary.write_text(json.dumps(content, indent=2))
+        temporary.replace(path)
 
 
 def check_same(run: epath.Path, described: dict) -> None:
@@ -87,23 +99,30 @@ def find(*, workdir: epath.PathLike | None, bits: int, config=None) -> epath.Pat
         run = open_folder(workdir)
         check(run, read_config(run), bits, wanted)
         return run
-    finished = sorted(
-        epath.Path(FOLDER).glob(f"*/{FINISHED}"),
-        key=lambda path: json.loads(path.read_text())["finished_at"],
-        reverse=True,
-    )
     found: set[int] = set()
-    for path in finished:
-        described = read_config(path.parent)
+    for run, described in _finished_runs():
         found.add(described["model"]["bits"])
         if described["model"]["bits"] == bits and not lacks(described, wanted):
-            return path.parent
+            return run
     of_config = " of this config" if config is not None else ""
     others = f" (there are runs of {sorted(found)} bits)" if found else ""
     raise UserError(
         f"{FOLDER}/ has no finished run of {bits} bits{of_config}{others}; "
         "train one with train.py or name its folder with --workdir"
     )
+
+
+def _finished_runs() -> list[tuple[epath.Path, dict]]:
+    """Lists the finished runs with their configs, the newest first; damaged ones are left out."""
+    finished = []
+    for path in epath.Path(FOLDER).glob(f"*/{FINISHED}"):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, UserError):
+            time_of = float(json.loads(path.read_text())["finished_at"])
+            finished.append((time_of, path.parent, read_config(path.parent)))
+    return [
+        (run, described)
+        for _, run, described in sorted(finished, key=operator.itemgetter(0), reverse=True)
+    ]
 
 
 def read_config(run: epath.Path) -> dict:

@@ -2,22 +2,26 @@
 
 import jax
 import numpy as np
-from absl import logging
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from stvh_jax.errors import UserError
 
 
 def make_mesh(devices: int = 0) -> Mesh:
     """Makes a mesh over `devices` devices, 0 for all there are.
 
     A batch is the same whatever the number of devices, and so is the loss; where a machine has
-    fewer than asked for, all of them are used and that is logged. Several processes always use
+    fewer than asked for, all of them are used. Several processes always use
     all the devices they have: each must hold a part of every batch.
+
+    Raises:
+      UserError: `devices` is negative.
     """
     available = jax.devices()
     if jax.process_count() > 1:
         devices = 0
-    if devices > len(available):
-        logging.info("%d devices asked for, %d here: using those", devices, len(available))
+    if devices < 0:
+        raise UserError(f"config.devices is {devices}; use 1 or more, or 0 for all there are")
     chosen = available[: devices or None]
     # Explicit axes, the default, are not understood by linen's Dropout.
     return jax.make_mesh((len(chosen),), ("data",), axis_types=(AxisType.Auto,), devices=chosen)

@@ -6,7 +6,6 @@ a run that was stopped, however, goes on from its newest checkpoint bit for bit.
 
 import dataclasses
 import json
-import time
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
@@ -85,6 +84,22 @@ def check_config(config: ConfigDict, dataset: Dataset, *, devices: int) -> None:
                 f"config.model.{name} is {model[name]} and config.data.{name} {data[name]}; "
                 "give both the same"
             )
+    if model.key_frame != data.num_frames // 2:
+        raise UserError(
+            f"config.model.key_frame is {model.key_frame} and the key frame of "
+            f"{data.num_frames} frames is {data.num_frames // 2}; set it to that"
+        )
+    weights = config.loss.action_class_weights
+    if len(weights) not in (0, len(dataset.action_names)):
+        raise UserError(
+            f"config.loss.action_class_weights has {len(weights)} numbers; give "
+            f"{len(dataset.action_names)}, one for each of {', '.join(dataset.action_names)}"
+        )
+    if model.source == "features" and data.variant in ("frames", "boxes_only"):
+        raise UserError(
+            "config.model.source=features needs clips with actor features; config.data.variant="
+            f"{data.variant} has none, use source=frames or source=boxes"
+        )
     if model.source == "frames" and data.variant == "boxes_only":
         raise UserError(
             "config.model.source=frames needs pixels and config.data.variant=boxes_only has none; "
@@ -155,11 +170,20 @@ class Trainer:
         self._compile()
         self.described = describe(config, dataset)
         self.workdir = runs.open_folder(workdir)
-        if jax.process_index() == 0:
-            runs.prepare(self.workdir, self.described)
-        multihost_utils.sync_global_devices("the run's folder is made")
+        self._prepare_folder()
         runs.check_same(self.workdir, self.described)
         self.checkpoints = Checkpoints(self.workdir, select=config.train.select)
+
+    def _prepare_folder(self) -> None:
+        """Makes the run's folder in one process; where that fails, no other is left waiting."""
+        mistake = None
+        if jax.process_index() == 0:
+            try:
+                runs.prepare(self.workdir, self.described)
+            except UserError as error:
+                mistake = error
+        if multihost_utils.process_allgather(np.int32(mistake is not None)).any():
+            raise mistake or UserError("process 0 cannot use the workdir; see what it says")
 
     def _compile(self) -> None:
         """Makes the functions of a run, to be compiled when first called."""
@@ -300,8 +324,7 @@ def train(config: ConfigDict, dataset: Dataset, workdir: epath.PathLike) -> Trai
         say(f"interrupted; saved at step {step}, the same command resumes")
         raise SystemExit(128 + interruption.signal)
     if jax.process_index() == 0:
-        summary = {"step": step, "finished_at": time.time()}
-        (trainer.workdir / runs.FINISHED).write_text(json.dumps(summary))
+        runs.finish(trainer.workdir, step)
     return state
 
 

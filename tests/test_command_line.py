@@ -57,7 +57,10 @@ MISTAKES = [
         "datasets/volleyball/boxes_only is not prepared; run: python -m data pre",
     ),
     ("train.py", [BOXES, "--coordinator=a:1"], "--coordinator needs --num_processes and --process"),
+    ("train.py", [BOXES, "--process_id=1"], "--num_processes and --process_id need --coordinator"),
+    ("train.py", [f"--config={ROOT}/Makefile"], "cannot read the file of --config: "),
     ("evaluate.py", ["--bits=4"], ".*bits.*"),
+    ("evaluate.py", ["--exclude_within_frames=-1"], ".*exclude_within_frames.*"),
     ("evaluate.py", ["--bits=16"], "runs/ has no finished run of 16 bits; train one with train.py"),
     ("evaluate.py", ["--workdir=nowhere"], ".*nowhere is no run .*; give the folder that train.py"),
     (
@@ -165,4 +168,19 @@ def test_a_program_of_its_own_says_no_more(tmp_path):
 def test_a_finished_run_has_nothing_left_to_train(trained, tmp_path, capsys):
     shutil.copytree(trained(), tmp_path / "run")
     train(tiny_config(), FakeDataset(), tmp_path / "run")
-    assert capsys.readouterr().out.startswith("resuming at step 12: mstvh, 16 bits, ")
+    out = capsys.readouterr().out
+    assert out.startswith("resuming at step 12: mstvh, 16 bits, ")
+    assert out.count("\n") == 1
+    for name in ("history.jsonl", "finished.json"):
+        assert (tmp_path / "run" / name).read_text() == (trained() / name).read_text()
+
+
+def test_a_folder_that_can_be_read_but_not_written(command, monkeypatch, run_folder):
+    monkeypatch.setattr("data.pipeline.open_dataset", lambda config: FakeDataset())
+    (run_folder / "history.jsonl").unlink()
+    (run_folder / "history.jsonl").mkdir()
+    config = tiny_config()
+    monkeypatch.setattr("configs.vd_boxes.get_config", lambda: config)
+    status, printed = command("train.py", BOXES, f"--workdir={run_folder}")
+    assert status == 2
+    assert re.fullmatch("error: [^\n]*\n", printed.err), printed.err

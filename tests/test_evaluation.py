@@ -210,7 +210,7 @@ def test_a_split_without_clips_is_said(evaluated):
 
 
 def test_what_is_left_in_the_folder(evaluated):
-    evaluation, _, run, written = evaluated
+    evaluation, _, _, written = evaluated
     assert [path.name for path in written] == [
         "evaluation-test.json",
         "evaluation-test",
@@ -223,7 +223,13 @@ def test_what_is_left_in_the_folder(evaluated):
     page = written[2].read_text()
     assert "r_spike" in page
     assert f"{100 * evaluation.results['activity_accuracy']:.2f}" in evaluation.table()
-    assert run.exists()
+    distances = np.array(evaluation.results["class_distances"])
+    clips = FakeDataset().clips["test"]
+    codes = np.unpackbits(evaluation.queries.codes[1], axis=1)
+    apart = (codes[:, None] != codes[None]).sum(axis=-1)[clips.activity == 0][
+        :, clips.activity == 3
+    ]
+    assert distances[0, 3] == pytest.approx(apart.mean())
 
 
 def test_a_folder_that_cannot_be_written_is_said(evaluated, tmp_path):

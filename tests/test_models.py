@@ -8,16 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from stvh_jax.errors import UserError
 from stvh_jax.graphs import spatial_graph, temporal_graph
 from stvh_jax.interleaving import (
     GraphAttention,
     MultiFocusFusion,
     PositionVisualFusion,
+    SpatiotemporalLayer,
     combine_attention,
 )
 from stvh_jax.models import HashHead, RelationEncoder, build_model, masked_mean
 from stvh_jax.step import make_encode_step
-from stvh_jax.visual import BoxFeatures, ConvolutionalEmbedding
+from stvh_jax.visual import ConvolutionalEmbedding
 from tests.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
 
 B, T, N, D, K = 2, 3, 5, 7, 16
@@ -143,6 +145,47 @@ def test_position_visual_fusion_in_time_is_equation_3(residual, causal, scene):
             np.testing.assert_allclose(actual[b, :, n], expected, rtol=1e-4, atol=1e-5)
 
 
+def fuse_in_space_by_loops(features, in_space, mask, params, residual):
+    """Eq 3 in space for a batch: each frame on its own, valid actors looked at."""
+    fused = np.zeros_like(features)
+    for b in range(B):
+        allowed = np.broadcast_to(mask[b], (N, N))
+        for t in range(T):
+            normal = layer_norm(features[b, t], params["norm"])
+            attended = attend_by_loops(normal, in_space[b, t], allowed, params["attention"])
+            fused[b, t] = close_layer(features[b, t], attended, params, residual)
+    return fused
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_position_visual_fusion_in_space_is_equation_3(residual, scene):
+    features, _, in_space, mask = scene
+    module = PositionVisualFusion(axis="space", residual=residual)
+    variables = drawn(module, features, in_space, mask, train=False)
+    actual = apply(module, variables, features, in_space, mask, train=False)
+    expected = fuse_in_space_by_loops(features, in_space, mask, variables["params"], residual)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_layer_of_stvh_goes_through_time_and_then_through_space(scene):
+    features, in_time, in_space, mask = scene
+    module = SpatiotemporalLayer()
+    variables = drawn(module, features, in_time, in_space, mask, train=False)
+    actual = apply(module, variables, features, in_time, in_space, mask, train=False)
+    params = variables["params"]
+    through_time, temporal = np.zeros_like(features), params["temporal"]
+    for b in range(B):
+        for n in range(N):
+            f = features[b, :, n]
+            attended = attend_by_loops(
+                layer_norm(f, temporal["norm"]), in_time[b, n], np.ones((T, T), bool),
+                temporal["attention"],
+            )  # fmt: skip
+            through_time[b, :, n] = close_layer(f, attended, temporal, residual=True)
+    expected = fuse_in_space_by_loops(through_time, in_space, mask, params["spatial"], True)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_no_frame_sees_a_later_one_when_the_future_is_masked(scene):
     features, in_time, _, mask = scene
     module = PositionVisualFusion(axis="time", causal="neg_inf")
@@ -256,23 +299,59 @@ def test_embedding_is_a_3d_then_a_2d_convolution():
             np.testing.assert_allclose(actual[0, t, n], vector, rtol=1e-4, atol=1e-5)
 
 
-def test_reconstruction_moves_the_decoder_and_not_its_target():
+def test_reconstruction_is_equation_13():
     clips = random_clips(0, clips=3)
     model, variables, encode = built("mstvh")
+    captured = apply(
+        model,
+        variables,
+        clips,
+        train=False,
+        capture_intermediates=lambda module, _: module.name == "boxes",
+    )[1]
+    _, f_roi, decoded = captured["intermediates"]["boxes"]["__call__"][0]
+    errors = encode(variables, clips).reconstruction_error
+    for b in range(3):
+        squares = [
+            (f_roi[b, 0, n, d] - decoded[b, 0, n, d]) ** 2
+            for n in range(clips.actor_mask[b].sum())
+            for d in range(f_roi.shape[-1])
+        ]
+        np.testing.assert_allclose(errors[b], np.mean(squares), rtol=1e-4)
 
-    def error(embedding_kernel, clips):
-        params = {**variables["params"], "boxes": {**variables["params"]["boxes"]}}
-        params["boxes"]["embedding"] = {**params["boxes"]["embedding"], "kernel": embedding_kernel}
+
+def test_reconstruction_moves_the_decoder_and_not_its_target():
+    clips = clips_of(0, clips=2, **FRAMES)
+    model, variables, _ = built("mstvh", **FRAMES)
+    visual = variables["params"]["visual"]
+    # A decoder that ignores f_v leaves the target as the only way to the backbone.
+    decoder = {**visual["decoder"], "kernel": np.zeros_like(visual["decoder"]["kernel"])}
+
+    def error(visual):
+        params = {**variables["params"], "visual": visual}
         outputs = model.apply({**variables, "params": params}, clips, train=False)
         return outputs.reconstruction_error.sum()
 
-    kernel = variables["params"]["boxes"]["embedding"]["kernel"]
-    gradient = jax.jit(jax.grad(error))(kernel, clips)
-    assert np.abs(gradient).max() > 0
-    module = BoxFeatures(4, True, jnp.float32)
-    parameters = drawn(module, clips.boxes, clips.actor_mask)
-    _, description, decoded = apply(module, parameters, clips.boxes, clips.actor_mask)
-    assert decoded.shape == description.shape
+    clips = jax.tree.map(jnp.asarray, clips)
+    gradient = jax.jit(jax.grad(error))({**visual, "decoder": decoder})
+    assert np.abs(gradient["decoder"]["bias"]).max() > 0
+    assert np.abs(gradient["decoder"]["kernel"]).max() > 0
+    others = {name: value for name, value in gradient.items() if name != "decoder"}
+    assert len(others) > 1
+    assert all(not leaf.any() for leaf in jax.tree.leaves(others))
+
+
+FRAMES = {"source": "frames", "num_frames": 3, "key_frame": 1}
+
+
+def clips_of(seed, *, clips, source="boxes", num_frames=1, **_):
+    """Draws clips as a model with these fields reads them, with pixels where it reads frames."""
+    drawn_clips = random_clips(seed, clips=clips, frames=num_frames)
+    if source != "frames":
+        return drawn_clips
+    shape = (clips, num_frames, 24, 40, 3)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    return dataclasses.replace(drawn_clips, frames=pixels)
 
 
 @functools.cache
@@ -280,7 +359,7 @@ def built(name, **fields):
     """Builds a model and its variables, once for all tests, that compile it once."""
     config = small_config(name=name, **fields)
     model = build_model(config.model, activity_names=ACTIVITIES, action_names=ACTIONS)
-    clips = random_clips(0, clips=1, frames=config.model.num_frames)
+    clips = clips_of(0, clips=1, **config.model)
     encode_step = jax.jit(make_encode_step(model))
     return model, drawn(model, clips, train=False), lambda *xs: jax.device_get(encode_step(*xs))
 
@@ -295,6 +374,9 @@ VARIANTS = [
     {"fusion": "sum"},
     {"fusion": "concat"},
     {"num_frames": 3, "key_frame": 1},
+    FRAMES,
+    {**FRAMES, "embed": "fc", "temporal_contrast": True, "visual_code": "f_v"},
+    {**FRAMES, "dtype": "bfloat16"},
 ]
 
 
@@ -302,7 +384,7 @@ VARIANTS = [
 @pytest.mark.parametrize("fields", VARIANTS, ids=str)
 def test_nothing_in_a_padded_slot_changes_anything(name, fields):
     model, variables, encode = built(name, **fields)
-    clips = random_clips(1, clips=4, frames=fields.get("num_frames", 1))
+    clips = clips_of(1, clips=4, **fields)
     before = encode(variables, clips)
     boxes = np.where(clips.actor_mask[:, None, :, None], clips.boxes, np.nan)
     after = encode(variables, dataclasses.replace(clips, boxes=boxes))
@@ -313,9 +395,11 @@ def test_nothing_in_a_padded_slot_changes_anything(name, fields):
 
 
 @pytest.mark.parametrize("name", ["stvh", "mstvh"])
-def test_the_order_of_the_actors_changes_no_code(name):
-    model, variables, encode = built(name, num_frames=3, key_frame=1)
-    clips = random_clips(2, clips=4, frames=3)
+@pytest.mark.parametrize("source", ["boxes", "frames"])
+def test_the_order_of_the_actors_changes_no_code(name, source):
+    fields = {**FRAMES, "source": source}
+    model, variables, encode = built(name, **fields)
+    clips = clips_of(2, clips=4, **fields)
     order = np.random.default_rng(0).permutation(5)
     shuffled = dataclasses.replace(
         clips, boxes=clips.boxes[:, :, order], actor_mask=clips.actor_mask[:, order]
@@ -365,11 +449,13 @@ def test_focus_0_is_a_projection_of_what_stands_before_any_layer(visual_code):
 
 
 @pytest.mark.parametrize("name", ["stvh", "mstvh"])
-def test_gradients_are_finite_for_one_actor_and_for_empty_boxes(name):
+@pytest.mark.parametrize("source", ["boxes", "frames"])
+def test_gradients_are_finite_for_one_actor_and_for_empty_boxes(name, source):
     from stvh_jax.losses import total_loss
 
-    model, variables, encode = built(name, num_frames=3, key_frame=1)
-    clips = random_clips(4, clips=3, frames=3)
+    fields = {**FRAMES, "source": source}
+    model, variables, encode = built(name, **fields)
+    clips = clips_of(4, clips=3, **fields)
     boxes, mask = clips.boxes.copy(), clips.actor_mask.copy()
     mask[0] = [True, False, False, False, False]
     boxes[1] = 0.5
@@ -401,3 +487,25 @@ def test_foci_and_bits(layers, bits):
         assert model.foci == foci
         assert outputs.relaxed.shape == (len(foci), 2, bits)
         assert outputs.action_logits.shape == (2, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"roi_size": 2, "source": "frames"}, "config.model.roi_size is 2; embed=conv needs"),
+        ({"heads": 4}, "config.model has an unknown field 'heads'"),
+        ({"bits": 12}, "config.model.bits is 12; use a multiple of 8"),
+        ({"product": "sum"}, "config.model.product is 'sum'; choose one of matrix, hadamard"),
+    ],
+)
+def test_a_field_that_no_model_has_is_said(change, message):
+    fields = dict(small_config().model) | change
+    with pytest.raises(UserError, match=f"^{message}"):
+        build_model(fields, activity_names=ACTIVITIES, action_names=ACTIONS)
+
+
+def test_a_config_of_another_version_is_said():
+    fields = dict(small_config().model)
+    del fields["visual_code"]
+    with pytest.raises(UserError, match="^config.model has no field 'visual_code'"):
+        build_model(fields, activity_names=ACTIVITIES, action_names=ACTIONS)

@@ -131,7 +131,7 @@ def test_page_shows_everything(tmp_path):
         tmp_path,
         fake_results(),
         history={"train/loss": [(1, 2.0), (2, 1.25)]},
-        hits={"focus 0": queries, "focus 3": queries},
+        hits={0: queries, 3: queries},
         config={"model": {"bits": 128, "fusion": "<none>"}},
         facts={"versions": {"jax": "0.10.2"}, "duration": "12 s"},
     )
@@ -145,7 +145,7 @@ def test_page_shows_everything(tmp_path):
     assert all(len(image["alt"]) > 20 for image in page.images)
     focus, visual, activity, confusion, losses = (image["alt"] for image in page.images)
     assert "41.00, 51.00, 61.00, 71.00" in focus
-    assert "focus 0" in visual
+    assert "Visual focus (0)" in visual
     assert "r_set of match 1 finds l_pass of match 2" in activity
     assert "r_set 5 of 6" in confusion
     assert NAMES[2] in confusion

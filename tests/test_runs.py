@@ -43,6 +43,20 @@ def test_the_newest_finished_run_with_the_bits_is_found(folder):
     assert runs.find(workdir=None, bits=32) == epath.Path("runs/d")
 
 
+@pytest.mark.parametrize("name", ["config.json", "finished.json"])
+def test_a_damaged_run_is_left_out(name, folder):
+    (folder / "runs/c" / name).write_text("{cut")
+    assert runs.find(workdir=None, bits=16) == epath.Path("runs/b")
+
+
+def test_a_run_is_finished_once(folder):
+    before = (folder / "runs/b/finished.json").read_text()
+    runs.finish(epath.Path("runs/b"), 12)
+    assert (folder / "runs/b/finished.json").read_text() == before
+    runs.finish(epath.Path("runs/e"), 12)
+    assert runs.find(workdir=None, bits=64) == epath.Path("runs/e")
+
+
 def test_a_config_narrows_the_search_whatever_its_bits(folder):
     assert runs.find(workdir=None, bits=16, config=config_of(128)) == epath.Path("runs/b")
     free = config_of(128, **{"data.dir": "elsewhere", "devices": 7})

@@ -90,12 +90,16 @@ def test_a_run_interrupted_and_killed_goes_on_as_if_nothing_had_happened(trained
     assert history(tmp_path) == history(trained())
 
 
-def test_the_seed_decides_what_is_trained(trained, tmp_path):
-    config = tiny_config()
-    config.seed = 1
-    state = jax.device_get(Trainer(config, FakeDataset(), tmp_path).initial_state())
-    other = final_state(trained())
-    assert not np.array_equal(state.params["action"]["kernel"], other.params["action"]["kernel"])
+def test_the_seed_decides_what_is_trained(tmp_path):
+    def kernel(seed, folder):
+        config = tiny_config()
+        config.seed = seed
+        state = Trainer(config, FakeDataset(), tmp_path / folder).initial_state()
+        return jax.device_get(state.params["action"]["kernel"])
+
+    first = kernel(0, "first")
+    np.testing.assert_array_equal(kernel(0, "again"), first)
+    assert not np.array_equal(kernel(1, "other"), first)
 
 
 class BrokenDataset(FakeDataset):
@@ -152,12 +156,15 @@ def test_a_workdir_that_cannot_be_written(tmp_path):
         ("data.validation_split", "val", "split 'val' has no clip; there are: train, validation"),
         ("data.train_split", "", "split '' has no clip"),
         ("model.source", "frames", "config.model.source=frames needs pixels"),
+        ("model.source", "features", "config.model.source=features needs clips with actor feat"),
+        ("model.key_frame", 5, "config.model.key_frame is 5 and the key frame of 1 frames is 0"),
+        ("loss.action_class_weights", (1.0,) * 4, "config.loss.action_class_weights has 4 numbers"),
     ],
 )
 def test_what_cannot_be_trained_is_said_first(field, value, message):
     config = tiny_config(box_jitter=0.0)
     if field == "train.box_jitter":
-        config.model.source = "features"
+        config.model.source, config.data.variant = "frames", "frames"
     config.update_from_flattened_dict({field: value})
     with pytest.raises(UserError, match=f"^{re.escape(message)}"):
         check_config(config, FakeDataset(), devices=2)

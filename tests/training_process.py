@@ -11,7 +11,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.")
 DEVICES = flags.DEFINE_integer("devices", 1, "Virtual devices of this process.")
 WAIT_AT = flags.DEFINE_integer("wait_at", -1, "Finished steps before which to wait for a line.")
 COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0.")
-PROCESS_ID = flags.DEFINE_integer("process_id", 0, "Which of two processes this is.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of two processes this is.")
 
 
 class WaitingDataset(FakeDataset):
@@ -31,7 +31,8 @@ def main(_):
     from stvh_jax.trainer import train
 
     command_line.prepare_devices(DEVICES.value)
-    command_line.join_processes(COORDINATOR.value, 2, PROCESS_ID.value)
+    processes = 2 if COORDINATOR.value else None
+    command_line.join_processes(COORDINATOR.value, processes, PROCESS_ID.value)
     train(tiny_config(), WaitingDataset(), WORKDIR.value)
 
 
