@@ -294,9 +294,13 @@ def _distances_figure(results: Mapping) -> list[Illustration]:
     distances = np.array(results["class_distances"], float)
     names = results.get("activity_names") or [str(i) for i in range(len(distances))]
     figure = load_plots().class_distances(distances, names, title="mean Hamming distance in bits")
-    within, between = np.diag(distances), distances[~np.eye(len(distances), dtype=bool)]
+    own = np.eye(len(distances), dtype=bool)
+    within, between = (
+        _text(round(float(part[np.isfinite(part)].mean()), 1) if np.isfinite(part).any() else None)
+        for part in (distances[own], distances[~own])
+    )
     alt = "Mean Hamming distance between the clips of every two activities. "
-    alt += f"Within one: {np.nanmean(within):.1f}, between two: {np.nanmean(between):.1f} bits."
+    alt += f"Within one: {within}, between two: {between} bits."
     return [Illustration(load_plots().render(figure), alt, name="class_distances")]
 
 

@@ -51,6 +51,7 @@ def fake_results():
         "activity_names": NAMES,
         "action_names": ["waiting"],
         "confusion_matrix": [[5, 1, 0], [0, 7, 0], [0, 0, 3]],
+        "class_distances": [[2.0, None, 9.0], [None, None, None], [9.0, None, 4.0]],
         "foci": {str(focus): measures(focus) for focus in range(4)},
     }
 
@@ -140,10 +141,13 @@ def test_page_shows_everything(tmp_path):
         "What each focus finds", "Nearest clips", "Activities taken for others", "Training",
         "All measures", "How this was made", "Config",
     ]  # fmt: skip
-    assert len(page.images) == 5
+    assert len(page.images) == 6
     assert all(image["src"].startswith("data:image/png;base64,") for image in page.images)
     assert all(len(image["alt"]) > 20 for image in page.images)
-    focus, visual, activity, confusion, losses = (image["alt"] for image in page.images)
+    focus, visual, activity, confusion, distances, losses = (im["alt"] for im in page.images)
+    assert "Within one: 3.0, between two: 9.0 bits" in distances
+    names = {path.stem for path in (tmp_path / "report").iterdir()}
+    assert names == {"foci", "hits-0", "hits-3", "confusion", "class_distances", "training"}
     assert "41.00, 51.00, 61.00, 71.00" in focus
     assert "Visual focus (0)" in visual
     assert "r_set of match 1 finds l_pass of match 2" in activity
@@ -167,6 +171,7 @@ def test_page_asks_nothing_of_the_network(tmp_path):
 
 def test_page_leaves_out_what_is_missing(tmp_path):
     results = fake_results() | {"foci": {"3": measures(3)}, "confusion_matrix": None}
+    results["class_distances"] = None
     page = Page(write_page(tmp_path, results))
     assert page.headings == ["All measures", "How this was made"]
     assert "match mAP@10, focus 0" not in page.text
