@@ -37,7 +37,8 @@ def get_config() -> ConfigDict:
     data.test_split = "test"
 
     config.model = model = ConfigDict()
-    # "stvh": one code, for the activity; "mstvh": a code for every focus 0..layers.
+    # "stvh": one code, for the activity; "mstvh": a code for every focus 0..layers;
+    # "frame_classifier": no code, to train a backbone first.
     model.name = "mstvh"
     # K, the length of a code; a multiple of 8.
     model.bits = 128
@@ -53,9 +54,18 @@ def get_config() -> ConfigDict:
     model.key_frame = 5
     # The backbone's name and options (stvh_jax/backbones).
     model.backbone = ConfigDict({"name": "small"})
+    # Whether the backbone keeps the weights it starts with; its features can then be cached.
+    model.freeze_backbone = False
+    # Frames of each clip that go through the backbone at a time; 0: all. Fewer need less memory
+    # and a third more time, for the backward pass computes them again.
+    model.frames_per_chunk = 0
     # Side of the square that RoIAlign samples a box into, and its samples a bin and axis.
     model.roi_size = 5
     model.sampling_ratio = 2
+    # What RoIAlign reads outside the map: "clamp" as torchvision, "zero" as crop_and_resize.
+    model.roi_border = "clamp"
+    # C of f_roi (d_v), by a 1x1 convolution after RoIAlign; 0: what the backbone gives.
+    model.roi_channels = 0
     # f_roi -> f_v: "conv", 3D then 2D convolutions; "fc", one dense layer.
     model.embed = "conv"
     # Joins f_roi with its deviation from the actor's mean over time before the embedding: not in
@@ -110,6 +120,14 @@ def get_config() -> ConfigDict:
     train.epochs = 60
     # Clips a step over all devices.
     train.batch_size = 2
+    # Parts that a batch is computed in, one after the other, to need less memory; Eq 7 and 8 then
+    # see the clips of one part at a time.
+    train.accumulate = 1
+    # What the backbone starts with: a file of ImageNet weights, or the folder of a run; "": from
+    # scratch.
+    train.backbone_weights = ""
+    # A folder that keeps a frozen backbone's features of every clip; "" computes them each time.
+    train.feature_cache = ""
     train.evaluation_batch_size = 2
     # Random zoom and shift of each training clip's boxes (standard deviation, in frames); for
     # models of boxes alone.

@@ -1,31 +1,51 @@
 """The Volleyball Dataset at the paper's size: 10 frames of 720x1280, 12 actors, D = 1024.
 
 python -m data prepare volleyball --raw DIR
+python -m stvh_jax.backbones.convert FILE weights/inception_v3.safetensors
 python train.py --config=configs/vd.py
 python evaluate.py --bits=128
 
+configs/vd.py:inception_v3, the same as configs/vd.py, has the backbone of the paper's section 6.1.2
+and of M-STVH in its Table 2; configs/vd.py:vgg16 that of STVH there, with the 512 channels at 1/32
+that section 4.1 prints; configs/vd.py:small needs no weights and is trained from scratch.
 Batch 2, 60 epochs, Adam at 1e-5, 5e-6 from epoch 11 and 1e-6 from epoch 21, as printed.
 
-Hours: not measured whole. A step of two clips is 0.69 TFLOP by XLA's count and an epoch 1076 steps,
-so that 60 epochs take 1.2 hours at 10 TFLOP/s sustained; reading, 20 JPEG files a step, may take
-as long. On CPU a run peaks at 9.5 GiB of memory.
+Less memory: --config.model.frames_per_chunk=1, --config.model.backbone.remat=True,
+--config.train.accumulate=2, --config.model.dtype=bfloat16 (on accelerators). Far less time:
+--config.model.freeze_backbone=True --config.train.feature_cache=features, after a first training of
+the backbone by configs/vd_stage1.py: --config.train.backbone_weights=runs/vd_stage1-....
 
 The paper's figures at 128 bits, from an ImageNet-pretrained backbone, STVH and M-STVH: activity
 accuracy 95.6 % and 95.7 %, action accuracy 87.6 % and 87.7 % (Table 2), mAP@10 96.02 % and 96.00 %
-(Table 3). This config trains its backbone from scratch and has not been measured on the whole set.
+(Table 3). This config has not been measured on the whole set.
 """
 
 from ml_collections import ConfigDict
 
 from configs import base
 
-
-def get_config() -> ConfigDict:
-    """Returns the config."""
-    config = base.get_config()
-    config.name = "vd"
+BACKBONES = {
+    # Stride 8 and stride 16 joined, 1056 channels; the 1x1 convolution makes them the printed 512.
+    "inception_v3": {"name": "inception_v3", "batch_norm": "frozen", "remat": False},
+    "vgg16": {"name": "vgg16", "din_compat": False, "remat": False},
     # 512 channels at 1/32 of the frame, the shape the paper prints.
-    config.model.backbone = ConfigDict({"name": "small", "features": (32, 64, 128, 256, 512)})
+    "small": {"name": "small", "features": (32, 64, 128, 256, 512)},
+}
+
+
+def get_config(backbone: str = "inception_v3") -> ConfigDict:
+    """Returns the config with this backbone."""
+    if backbone not in BACKBONES:
+        raise ValueError(f"configs/vd.py has no {backbone!r}; choose {', '.join(BACKBONES)}")
+    config = base.get_config()
+    config.name = "vd" if backbone == "inception_v3" else f"vd_{backbone}"
+    config.model.backbone = ConfigDict(BACKBONES[backbone])
+    if backbone == "inception_v3":
+        config.model.roi_channels = 512
+    if backbone != "small":
+        # Memory: at 720x1280 the activations of all frames fill several GPUs.
+        config.model.frames_per_chunk = 1
+        config.train.backbone_weights = f"weights/{backbone}.safetensors"
     config.optimizer.boundaries_epochs = (10, 20)
     config.optimizer.rates = (5e-6, 1e-6)
     return config

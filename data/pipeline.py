@@ -125,6 +125,7 @@ class ClipDataset:
         seed: int,
         start_step: int = 0,
         flip: bool = False,
+        frames: bool = True,
         process_index: int = 0,
         process_count: int = 1,
     ) -> Iterator[Clips]:
@@ -136,6 +137,7 @@ class ClipDataset:
           seed: the batches are a function of it, bit for bit.
           start_step: the first batch to yield; what follows is what an uninterrupted run yields.
           flip: mirror every other clip, by chance, left to right; `l_` and `r_` classes swap.
+          frames: read the pixels of a set that has them.
           process_index: which equal slice of every batch to yield.
           process_count: how many slices there are.
 
@@ -156,23 +158,41 @@ class ClipDataset:
         first_epoch, skipped = divmod(start_step * batch_size, num_clips)
         epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
         drawn = epochs.flat_map(epoch).skip(skipped)
-        return self._batches(split, drawn, batch_size, share)
+        return self._batches(split, drawn, batch_size, share, frames)
 
     def evaluation_batches(
-        self, split: str, *, batch_size: int, process_index: int = 0, process_count: int = 1
+        self,
+        split: str,
+        *,
+        batch_size: int,
+        start: int = 0,
+        mirrored: bool = False,
+        frames: bool = True,
+        process_index: int = 0,
+        process_count: int = 1,
     ) -> Iterator[Clips]:
         """Yields every clip once, in one order; `clip_mask` is false where the last batch is short.
 
         Every process yields the same number of batches.
+
+        Args:
+          split: the split or splits to read.
+          batch_size: B of all processes together.
+          start: how many clips to leave out at the beginning; none of them is read.
+          mirrored: mirror every clip left to right; `l_` and `r_` classes swap.
+          frames: read the pixels of a set that has them.
+          process_index: which equal slice of every batch to yield.
+          process_count: how many slices there are.
 
         Raises:
           UserError: if a split has no clip, or the processes cannot share a batch equally.
         """
         num_clips = self.num_clips(split)
         share = _process_share(batch_size, process_index, process_count)
-        positions = tf.data.Dataset.range(-(-num_clips // batch_size) * batch_size)
-        drawn = positions.map(lambda place: (tf.where(place < num_clips, place, -1), False))
-        return self._batches(split, drawn, batch_size, share)
+        stop = start - (start - num_clips) // batch_size * batch_size
+        positions = tf.data.Dataset.range(start, stop)
+        drawn = positions.map(lambda place: (tf.where(place < num_clips, place, -1), mirrored))
+        return self._batches(split, drawn, batch_size, share, frames)
 
     def key_frame_images(
         self, split: str, clips: Collection[tuple[int, int]]
@@ -236,14 +256,19 @@ class ClipDataset:
         )
 
     def _batches(
-        self, split: str, drawn: tf.data.Dataset, batch_size: int, share: Int[np.ndarray, "B"]
+        self,
+        split: str,
+        drawn: tf.data.Dataset,
+        batch_size: int,
+        share: Int[np.ndarray, "B"],
+        frames: bool,
     ) -> Iterator[Clips]:
         """Yields a process's share of the drawn (index, mirrored); index -1 stands for no clip."""
         data = self._load(split)
         drawn = drawn.batch(batch_size).map(
             lambda index, mirrored: (tf.gather(index, share), tf.gather(mirrored, share))
         )
-        if self._has_frames:
+        if frames and self._has_frames:
             with_frames = functools.partial(self._with_frames, data)
             drawn = drawn.unbatch().map(with_frames, tf.data.AUTOTUNE).batch(len(share))
         batches = drawn.prefetch(2).as_numpy_iterator()

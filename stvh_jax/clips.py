@@ -29,6 +29,8 @@ class Clips:
       clip_mask: bool `[B]`, false for the clips that only fill the last batch of an evaluation.
       frames: uint8 `[B, T, H, W, 3]`, or None where the clips carry features or the boxes are
         enough.
+      roi_features: float16 `[B, T, N, h, w, C]`, what `visual.RoiFeatures` made of the frames, in
+        place of them, or None.
       actor_features: float `[B, T, N, D]`, precomputed, in place of frames, or None.
       action: int `[B, N]`, the action of each actor, `UNKNOWN` in padded slots.
       activity: int `[B]`, the activity of the clip, `UNKNOWN` if unlabelled.
@@ -40,6 +42,7 @@ class Clips:
     actor_mask: Leaf
     clip_mask: Leaf = None
     frames: Leaf = None
+    roi_features: Leaf = None
     actor_features: Leaf = None
     action: Leaf = None
     activity: Leaf = None

@@ -47,8 +47,16 @@ class Encoder:
         self.activity_names = tuple(config.activity_names)
         self.action_names = tuple(config.action_names)
         self.model = build_model(
-            config.model, activity_names=self.activity_names, action_names=self.action_names
+            config.model,
+            activity_names=self.activity_names,
+            action_names=self.action_names,
+            backbone_options=dict(config.get("backbone_weights", {}).get("options", {})),
         )
+        if not self.model.foci:
+            raise UserError(
+                "this run classifies frames and has no codes; start a run of codes with it: "
+                "--config.train.backbone_weights=ITS_FOLDER"
+            )
         self.foci = self.model.foci
         self.apply = jax.jit(make_encode_step(self.model))
 

@@ -94,7 +94,7 @@ def total_loss(outputs: Outputs, clips: Clips, *, weights):
 
     L_acty + action L_action + quantisation L_q + contrastive L_CON + reconstruction L_recon. For
     M-STVH, L_acty weighs focus i with w_i = i / L and L_q is the mean over the foci 1..L; L_CON
-    reads the last focus.
+    reads the last focus. A model without codes has the first two terms alone.
 
     Args:
       outputs: of the model.
@@ -115,23 +115,23 @@ def total_loss(outputs: Outputs, clips: Clips, *, weights):
         "action": action_cross_entropy(
             outputs.action_logits, clips.action, class_weights=tuple(weights.action_class_weights)
         ),
-        "quantisation": jax.vmap(quantisation, in_axes=(0, None))(
+    }
+    if outputs.relaxed is not None:
+        terms["quantisation"] = jax.vmap(quantisation, in_axes=(0, None))(
             outputs.relaxed[-learned:], clip_mask
-        ).mean(axis=0),
-        "contrastive": contrastive(
+        ).mean(axis=0)
+        terms["contrastive"] = contrastive(
             outputs.relation,
             outputs.relaxed[-1],
             clips.activity,
             clip_mask,
             temperature=weights.temperature,
             same_class_mask=weights.same_class_mask,
-        ),
-        "reconstruction": outputs.reconstruction_error,
-    }
+        )
+        terms["reconstruction"] = outputs.reconstruction_error
     count = jnp.maximum(clip_mask.sum(), 1)
     means = {name: jnp.where(clip_mask, term, 0).sum() / count for name, term in terms.items()}
     loss = means["activity"] + sum(
-        weights[name] * means[name]
-        for name in ("action", "quantisation", "contrastive", "reconstruction")
+        weights[name] * mean for name, mean in means.items() if name != "activity"
     )
     return loss, means

@@ -4,6 +4,7 @@
 
 STVH has one hash head, on its last layer; M-STVH has one for every focus 0..L, where focus 0 is
 what stands before any layer: its code is a fixed random projection of what the actors look like.
+A third model has no code: it classifies frames, to train a backbone with first.
 """
 
 import dataclasses
@@ -37,8 +38,9 @@ from stvh_jax.interleaving import (
 from stvh_jax.visual import BoxFeatures, FrameFeatures
 
 CHOICES = {
-    "name": ("stvh", "mstvh"),
+    "name": ("stvh", "mstvh", "frame_classifier"),
     "source": ("frames", "boxes", "features"),
+    "roi_border": ("clamp", "zero"),
     "embed": ("conv", "fc"),
     "visual_code": ("f_roi", "f_v"),
     "distance": ("normalised", "literal"),
@@ -61,13 +63,15 @@ class Outputs:
       relation: `[B, K]`, a, the clip's code by the relations of its actors' actions (for Eq 8).
       reconstruction_error: `[B]`, mean squared error of the decoded features (Eq 13), zero
         without a decoder.
+
+    A model without codes leaves all but the logits None.
     """
 
-    relaxed: Leaf
     activity_logits: Leaf
     action_logits: Leaf
-    relation: Leaf
-    reconstruction_error: Leaf
+    relaxed: Leaf = None
+    relation: Leaf = None
+    reconstruction_error: Leaf = None
 
 
 def masked_mean(values: Float[Array, "B T N *d"], actor_mask: Bool[Array, "B N"]):
@@ -163,8 +167,12 @@ class GroupActivityHasher(nn.Module):
     num_actors: int
     key_frame: int
     backbone: Mapping
+    freeze_backbone: bool
+    frames_per_chunk: int
     roi_size: int
     sampling_ratio: int
+    roi_border: str
+    roi_channels: int
     embed: str
     temporal_contrast: bool
     visual_code: str
@@ -187,7 +195,8 @@ class GroupActivityHasher(nn.Module):
     def __call__(self, clips: Clips, *, train: bool) -> Outputs:
         """Encodes a batch of clips with T = `num_frames` and N = `num_actors`.
 
-        With `source="features"` the clips carry `actor_features` `[B, T, N, D]` in place of frames.
+        With `source="features"` the clips carry `actor_features` `[B, T, N, D]` in place of frames;
+        with `source="frames"` they may carry `roi_features`, what `RoiFeatures` made of the frames.
         """
         order = canonical_order(clips.boxes, clips.actor_mask, key_frame=self.key_frame)
         mask = reorder(clips.actor_mask, order, axis=1)
@@ -237,16 +246,18 @@ class GroupActivityHasher(nn.Module):
         else:
             module = FrameFeatures(
                 self.features,
-                self.backbone,
-                self.roi_size,
-                self.sampling_ratio,
+                roi_options(self),
+                self.roi_channels,
                 self.embed,
                 self.temporal_contrast,
                 reconstruct,
                 self.dtype,
                 name="visual",
             )
-            features, target, decoded = module(clips.frames, boxes, train=train)
+            cached = clips.roi_features
+            if cached is not None:
+                cached = reorder(cached, order, axis=2)
+            features, target, decoded = module(clips.frames, boxes, cached, train=train)
         features = jnp.where(valid, features, 0)
         if decoded is None:
             return features, target, jnp.zeros(boxes.shape[:1])
@@ -256,10 +267,91 @@ class GroupActivityHasher(nn.Module):
         return features, target, error
 
 
+class FrameClassifier(nn.Module):
+    """Actions and activity from the features of single frames: what a backbone is trained with.
+
+    The first of the two stages in which the literature trains; the second starts with this one's
+    backbone. An actor's features give the action, their maximum over the actors the activity;
+    scores are averaged over the frames. The fields are those of `configs/base.py`.
+
+    Attributes:
+      num_activities: G.
+      num_actions: A.
+    """
+
+    num_activities: int
+    num_actions: int
+    features: int
+    backbone: Mapping
+    freeze_backbone: bool
+    frames_per_chunk: int
+    roi_size: int
+    sampling_ratio: int
+    roi_border: str
+    roi_channels: int
+    embed: str
+    temporal_contrast: bool
+    dropout: float
+    dtype: DTypeLike
+
+    # No code at any focus.
+    foci = ()
+
+    @nn.compact
+    def __call__(self, clips: Clips, *, train: bool) -> Outputs:
+        """Classifies a batch of clips."""
+        mask = clips.actor_mask[:, None, :, None]
+        module = FrameFeatures(
+            self.features,
+            roi_options(self),
+            self.roi_channels,
+            self.embed,
+            self.temporal_contrast,
+            False,
+            self.dtype,
+            name="visual",
+        )
+        boxes = jnp.where(mask, clips.boxes, 0)
+        features, _, _ = module(clips.frames, boxes, clips.roi_features, train=train)
+        features = nn.relu(jnp.where(mask, features, 0).astype(jnp.float32))
+        features = nn.Dropout(self.dropout, deterministic=not train)(features)
+        action_logits = nn.Dense(self.num_actions, name="action")(features).mean(axis=1)
+        # Features are not negative: padded actors, all zero, are no one's maximum.
+        group = features.max(axis=2)
+        activity_logits = nn.Dense(self.num_activities, name="activity")(group).mean(axis=1)
+        return Outputs(activity_logits=activity_logits[None], action_logits=action_logits)
+
+
+Model = GroupActivityHasher | FrameClassifier
+
+
+def roi_options(model) -> dict:
+    """Picks the fields of `RoiFeatures`, but for its type, from a model or from `config.model`."""
+    return {
+        "backbone": model.backbone,
+        "roi_size": model.roi_size,
+        "sampling_ratio": model.sampling_ratio,
+        "border": model.roi_border,
+        "frames_per_chunk": model.frames_per_chunk,
+        "frozen": model.freeze_backbone,
+    }
+
+
 def build_model(
-    config, *, activity_names: Sequence[str], action_names: Sequence[str]
-) -> GroupActivityHasher:
+    config,
+    *,
+    activity_names: Sequence[str],
+    action_names: Sequence[str],
+    backbone_options: Mapping | None = None,
+) -> Model:
     """Builds the model of `config.model` for these classes.
+
+    Args:
+      config: `config.model`.
+      activity_names: the G activities.
+      action_names: the A actions.
+      backbone_options: what the weights that the backbone starts with ask of it, such as their
+        pixel normalisation; an option that `config.backbone` names itself goes before it.
 
     Raises:
       UserError: a field has a value that no model has.
@@ -279,13 +371,41 @@ def build_model(
         raise UserError(f"config.model.bits is {fields['bits']}; use a multiple of 8, e.g. 128")
     if fields["layers"] < 1:
         raise UserError(f"config.model.layers is {fields['layers']}; use 1 or more")
-    if fields["source"] == "frames" and fields["embed"] == "conv" and fields["roi_size"] < 3:
+    if fields["source"] == "frames":
+        check_visual_fields(fields)
+    elif fields["name"] == "frame_classifier":
+        raise UserError(
+            f"config.model.source={fields['source']} has no backbone to train; use source=frames "
+            "for config.model.name=frame_classifier"
+        )
+    fields["backbone"] = {**(backbone_options or {}), **fields["backbone"]}
+    fields["dtype"] = jnp.dtype(fields["dtype"])
+    classes = {"num_activities": len(activity_names), "num_actions": len(action_names)}
+    if fields["name"] == "frame_classifier":
+        wanted = FrameClassifier.__dataclass_fields__.keys() & fields.keys() - {"name"}
+        return FrameClassifier(**classes, **{field: fields[field] for field in wanted})
+    fields["name_"] = fields.pop("name")
+    return GroupActivityHasher(**classes, **fields)
+
+
+def check_visual_fields(fields: Mapping) -> None:
+    """Checks the fields of the visual module.
+
+    Raises:
+      UserError: names the field and what to do.
+    """
+    if fields["embed"] == "conv" and fields["roi_size"] < 3:
         raise UserError(
             f"config.model.roi_size is {fields['roi_size']}; embed=conv needs 3 or more"
         )
-    fields["name_"] = fields.pop("name")
-    fields["backbone"] = dict(fields["backbone"])
-    fields["dtype"] = jnp.dtype(fields["dtype"])
-    return GroupActivityHasher(
-        num_activities=len(activity_names), num_actions=len(action_names), **fields
-    )
+    chunk = fields["frames_per_chunk"]
+    if chunk < 0 or chunk and fields["num_frames"] % chunk:
+        raise UserError(
+            f"config.model.frames_per_chunk is {chunk} and a clip has {fields['num_frames']} "
+            "frames; use a divisor of that, or 0 for all at once"
+        )
+    if chunk and fields["backbone"].get("batch_norm") == "trained":
+        raise UserError(
+            "config.model.backbone.batch_norm=trained needs the statistics of all frames; set "
+            "config.model.frames_per_chunk=0, or batch_norm=frozen"
+        )

@@ -44,10 +44,13 @@ def learning_rate_schedule(config, *, steps_per_epoch: int, epochs: int) -> opta
     return optax.join_schedules([optax.constant_schedule(rate) for rate in rates], boundaries)
 
 
-def build_optimizer(config, *, steps_per_epoch: int, epochs: int) -> optax.GradientTransformation:
+def build_optimizer(
+    config, *, steps_per_epoch: int, epochs: int, freeze_backbone: bool = False
+) -> optax.GradientTransformation:
     """Builds Adam with decoupled weight decay on kernels and a bound on the gradient's norm.
 
-    Zero `weight_decay` or `clip_norm` leaves that part out.
+    Zero `weight_decay` or `clip_norm` leaves that part out. A frozen backbone is left as it is and
+    takes no memory.
     """
     schedule = learning_rate_schedule(config, steps_per_epoch=steps_per_epoch, epochs=epochs)
     parts = []
@@ -57,7 +60,19 @@ def build_optimizer(config, *, steps_per_epoch: int, epochs: int) -> optax.Gradi
     if config.weight_decay:
         parts.append(optax.add_decayed_weights(config.weight_decay, mask=decayed))
     parts.append(optax.scale_by_learning_rate(schedule))
-    return optax.chain(*parts)
+    optimizer = optax.chain(*parts)
+    if not freeze_backbone:
+        return optimizer
+    return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, frozen_or_trained)
+
+
+def frozen_or_trained(params):
+    """Labels the parameters of the backbone `frozen`, all others `trained`."""
+
+    def label(path, _):
+        return "frozen" if any(key.key == "backbone" for key in path) else "trained"
+
+    return jax.tree.map_with_path(label, params)
 
 
 def decayed(params):

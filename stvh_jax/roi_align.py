@@ -3,8 +3,10 @@
 The definition is torchvision's with `aligned=True` and a fixed sampling ratio s. A box is cut into
 size x size bins, each bin into s x s samples at the centres of its cells, and a bin's value is the
 mean of its samples. A cell (i, j) of the feature map covers the pixels around its centre, so that
-position y of the frame, in 0..1, stands at `y * H - 0.5` on the map. A sample more than one cell
-outside the map is zero; one within that margin reads the border.
+position y of the frame, in 0..1, stands at `y * H - 0.5` on the map. What lies outside the map is
+read by one of two rules. `clamp`, torchvision's, reads the border within a margin of one cell and
+zero beyond it. `zero` reads zero beyond the centres of the outermost cells, as TensorFlow's
+`crop_and_resize` does; with one sample a bin it is the rule of ARG and DIN.
 
 A sample is a weighted sum of four cells, its taps. The taps are read by indexing and summed one
 by one, which the compiler fuses into a single loop that never stores a sample: on a CPU several
@@ -14,6 +16,7 @@ where they were read.
 
 import functools
 import itertools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +29,7 @@ def roi_align(
     *,
     size: int = 5,
     sampling_ratio: int = 2,
+    border: str = "clamp",
 ) -> Float[Array, "B R {size} {size} C"]:
     """Pools the features under R boxes of each frame to size x size bins.
 
@@ -42,16 +46,27 @@ def roi_align(
       boxes: `[y_min, x_min, y_max, x_max]` in 0..1 of the frame; empty boxes are allowed.
       size: number of bins along each side.
       sampling_ratio: number of samples along each side of a bin.
+      border: `clamp` or `zero`, the rule for samples outside the map.
     """
-    return _align(features.shape[1:3], size, sampling_ratio, features, boxes)
+    grid = _Grid(features.shape[1:3], size, sampling_ratio, border)
+    return _align(grid, features, boxes)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _align(extent, size, sampling_ratio, features, boxes):
-    """Sums the taps of every bin; `extent` is (H, W)."""
+class _Grid(NamedTuple):
+    """What is known of the samples before the boxes are; `extent` is (H, W)."""
+
+    extent: tuple[int, int]
+    size: int
+    sampling_ratio: int
+    border: str
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _align(grid, features, boxes):
+    """Sums the taps of every bin."""
 
     def pool(frame, frame_boxes):
-        rows, columns = _taps(frame_boxes, extent, size, sampling_ratio)
+        rows, columns = _taps(frame_boxes, grid)
         pooled = 0.0
         for row, column in itertools.product(zip(*rows), zip(*columns)):
             index, weight = _cross(row, column)
@@ -63,25 +78,25 @@ def _align(extent, size, sampling_ratio, features, boxes):
     return jax.vmap(pool)(features, boxes)
 
 
-def _align_forward(extent, size, sampling_ratio, features, boxes):
-    return _align(extent, size, sampling_ratio, features, boxes), boxes
+def _align_forward(grid, features, boxes):
+    return _align(grid, features, boxes), boxes
 
 
-def _align_backward(extent, size, sampling_ratio, boxes, cotangent):
+def _align_backward(grid, boxes, cotangent):
     """Adds the cotangent of every bin to the bin's taps."""
 
     def spread(frame_cotangent, frame_boxes):
-        rows, columns = _taps(frame_boxes, extent, size, sampling_ratio)
+        rows, columns = _taps(frame_boxes, grid)
         frame_cotangent = frame_cotangent.astype(jnp.float32)
 
         # A loop, not an unrolled sum: nothing fuses here, and one scatter compiles faster.
         def add(tap, gradient):
-            row, column = jnp.divmod(tap, 2 * sampling_ratio)
+            row, column = jnp.divmod(tap, 2 * grid.sampling_ratio)
             index, weight = _cross([a[row] for a in rows], [a[column] for a in columns])
             return gradient.at[index].add(frame_cotangent * weight, mode="promise_in_bounds")
 
-        gradient = jnp.zeros((*extent, frame_cotangent.shape[-1]), jnp.float32)
-        return jax.lax.fori_loop(0, (2 * sampling_ratio) ** 2, add, gradient)
+        gradient = jnp.zeros((*grid.extent, frame_cotangent.shape[-1]), jnp.float32)
+        return jax.lax.fori_loop(0, (2 * grid.sampling_ratio) ** 2, add, gradient)
 
     gradient = jax.vmap(spread)(cotangent, boxes)
     return gradient.astype(cotangent.dtype), None
@@ -100,25 +115,26 @@ def _cross(row, column):
     return (y[:, :, None], x[:, None, :]), weight[..., None]
 
 
-def _taps(boxes: Float[Array, "R 4"], extent, size: int, sampling_ratio: int):
+def _taps(boxes: Float[Array, "R 4"], grid: _Grid):
     """Returns the taps of every bin along the rows, and along the columns of the map."""
     y_min, x_min, y_max, x_max = jnp.moveaxis(boxes.astype(jnp.float32), -1, 0)
-    rows = _axis_taps(y_min, y_max, extent[0], size, sampling_ratio)
-    return rows, _axis_taps(x_min, x_max, extent[1], size, sampling_ratio)
+    height, width = grid.extent
+    return _axis_taps(y_min, y_max, height, grid), _axis_taps(x_min, x_max, width, grid)
 
 
-def _axis_taps(start: Float[Array, "R"], stop: Float[Array, "R"], extent, size, sampling_ratio):
+def _axis_taps(start: Float[Array, "R"], stop: Float[Array, "R"], extent: int, grid: _Grid):
     """Returns (index, weight), each [2 s, R, size], of the taps along one axis of `extent`."""
-    samples = (jnp.arange(sampling_ratio) + 0.5) / sampling_ratio
-    bins = (jnp.arange(size)[None, :] + samples[:, None])[:, None, :]
-    bin_extent = (stop - start) * (extent / size)
+    samples = (jnp.arange(grid.sampling_ratio) + 0.5) / grid.sampling_ratio
+    bins = (jnp.arange(grid.size)[None, :] + samples[:, None])[:, None, :]
+    bin_extent = (stop - start) * (extent / grid.size)
     position = (start * extent - 0.5)[None, :, None] + bins * bin_extent[None, :, None]
-    inside = (position >= -1) & (position <= extent)
+    first, last = (-1, extent) if grid.border == "clamp" else (0, extent - 1)
+    inside = (position >= first) & (position <= last)
     # The outer `where` also catches NaN, so that every index is in bounds.
     position = jnp.where(inside, jnp.clip(position, 0, extent - 1), 0)
     low = position.astype(jnp.int32)
     high = jnp.minimum(low + 1, extent - 1)
     fraction = position - low
     weight = jnp.concatenate([1 - fraction, fraction])
-    share = inside / sampling_ratio
+    share = inside / grid.sampling_ratio
     return jnp.concatenate([low, high]), weight * jnp.concatenate([share, share])

@@ -14,7 +14,16 @@ CONFIG = "config.json"
 FINISHED = "finished.json"
 
 # Fields that may change between a run and its resumption: they change no number but by rounding.
-FREE_FIELDS = ("data.dir", "devices", "train.log_every_steps")
+FREE_FIELDS = (
+    "backbone_weights.source",
+    "data.dir",
+    "devices",
+    "model.backbone.remat",
+    "model.frames_per_chunk",
+    "train.backbone_weights",
+    "train.feature_cache",
+    "train.log_every_steps",
+)
 
 
 def open_folder(path: epath.PathLike) -> epath.Path:
@@ -101,6 +110,8 @@ def find(*, workdir: epath.PathLike | None, bits: int, config=None) -> epath.Pat
         return run
     found: set[int] = set()
     for run, described in _finished_runs():
+        if described["model"].get("name") == "frame_classifier":  # it has no codes
+            continue
         found.add(described["model"]["bits"])
         if described["model"]["bits"] == bits and not lacks(described, wanted):
             return run
@@ -158,8 +169,8 @@ def check(run: epath.Path, described: dict, bits: int, wanted: dict | None) -> N
 
 def lacks(described: dict, wanted: dict | None) -> str:
     """Names the first field of `wanted` in which a run's config differs, "" if none does."""
-    # A run's config also has the names of its classes, which no config file has.
-    names = ("activity_names", "action_names")
+    # A run's config also has what was found in the data and in the weights.
+    names = ("activity_names", "action_names", "backbone_weights")
     bare = {name: value for name, value in described.items() if name not in names}
     return difference(bare, wanted) if wanted else ""
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 
 from stvh_jax.clips import Clips, Leaf
-from stvh_jax.models import GroupActivityHasher
+from stvh_jax.models import Model
 
 
 @flax.struct.dataclass
@@ -49,7 +49,7 @@ def example_clips(config) -> Clips:
 
 def create_state(
     key: jax.Array,
-    model: GroupActivityHasher,
+    model: Model,
     optimizer: optax.GradientTransformation,
     clips: Clips,
 ) -> TrainState:

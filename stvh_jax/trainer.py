@@ -10,21 +10,26 @@ from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from stvh_jax import runs, sharding
+from stvh_jax import pretrained, runs, sharding
+from stvh_jax.backbones import weight_files
+from stvh_jax.backbones.weight_files import Weights
 from stvh_jax.checkpoints import Checkpoints
 from stvh_jax.clips import Clips
 from stvh_jax.errors import UserError
+from stvh_jax.feature_cache import CachedDataset, feature_shape, made_of
 from stvh_jax.history import History, Progress, say
 from stvh_jax.interruption import Interruption
-from stvh_jax.models import build_model
+from stvh_jax.models import build_model, roi_options
 from stvh_jax.optimizer import build_optimizer, learning_rate_schedule
 from stvh_jax.state import TrainState, create_state, example_clips
 from stvh_jax.step import make_train_step, make_validation_step
+from stvh_jax.visual import RoiFeatures
 
 # Validation metrics that a checkpoint can be chosen by: higher is better.
 SELECTABLE = ("activity_accuracy", "action_accuracy")
@@ -47,13 +52,24 @@ class Dataset(Protocol):
         """Yields this process's part of batches that hold every clip once."""
 
 
-def describe(config: ConfigDict, dataset: Dataset) -> dict:
-    """Makes the `config` item of a checkpoint: the whole config and the names of the classes."""
-    return {
+def describe(config: ConfigDict, dataset: Dataset, weights: Weights | None = None) -> dict:
+    """Makes the `config` item of a checkpoint: whatever a model is made of but its variables.
+
+    That is the whole config, the names of the classes and, where the backbone started with
+    `weights`, what these were and what they ask of the backbone.
+    """
+    described = {
         **json.loads(config.to_json_best_effort()),
         "activity_names": list(dataset.activity_names),
         "action_names": list(dataset.action_names),
     }
+    if weights:
+        described["backbone_weights"] = {
+            "sha256": weights.sha256,
+            "source": weights.source,
+            "options": weights.options,
+        }
+    return described
 
 
 def check_config(config: ConfigDict, dataset: Dataset, *, devices: int) -> None:
@@ -78,6 +94,11 @@ def check_config(config: ConfigDict, dataset: Dataset, *, devices: int) -> None:
                 f"config.train.{name}={train[name]} does not divide over {devices} devices; "
                 "change it or config.devices"
             )
+    if train.accumulate < 1 or train.batch_size % (devices * train.accumulate):
+        raise UserError(
+            f"config.train.batch_size={train.batch_size} does not divide into config.train."
+            f"accumulate={train.accumulate} parts over {devices} devices; change one of them"
+        )
     for name in ("num_frames", "num_actors"):
         if model[name] != data[name]:
             raise UserError(
@@ -109,6 +130,16 @@ def check_config(config: ConfigDict, dataset: Dataset, *, devices: int) -> None:
         raise UserError(
             "config.train.box_jitter moves boxes and not pixels; set it to 0 for "
             f"config.model.source={model.source}"
+        )
+    if train.backbone_weights and model.source != "frames":
+        raise UserError(
+            "config.train.backbone_weights needs a backbone, and config.model.source="
+            f"{model.source} has none; set backbone_weights= or source=frames"
+        )
+    if train.feature_cache and (model.source != "frames" or not model.freeze_backbone):
+        raise UserError(
+            "config.train.feature_cache keeps what a frozen backbone makes of frames; set "
+            "config.model.freeze_backbone=True and source=frames, or feature_cache="
         )
     if train.select not in SELECTABLE:
         raise UserError(
@@ -167,8 +198,13 @@ class Trainer:
         clips = dataset.num_clips(config.data.train_split)
         self.steps_per_epoch = clips // config.train.batch_size
         self.total_steps = config.train.epochs * self.steps_per_epoch
+        self.weights = None
+        if config.train.backbone_weights:
+            self.weights = pretrained.open_weights(
+                config.train.backbone_weights, config.model.backbone.name
+            )
         self._compile()
-        self.described = describe(config, dataset)
+        self.described = describe(config, dataset, self.weights)
         self.workdir = runs.open_folder(workdir)
         self._prepare_folder()
         runs.check_same(self.workdir, self.described)
@@ -188,13 +224,16 @@ class Trainer:
     def _compile(self) -> None:
         """Makes the functions of a run, to be compiled when first called."""
         config = self.config
-        model = build_model(
+        self.model = model = build_model(
             config.model,
             activity_names=self.dataset.activity_names,
             action_names=self.dataset.action_names,
+            backbone_options=self.weights.options if self.weights else None,
         )
         options = {"steps_per_epoch": self.steps_per_epoch, "epochs": config.train.epochs}
-        optimizer = build_optimizer(config.optimizer, **options)
+        optimizer = build_optimizer(
+            config.optimizer, **options, freeze_backbone=config.model.freeze_backbone
+        )
         learning_rate = learning_rate_schedule(config.optimizer, **options)
         whole, split = sharding.replicated(self.mesh), sharding.split_batch(self.mesh)
 
@@ -214,6 +253,7 @@ class Trainer:
                 config.loss,
                 learning_rate,
                 box_jitter=config.train.box_jitter,
+                accumulate=config.train.accumulate,
             ),
             donate_argnums=0,
             in_shardings=(whole, split, whole),
@@ -228,7 +268,7 @@ class Trainer:
     def initial_state(self) -> TrainState:
         """Restores the newest checkpoint, or initialises the run."""
         if self.checkpoints.latest_step() is None:
-            return self._create()
+            return self._with_weights(self._create())
         abstract = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(
                 leaf.shape, leaf.dtype, sharding=sharding.replicated(self.mesh)
@@ -236,6 +276,67 @@ class Trainer:
             jax.eval_shape(self._create),
         )
         return self.checkpoints.restore(abstract)
+
+    def _with_weights(self, state: TrainState) -> TrainState:
+        """Replaces the backbone's variables by those it is to start with."""
+        if self.weights is None:
+            return state
+        shapes = pretrained.take(state.variables)
+        chosen = weight_files.select(self.weights, shapes)
+        whole = sharding.replicated(self.mesh)
+        placed = jax.tree.map(
+            lambda leaf: jax.make_array_from_process_local_data(whole, leaf), chosen
+        )
+        variables = pretrained.put(state.variables, placed)
+        return state.replace(params=variables.pop("params"), model_state=variables)
+
+    def open_feature_cache(self, state: TrainState) -> None:
+        """Puts a cache of the frozen backbone's features in the place of the frames.
+
+        Raises:
+          UserError: the cache cannot be used.
+        """
+        config, whole = self.config, sharding.replicated(self.mesh)
+        options = roi_options(self.model)
+        module = RoiFeatures(**options, dtype=self.model.dtype)
+        variables = {
+            collection: tree["visual"]["roi"]
+            for collection, tree in state.variables.items()
+            if "roi" in tree.get("visual", {})
+        }
+        self.dataset = CachedDataset(
+            self.dataset,
+            config.train.feature_cache,
+            made_of=made_of(
+                config,
+                pretrained.digest(jax.device_get(pretrained.take(state.variables))),
+                options["backbone"],
+            ),
+            shape=feature_shape(module, variables, config),
+        )
+        apply = jax.jit(
+            lambda variables, clips: module.apply(
+                variables,
+                clips.frames,
+                jnp.where(clips.actor_mask[:, None, :, None], clips.boxes, 0),
+                train=False,
+            ),
+            in_shardings=(whole, sharding.split_batch(self.mesh)),
+            out_shardings=whole,
+        )
+        for split, mirrored in (
+            (config.data.train_split, False),
+            (config.data.train_split, True) if config.data.flip else ("", False),
+            (config.data.validation_split, False),
+        ):
+            if split:
+                self.dataset.fill(
+                    split,
+                    lambda clips: apply(variables, sharding.put_batch(clips, self.mesh)),
+                    mirrored=mirrored,
+                    batch_size=config.train.evaluation_batch_size,
+                    may_write=jax.process_count() == 1,
+                )
 
     def batches(self, start_step: int) -> Iterator[Clips]:
         """Yields the training batches from a step on, on the devices."""
@@ -313,6 +414,8 @@ def train(config: ConfigDict, dataset: Dataset, workdir: epath.PathLike) -> Trai
     state = trainer.initial_state()
     start_step = int(jax.device_get(state.step))
     announce(trainer, state, start_step)
+    if config.train.feature_cache:
+        trainer.open_feature_cache(state)
     history = History(trainer.workdir, start_step=start_step)
     try:
         with Interruption() as interruption:

@@ -4,11 +4,13 @@ import math
 from collections.abc import Mapping
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, UInt8
 
 from stvh_jax import backbones
+from stvh_jax.backbones.convolution import Conv
 from stvh_jax.roi_align import roi_align
 
 # Sine and cosine features of a box centre, in half periods over the frame.
@@ -32,7 +34,7 @@ class ConvolutionalEmbedding(nn.Module):
     def __call__(self, roi: Float[Array, "B T N h w C"]) -> Float[Array, "B T N D"]:
         """Embeds the RoI features of each actor in each frame, over `hidden` channels."""
         batch, frames, actors, height, width, channels = roi.shape
-        parts = nn.Conv(
+        parts = Conv(
             3 * self.hidden,
             (3, 3),
             padding="VALID",
@@ -55,14 +57,101 @@ class ConvolutionalEmbedding(nn.Module):
         return vectors(nn.relu(summed).reshape(batch, frames, actors, -1))
 
 
+class FramePool(nn.Module):
+    """Backbone and RoIAlign of some frames of each clip."""
+
+    backbone: Mapping
+    roi_size: int
+    sampling_ratio: int
+    border: str
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, frames, boxes, train: bool):
+        """Pools `frames` `[B, t, H, W, 3]` under `boxes` `[B, t, N, 4]` to `[B, t, N, h, w, C]`."""
+        images = frames.reshape(-1, *frames.shape[2:])
+        backbone = backbones.build(**self.backbone, dtype=self.dtype, module_name="backbone")
+        pooled = [
+            roi_align(
+                maps,
+                boxes.reshape(-1, *boxes.shape[2:]),
+                size=self.roi_size,
+                sampling_ratio=self.sampling_ratio,
+                border=self.border,
+            )
+            for maps in backbone(images, train=train)
+        ]
+        # Maps of several strides are joined here, each read at its own.
+        roi = jnp.concatenate(pooled, axis=-1)
+        return roi.reshape(*boxes.shape[:3], *roi.shape[2:])
+
+
+class RoiFeatures(nn.Module):
+    """frames -> backbone -> RoIAlign: all that costs, and all that a feature cache keeps.
+
+    Attributes:
+      backbone: options of `backbones.build`, its `name` among them.
+      roi_size: side of the square that RoIAlign samples a box into.
+      sampling_ratio: RoIAlign's samples a bin along each axis.
+      border: RoIAlign's rule outside the map.
+      frames_per_chunk: how many frames of each clip go through the backbone at a time, computed
+        again in the backward pass, so that memory is that of one chunk; 0 for all at once.
+      frozen: whether the backbone keeps the weights it has. What it gives is then rounded to half
+        precision, as a cache stores it, so that a run is the same with a cache and without.
+    """
+
+    backbone: Mapping
+    roi_size: int
+    sampling_ratio: int
+    border: str
+    frames_per_chunk: int
+    frozen: bool
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(
+        self, frames: UInt8[Array, "B T H W 3"], boxes: Float[Array, "B T N 4"], *, train: bool
+    ) -> Float[Array, "B T N h w C"]:
+        """Pools the backbone's features under the boxes of each frame."""
+        train = train and not self.frozen
+        pool = FramePool(
+            self.backbone, self.roi_size, self.sampling_ratio, self.border, self.dtype, name="pool"
+        )
+        if self.frames_per_chunk:
+            roi = self._in_chunks(pool, frames, boxes, train)
+        else:
+            roi = pool(frames, boxes, train)
+        if self.frozen:
+            roi = jax.lax.stop_gradient(roi).astype(jnp.float16).astype(self.dtype)
+        return roi
+
+    def _in_chunks(self, pool, frames, boxes, train):
+        # The clips stay whole, for they may lie on several devices.
+        def split(array):
+            batch, length, *rest = array.shape
+            parts = array.reshape(batch, -1, self.frames_per_chunk, *rest)
+            return jnp.moveaxis(parts, 1, 0)
+
+        def step(pool, carry, chunk):
+            return carry, nn.remat(lambda pool, *arrays: pool(*arrays, train))(pool, *chunk)
+
+        over_chunks = nn.scan(
+            step, variable_broadcast=("params", "batch_stats"), split_rngs={"params": False}
+        )
+        _, roi = over_chunks(pool, None, (split(frames), split(boxes)))
+        roi = jnp.moveaxis(roi, 0, 1)
+        return roi.reshape(*boxes.shape[:3], *roi.shape[4:])
+
+
 class FrameFeatures(nn.Module):
     """The visual module: frames -> backbone -> RoIAlign -> embedding.
 
     Attributes:
       features: D, the size of an actor feature.
-      backbone: options of `backbones.build`, its `name` among them.
-      roi_size: side of the square that RoIAlign samples a box into.
-      sampling_ratio: RoIAlign's samples a bin along each axis.
+      roi: the fields of `RoiFeatures`.
+      roi_channels: C of f_roi, by a 1x1 convolution after RoIAlign; 0 for that of the backbone.
+        RoIAlign is linear, so that the convolution might as well come before it, at many times
+        the cost (benchmarks/roi_align.py).
       embed: `conv`, the paper's 3D and 2D convolutions, or `fc`, one dense layer as the
         literature has it.
       temporal_contrast: whether the embedding also reads each frame's deviation from the actor's
@@ -71,9 +160,8 @@ class FrameFeatures(nn.Module):
     """
 
     features: int
-    backbone: Mapping
-    roi_size: int
-    sampling_ratio: int
+    roi: Mapping
+    roi_channels: int
     embed: str
     temporal_contrast: bool
     reconstruct: bool
@@ -81,24 +169,25 @@ class FrameFeatures(nn.Module):
 
     @nn.compact
     def __call__(
-        self, frames: UInt8[Array, "B T H W 3"], boxes: Float[Array, "B T N 4"], *, train: bool
+        self,
+        frames: UInt8[Array, "B T H W 3"] | None,
+        boxes: Float[Array, "B T N 4"],
+        roi_features: Float[Array, "B T N h w C"] | None = None,
+        *,
+        train: bool,
     ):
-        """Computes actor features.
+        """Computes actor features from frames, or from what `RoiFeatures` made of them before.
 
         Returns:
           f_v `[B, T, N, D]`, f_roi `[B, T, N, h, w, C]` and its reconstruction or None.
         """
-        batch, length, actors = boxes.shape[:3]
-        images = frames.reshape(batch * length, *frames.shape[2:])
-        backbone = backbones.build(**self.backbone, dtype=self.dtype)
-        maps = backbone(images, train=train)
-        roi = roi_align(
-            maps,
-            boxes.reshape(batch * length, actors, 4),
-            size=self.roi_size,
-            sampling_ratio=self.sampling_ratio,
-        )
-        roi = roi.reshape(batch, length, actors, *roi.shape[-3:])
+        if roi_features is None:
+            roi = RoiFeatures(**self.roi, dtype=self.dtype, name="roi")(frames, boxes, train=train)
+        else:
+            roi = roi_features.astype(self.dtype)
+        if self.roi_channels:
+            reduce = nn.Dense(self.roi_channels, use_bias=False, dtype=self.dtype, name="reduce")
+            roi = reduce(roi)
         shown = roi
         if self.temporal_contrast:
             shown = jnp.concatenate([roi, roi - roi.mean(axis=1, keepdims=True)], axis=-1)

@@ -1,6 +1,9 @@
 """A small data set in memory, with the interface of a prepared one."""
 
+import dataclasses
+
 import numpy as np
+from ml_collections import ConfigDict
 
 from configs import vd_boxes
 from stvh_jax.clips import UNKNOWN, Clips
@@ -10,7 +13,7 @@ ACTIVITIES = ("r_set", "r_spike", "l_set", "l_spike")
 ACTIONS = ("moving", "setting", "standing")
 
 
-def random_clips(seed, *, clips, frames=1, actors=5, features=None, padded=True):
+def random_clips(seed, *, clips, frames=1, actors=5, features=None, padded=True, pixels=None):
     """Draws clips whose activity shows in the boxes: sides from x, kind from the height."""
     random = np.random.default_rng(seed)
     activity = random.integers(0, 4, clips)
@@ -29,6 +32,7 @@ def random_clips(seed, *, clips, frames=1, actors=5, features=None, padded=True)
         actor_mask=mask,
         clip_mask=np.ones(clips, bool),
         actor_features=given,
+        frames=pixels and random.integers(0, 256, (clips, frames, *pixels, 3)).astype(np.uint8),
         action=action.astype(np.int32),
         activity=activity.astype(np.int32),
         match=(np.arange(clips) % 3).astype(np.int32),
@@ -49,6 +53,19 @@ def take(clips, index):
     picked = {name: pick(name, value) for name, value in vars(clips).items() if value is not None}
     picked["clip_mask"] = ~empty
     return Clips(**picked)
+
+
+def mirror(clips, mirrored):
+    """Mirrors the chosen clips, left to right: their frames, boxes and sides."""
+    boxes = clips.boxes[..., [0, 3, 2, 1]] * [1, -1, 1, -1] + [0, 1, 0, 1]
+    boxes = np.where(clips.actor_mask[:, None, :, None], boxes, 0).astype(np.float32)
+    frames = clips.frames
+    if frames is not None:
+        frames = np.where(mirrored[:, None, None, None, None], frames[..., ::-1, :], frames)
+    boxes = np.where(mirrored[:, None, None, None], boxes, clips.boxes)
+    swapped = np.where(clips.activity == UNKNOWN, UNKNOWN, (clips.activity + 2) % 4)
+    activity = np.where(mirrored, swapped, clips.activity)
+    return dataclasses.replace(clips, boxes=boxes, frames=frames, activity=activity)
 
 
 class FakeDataset:
@@ -73,26 +90,49 @@ class FakeDataset:
     def untracked_share(self, split):
         return 1.0
 
+    def _clips(self, split, frames):
+        clips = self.clips[split]
+        return clips if frames else dataclasses.replace(clips, frames=None)
+
     def training_batches(
-        self, split, *, batch_size, seed, start_step=0, flip=False, process_index=0, process_count=1
+        self,
+        split,
+        *,
+        batch_size,
+        seed,
+        start_step=0,
+        flip=False,
+        frames=True,
+        process_index=0,
+        process_count=1,
     ):
         share = batch_size // process_count
         step = start_step
         while True:
-            index = np.random.default_rng([seed, step]).integers(
-                0, self.num_clips(split), batch_size
-            )
-            yield take(
-                self.clips[split], index[process_index * share : (process_index + 1) * share]
-            )
+            random = np.random.default_rng([seed, step])
+            index = random.integers(0, self.num_clips(split), batch_size)
+            mirrored = flip & (random.random(batch_size) < 0.5)
+            mine = slice(process_index * share, (process_index + 1) * share)
+            yield mirror(take(self._clips(split, frames), index[mine]), mirrored[mine])
             step += 1
 
-    def evaluation_batches(self, split, *, batch_size, process_index=0, process_count=1):
+    def evaluation_batches(
+        self,
+        split,
+        *,
+        batch_size,
+        start=0,
+        mirrored=False,
+        frames=True,
+        process_index=0,
+        process_count=1,
+    ):
         share = batch_size // process_count
         count = self.num_clips(split)
-        for first in range(0, count, batch_size):
+        for first in range(start, count, batch_size):
             index = first + process_index * share + np.arange(share)
-            yield take(self.clips[split], np.where(index < count, index, -1))
+            clips = take(self._clips(split, frames), np.where(index < count, index, -1))
+            yield mirror(clips, np.full(share, mirrored))
 
 
 def small_config(**model):
@@ -112,3 +152,22 @@ def tiny_config(**train):
     config.train.update({"box_jitter": 0.05, "checkpoint_every_steps": 4, **train})
     config.devices = 1
     return config
+
+
+def frames_config(**model):
+    """Makes a config that trains from frames of 24 x 32 pixels: 4 steps of 4 clips."""
+    config = small_config(
+        **{"layers": 1, "bits": 8, "features": 8, "source": "frames", "roi_size": 3, **model}
+    )
+    config.model.backbone = ConfigDict({"name": "small", "features": (4, 6)})
+    config.data.update({"variant": "frames", "image_size": (24, 32), "num_frames": 2})
+    config.model.update({"num_frames": 2, "key_frame": 1})
+    config.train.update({"batch_size": 4, "evaluation_batch_size": 4, "box_jitter": 0.0})
+    config.train.log_every_steps = 1
+    config.devices = 1
+    return config
+
+
+def frames_dataset(**options):
+    """Makes a data set for `frames_config`."""
+    return FakeDataset(sizes=(8, 5, 4), frames=2, pixels=(24, 32), **options)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stvh_jax import backbones
+from stvh_jax.backbones.normalisation import normalise
 from stvh_jax.errors import UserError
 
 
@@ -20,9 +21,8 @@ def run(frames, **options):
     variables = jax.jit(backbone.init, static_argnames="train")(
         jax.random.key(0), frames, train=True
     )
-    return variables, jax.jit(backbone.apply, static_argnames="train")(
-        variables, frames, train=False
-    )
+    (maps,) = jax.jit(backbone.apply, static_argnames="train")(variables, frames, train=False)
+    return variables, maps
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def run(frames, **options):
 )
 def test_shapes(frames, options, shape):
     backbone = backbones.build("small", **options)
-    out, _ = jax.eval_shape(
+    (out,), _ = jax.eval_shape(
         lambda: backbone.init_with_output(jax.random.key(0), frames, train=True)
     )
     assert out.shape == shape
@@ -62,15 +62,20 @@ def test_one_stage_equals_the_loop(frames):
 def test_every_frame_is_on_its_own(frames):
     backbone = backbones.build("small", features=(8,))
     variables, out = run(frames, features=(8,))
-    alone = backbone.apply(variables, frames[1, 2], train=True)
+    (alone,) = backbone.apply(variables, frames[1, 2], train=True)
     np.testing.assert_allclose(alone, out[1, 2], atol=1e-5)
 
 
-def test_normalisation():
+def test_normalisations_by_hand():
     pixels = jnp.asarray([0, 51, 255], jnp.uint8).reshape(1, 1, 3)
-    np.testing.assert_allclose(
-        backbones.build("small").normalise(pixels).ravel(), [-1, -0.6, 1], rtol=1e-6
-    )
+    for name, expected in {
+        "symmetric": [-1, -0.6, 1],
+        "imagenet": [-0.485 / 0.229, (0.2 - 0.456) / 0.224, (1 - 0.406) / 0.225],
+        "caffe": [-123.68, 51 - 116.779, 255 - 103.939],
+    }.items():
+        np.testing.assert_allclose(normalise(pixels, name).ravel(), expected, rtol=1e-5)
+    with pytest.raises(UserError, match="normalisation 'x' is unknown; choose one of symmetric"):
+        normalise(pixels, "x")
 
 
 def test_bfloat16_computes_with_float32_parameters(frames):
@@ -89,7 +94,8 @@ def test_gradients_reach_every_parameter_and_are_finite_on_a_black_frame(frames)
     @jax.jit
     def gradient(frames):
         def total(variables):
-            return jnp.square(backbone.apply(variables, frames, train=True)).sum()
+            (maps,) = backbone.apply(variables, frames, train=True)
+            return jnp.square(maps).sum()
 
         return jax.tree.leaves(jax.grad(total)(variables))
 
@@ -101,10 +107,97 @@ def test_gradients_reach_every_parameter_and_are_finite_on_a_black_frame(frames)
 
 
 def test_a_wrong_name_or_option_is_one_clear_line(frames):
-    with pytest.raises(UserError, match="backbone 'smal' is unknown; choose one of small"):
+    with pytest.raises(
+        UserError, match="backbone 'smal' is unknown; choose one of small, vgg16, inception_v3"
+    ):
         backbones.build("smal")
     with pytest.raises(UserError, match="small has no option 'feature'; it has features, strides"):
         backbones.build("small", feature=(8,))
     backbone = backbones.build("small", features=(8, 8), strides=(4,))
     with pytest.raises(UserError, match="2 features and 1 strides; give as many"):
         backbone.init(jax.random.key(0), frames, train=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        # The paper's 720x1280: 512 at 1/32, and 288 at stride 8 with 768 at stride 16.
+        ("vgg16", [(22, 40, 512)]),
+        ("inception_v3", [(87, 157, 288), (43, 78, 768)]),
+    ],
+)
+def test_maps_at_the_size_of_the_paper(name, shapes):
+    backbone = backbones.build(name)
+    frames = jax.ShapeDtypeStruct((1, 720, 1280, 3), jnp.uint8)
+    maps, _ = jax.eval_shape(
+        lambda frames: backbone.init_with_output(jax.random.key(0), frames, train=True), frames
+    )
+    assert [out.shape[1:] for out in maps] == shapes
+
+
+def drawn(backbone, frames, **options):
+    """Draws variables without compiling an initialisation."""
+    shapes = jax.eval_shape(
+        lambda: backbone.init(jax.random.key(0), frames, train=False, **options)
+    )
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        if path[-1].key == "kernel":
+            fan_in = np.prod(leaf.shape[:-1])
+            return rng.normal(0, np.sqrt(2 / fan_in), leaf.shape).astype(np.float32)
+        return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+
+    return jax.tree.map_with_path(draw, shapes)
+
+
+def test_batch_norm_is_frozen_or_trained():
+    frames = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 39, 43, 3)), jnp.uint8)
+    variables = drawn(backbones.build("inception_v3"), frames, taps=("Mixed_5b",))
+    changed = {}
+    for batch_norm in ("frozen", "trained"):
+        backbone = backbones.build("inception_v3", batch_norm=batch_norm)
+        outs = [
+            backbone.apply(
+                variables, frames, train=train, taps=("Mixed_5b",), mutable=["batch_stats"]
+            )
+            for train in (False, True)
+        ]
+        assert np.allclose(*(maps[0] for maps, _ in outs)) == (batch_norm == "frozen")
+        before, after = jax.tree.leaves(variables["batch_stats"]), jax.tree.leaves(outs[1][1])
+        changed[batch_norm] = [not np.array_equal(*pair) for pair in zip(before, after)]
+    assert not any(changed["frozen"])
+    assert all(changed["trained"])
+    with pytest.raises(UserError, match="batch_norm is 'x'; choose frozen or trained"):
+        backbones.build("inception_v3", batch_norm="x").apply(variables, frames, train=False)
+
+
+@pytest.mark.parametrize(("name", "taps"), [("vgg16", ("pool2",)), ("inception_v3", ("Mixed_5b",))])
+def test_remat_changes_no_gradient(name, taps):
+    frames = jnp.asarray(np.random.default_rng(1).integers(0, 256, (1, 33, 39, 3)), jnp.uint8)
+    variables = drawn(backbones.build(name), frames, taps=taps)
+
+    def gradient(remat):
+        backbone = backbones.build(name, remat=remat)
+
+        def total(params):
+            (maps,) = backbone.apply({**variables, "params": params}, frames, train=True, taps=taps)
+            return jnp.square(maps).mean()
+
+        return jax.jit(jax.grad(total))(variables["params"])
+
+    kept, again = gradient(False), gradient(True)
+    assert jax.tree.structure(kept) == jax.tree.structure(again)
+    for one, other in zip(jax.tree.leaves(kept), jax.tree.leaves(again)):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(one).max())
+
+
+def test_din_compat_feeds_vgg16_the_symmetric_range():
+    frames = jnp.asarray(np.random.default_rng(1).integers(0, 256, (1, 8, 8, 3)), jnp.uint8)
+    variables = drawn(backbones.build("vgg16"), frames, taps=("pool1",))
+    outs = [
+        backbones.build("vgg16", **options).apply(variables, frames, train=False, taps=("pool1",))
+        for options in ({"din_compat": True}, {"normalisation": "symmetric"}, {})
+    ]
+    np.testing.assert_array_equal(outs[0][0], outs[1][0])
+    assert not np.allclose(outs[0][0], outs[2][0])

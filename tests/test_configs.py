@@ -7,6 +7,7 @@ import pathlib
 import jax
 import pytest
 
+from configs import vd
 from data import annotations
 from stvh_jax.models import build_model
 from stvh_jax.state import example_clips
@@ -20,16 +21,33 @@ PARAMETERS = {
     ("base", "mstvh"): 34_273_293,
     ("demo", "stvh"): 268_237,
     ("demo", "mstvh"): 321_197,
-    ("vd", "stvh"): 57_615_117,
-    ("vd", "mstvh"): 58_395_677,
+    ("vd", "stvh"): 65_552_077,
+    ("vd", "mstvh"): 66_332_637,
+    ("vd:inception_v3", "stvh"): 65_552_077,
+    ("vd:inception_v3", "mstvh"): 66_332_637,
+    ("vd:vgg16", "stvh"): 70_760_237,
+    ("vd:vgg16", "mstvh"): 71_540_797,
+    ("vd:small", "stvh"): 57_615_117,
+    ("vd:small", "mstvh"): 58_395_677,
     ("vd_boxes", "stvh"): 749_508,
     ("vd_boxes", "mstvh"): 587_747,
+    ("vd_stage1", "frame_classifier"): 36_019_953,
+    ("vd_stage1:inception_v3", "frame_classifier"): 36_019_953,
+    ("vd_stage1:vgg16", "frame_classifier"): 27_842_385,
+    ("vd_stage1:small", "frame_classifier"): 14_697_265,
 }
+
+
+def config_of(name):
+    """Builds the config that `--config=configs/NAME.py:VARIANT` names, as `NAME:VARIANT`."""
+    stem, _, variant = name.partition(":")
+    module = importlib.import_module(f"configs.{stem}")
+    return module.get_config(variant) if variant else module.get_config()
 
 
 def parameters(name, model_name):
     """Counts the trained parameters of a config's model, allocating none of them."""
-    config = importlib.import_module(f"configs.{name}").get_config()
+    config = config_of(name)
     config.model.name = model_name
     model = build_model(
         config.model,
@@ -46,21 +64,42 @@ def names():
     return sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 
 
-@pytest.mark.parametrize("name", names())
-@pytest.mark.parametrize("model_name", ["stvh", "mstvh"])
+def names_with_variants():
+    """Lists every config, and every variant that a config's table of backbones names."""
+    found = []
+    for name in names():
+        found.append(name)
+        if name in ("vd", "vd_stage1"):
+            found += [f"{name}:{variant}" for variant in vd.BACKBONES]
+    return found
+
+
+def models_of(name):
+    return ["frame_classifier"] if name.startswith("vd_stage1") else ["stvh", "mstvh"]
+
+
+@pytest.mark.parametrize(
+    ("name", "model_name"),
+    [(name, model) for name in names_with_variants() for model in models_of(name)],
+)
 def test_number_of_parameters(name, model_name):
     assert parameters(name, model_name) == PARAMETERS[name, model_name]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", names_with_variants())
 def test_every_config_can_be_trained_on_as_many_devices_as_it_asks_for(name):
-    config = importlib.import_module(f"configs.{name}").get_config()
-    assert config.name == name
+    config = config_of(name)
+    assert config.name == name.replace(":inception_v3", "").replace(":", "_")
     assert config.model.key_frame == config.model.num_frames // 2
     check_config(config, FakeDataset(sizes=(3493, 10, 1337)), devices=max(config.devices, 1))
 
 
+def test_an_unknown_variant_is_named():
+    with pytest.raises(ValueError, match="has no 'vgg19'; choose inception_v3, vgg16, small"):
+        config_of("vd:vgg19")
+
+
 if __name__ == "__main__":
-    for config_name in names():
-        for variant in ("stvh", "mstvh"):
+    for config_name in names_with_variants():
+        for variant in models_of(config_name):
             print(f'    ("{config_name}", "{variant}"): {parameters(config_name, variant):_},')

@@ -11,7 +11,7 @@ from jax.test_util import check_grads
 from stvh_jax import roi_align as library
 
 # Compiled, and thereby also open to NumPy arrays.
-roi_align = jax.jit(library.roi_align, static_argnames=("size", "sampling_ratio"))
+roi_align = jax.jit(library.roi_align, static_argnames=("size", "sampling_ratio", "border"))
 
 # name -> [y_min, x_min, y_max, x_max], on a map of 11 x 13 cells.
 BOXES = {
@@ -28,10 +28,11 @@ BOXES = {
 }
 
 
-def interpolate(frame, y, x):
+def interpolate(frame, y, x, border):
     """Reads one sample of a frame [H, W, C]."""
     height, width = frame.shape[:2]
-    if y < -1 or y > height or x < -1 or x > width:
+    margin = 1 if border == "clamp" else 0
+    if y < -margin or y > height - 1 + margin or x < -margin or x > width - 1 + margin:
         return np.zeros(frame.shape[2])
     y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
     top, left = math.floor(y), math.floor(x)
@@ -42,7 +43,7 @@ def interpolate(frame, y, x):
     return (1 - down) * upper + down * lower
 
 
-def loop(features, boxes, size, sampling_ratio):
+def loop(features, boxes, size, sampling_ratio, border="clamp"):
     """RoIAlign in float64, one sample at a time."""
     count, height, width, channels = features.shape
     features, boxes = features.astype(np.float64), boxes.astype(np.float64)
@@ -53,7 +54,7 @@ def loop(features, boxes, size, sampling_ratio):
         for i, j in np.ndindex(sampling_ratio, sampling_ratio):
             y = y_min + (p + (i + 0.5) / sampling_ratio) * bin_height
             x = x_min + (q + (j + 0.5) / sampling_ratio) * bin_width
-            out[b, r, p, q] += interpolate(features[b], y, x) / sampling_ratio**2
+            out[b, r, p, q] += interpolate(features[b], y, x, border) / sampling_ratio**2
     return out
 
 
@@ -63,12 +64,13 @@ def random_boxes(rng, *shape):
     return np.concatenate([centre - extent / 2, centre + extent / 2], -1).astype(np.float32)
 
 
+@pytest.mark.parametrize("border", ["clamp", "zero"])
 @pytest.mark.parametrize("sampling_ratio", [1, 2, 4])
-def test_named_boxes_equal_the_loop(sampling_ratio):
+def test_named_boxes_equal_the_loop(sampling_ratio, border):
     features = np.random.default_rng(0).normal(size=(1, 11, 13, 3)).astype(np.float32)
     boxes = np.array([list(BOXES.values())], np.float32)
-    expected = loop(features, boxes, 5, sampling_ratio)
-    out = np.asarray(roi_align(features, boxes, sampling_ratio=sampling_ratio))
+    expected = loop(features, boxes, 5, sampling_ratio, border)
+    out = np.asarray(roi_align(features, boxes, sampling_ratio=sampling_ratio, border=border))
     for index, name in enumerate(BOXES):
         np.testing.assert_allclose(out[:, index], expected[:, index], atol=2e-5, err_msg=name)
     assert not out[:, list(BOXES).index("outside")].any()
@@ -111,20 +113,68 @@ def test_a_linear_ramp_is_read_at_the_bin_centres():
     np.testing.assert_allclose(out[0, :, 1], (0.2 + 0.4 * centres) * 19 - 0.5, rtol=1e-5)
 
 
+def test_the_zero_border_is_crop_and_resize():
+    tensorflow = pytest.importorskip("tensorflow", reason="TensorFlow is the oracle")
+    rng = np.random.default_rng(7)
+    height, width, size = 11, 13, 5
+    features = rng.normal(size=(1, height, width, 3)).astype(np.float32)
+    boxes = np.concatenate([random_boxes(rng, 1, 9), np.array([list(BOXES.values())])], 1)
+    boxes = boxes.astype(np.float32)
+    # Its corners are the centres of the outer bins, in cells over the last cell.
+    start, stop = boxes[0, :, :2], boxes[0, :, 2:]
+    cells = np.array([height, width])
+    half = (stop - start) / (2 * size)
+    first, last = ((end * cells - 0.5) / (cells - 1) for end in (start + half, stop - half))
+    expected = tensorflow.image.crop_and_resize(
+        features,
+        np.concatenate([first, last], axis=1).astype(np.float32),
+        np.zeros(len(start), np.int32),
+        (size, size),
+    )
+    out = roi_align(features, boxes, size=size, sampling_ratio=1, border="zero")
+    np.testing.assert_allclose(out[0], expected, atol=2e-5)
+
+
+def test_a_1x1_convolution_before_equals_one_after():
+    rng = np.random.default_rng(8)
+    features = rng.normal(size=(2, 7, 9, 6)).astype(np.float32)
+    kernel = rng.normal(size=(6, 4)).astype(np.float32)
+    # The rules of the border keep it linear, but would not keep a bias.
+    for border in ("clamp", "zero"):
+        boxes = random_boxes(rng, 2, 5)
+        after = roi_align(features, boxes, border=border) @ kernel
+        before = roi_align(features @ kernel, boxes, border=border)
+        np.testing.assert_allclose(after, before, atol=2e-5)
+
+
+def test_a_coarse_map_is_read_as_its_enlargement_is():
+    # At the centres of the enlarged map's cells, where interpolation has nothing to do.
+    rng = np.random.default_rng(9)
+    coarse = rng.normal(size=(1, 5, 7, 2)).astype(np.float32)
+    fine = jax.image.resize(coarse, (1, 10, 14, 2), "bilinear")
+    y, x = (np.arange(10) + 0.5) / 10, (np.arange(14) + 0.5) / 14
+    points = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(1, -1, 2)
+    boxes = np.concatenate([points, points], axis=-1).astype(np.float32)
+    one, other = (roi_align(maps, boxes, size=1, sampling_ratio=1) for maps in (coarse, fine))
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("border", ["clamp", "zero"])
 @pytest.mark.parametrize("sampling_ratio", [1, 2, 4])
-def test_the_gradient_is_the_transpose_of_the_loop(sampling_ratio):
+def test_the_gradient_is_the_transpose_of_the_loop(sampling_ratio, border):
     # RoIAlign is linear: with one channel a cell, the loop returns its whole Jacobian.
     height, width = 5, 7
     identity = np.eye(height * width).reshape(1, height, width, height * width)
     rng = np.random.default_rng(1)
-    boxes = np.concatenate([random_boxes(rng, 1, 5), np.array([list(BOXES.values())])], 1)
-    boxes = boxes.astype(np.float32)
-    jacobian = loop(identity, boxes, 3, sampling_ratio)[0]
+    # Off the round numbers: on the very edge of a map, rounding decides what is inside.
+    named = np.array([list(BOXES.values())]) + 0.0013
+    boxes = np.concatenate([random_boxes(rng, 1, 5), named], 1).astype(np.float32)
+    jacobian = loop(identity, boxes, 3, sampling_ratio, border)[0]
     cotangent = rng.normal(size=(1, boxes.shape[1], 3, 3, 2)).astype(np.float32)
     expected = np.einsum("rpqk,rpqc->kc", jacobian, cotangent[0]).reshape(1, height, width, 2)
 
     def align(features):
-        return roi_align(features, boxes, size=3, sampling_ratio=sampling_ratio)
+        return roi_align(features, boxes, size=3, sampling_ratio=sampling_ratio, border=border)
 
     _, pull_back = jax.vjp(align, jnp.zeros((1, height, width, 2)))
     np.testing.assert_allclose(pull_back(cotangent)[0], expected, atol=2e-5)

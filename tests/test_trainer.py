@@ -46,6 +46,23 @@ def test_training_is_the_same_on_any_number_of_devices(devices, trained):
         assert np.linalg.norm(actual - expected) <= 1e-6 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_batch_in_parts_is_the_whole_batch_where_clips_do_not_meet(devices, tmp_path):
+    config = tiny_config(log_every_steps=1)
+    # No batch statistics, no dropout, and neither of the losses that compare clips.
+    config.model.update({"name": "stvh", "dropout": 0.0})
+    config.loss.update({"quantisation": 0.0, "contrastive": 0.0})
+    config.devices = devices
+    found = {}
+    for parts in (1, 4):
+        config.train.accumulate = parts
+        train(config, FakeDataset(), tmp_path / str(parts))
+        found[parts] = history(tmp_path / str(parts))
+    for one, other in zip(found[1], found[4], strict=True):
+        for name in one.keys() & {"train/loss", "train/gradient_norm", "validation/loss"}:
+            assert one[name] == pytest.approx(other[name], rel=1e-4)
+
+
 def child(folder, *, wait_at):
     """Starts a training that waits before the step after `wait_at`."""
     command = [sys.executable, "-m", "tests.training_process", f"--workdir={folder}"]
@@ -149,6 +166,16 @@ def test_a_workdir_that_cannot_be_written(tmp_path):
         ("train.batch_size", 49, "config.train.batch_size=49 does not divide over 2 devices"),
         ("train.batch_size", 50, "split train has 48 clips, fewer than config.train.batch_size=50"),
         ("train.evaluation_batch_size", 7, "config.train.evaluation_batch_size=7 does not divide"),
+        (
+            "train.accumulate",
+            3,
+            "config.train.batch_size=8 does not divide into config.train.accum",
+        ),
+        (
+            "train.accumulate",
+            0,
+            "config.train.batch_size=8 does not divide into config.train.accum",
+        ),
         ("train.select", "loss", "config.train.select is 'loss'; choose activity_accuracy or"),
         ("train.box_jitter", 0.1, "config.train.box_jitter moves boxes and not pixels"),
         ("data.num_frames", 10, "config.model.num_frames is 1 and config.data.num_frames 10"),

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
 
+from stvh_jax.backbones.convolution import Conv
+from stvh_jax.backbones.normalisation import normalise
 from stvh_jax.errors import UserError
 
 
@@ -31,8 +33,8 @@ class Small(nn.Module):
     @nn.compact
     def __call__(
         self, frames: UInt8[Array, "*b height width 3"], *, train: bool
-    ) -> Float[Array, "*b H W C"]:
-        """Computes feature maps; H is the height over the product of the strides, rounded up.
+    ) -> tuple[Float[Array, "*b H W C"]]:
+        """Computes the maps of the last stage; H is the height over all strides, rounded up.
 
         Every frame is normalised on its own, in training as in use: `train` changes nothing.
 
@@ -46,10 +48,10 @@ class Small(nn.Module):
                 f"backbone small has {len(self.features)} features and {len(strides)} strides; "
                 "give as many of one as of the other"
             )
-        maps = self.normalise(frames)
+        maps = normalise(frames, "symmetric").astype(self.dtype)
         for stage, (channels, stride) in enumerate(zip(self.features, strides)):
             side = max(3, stride)
-            maps = nn.Conv(
+            maps = Conv(
                 channels,
                 (side, side),
                 strides=stride,
@@ -64,8 +66,4 @@ class Small(nn.Module):
                 name=f"norm_{stage}",
             )(maps)
             maps = nn.relu(maps)
-        return maps
-
-    def normalise(self, frames: UInt8[Array, "*b H W 3"]) -> Float[Array, "*b H W 3"]:
-        """Maps pixels from 0..255 to -1..1: `x / 127.5 - 1`."""
-        return (frames.astype(jnp.float32) / 127.5 - 1).astype(self.dtype)
+        return (maps,)

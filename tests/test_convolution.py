@@ -1,0 +1,54 @@
+"""The convolution's own gradient against the one that JAX derives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from stvh_jax.backbones.convolution import AXES, _ordered_gradients, conv_general_dilated
+
+NN_CONV = {
+    "lhs_dilation": (1, 1),
+    "rhs_dilation": (1, 1),
+    "dimension_numbers": None,
+    "feature_group_count": 1,
+    "precision": None,
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 0), (1, 3))])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("window", [(1, 1), (3, 2), (1, 7)])
+def test_gradients_equal_the_derived_ones(window, strides, padding, dtype):
+    rng = np.random.default_rng(0)
+    maps = jnp.asarray(rng.normal(size=(2, 11, 13, 3)), dtype)
+    kernel = jnp.asarray(rng.normal(size=(*window, 3, 5)), dtype)
+
+    def ours(maps, kernel):
+        return conv_general_dilated(maps, kernel, strides, padding, **NN_CONV)
+
+    def derived(maps, kernel):
+        return lax.conv_general_dilated(maps, kernel, strides, padding, dimension_numbers=AXES)
+
+    out, pull_back = jax.vjp(ours, maps, kernel)
+    expected, pull_back_derived = jax.vjp(derived, maps, kernel)
+    np.testing.assert_array_equal(out, expected)
+    cotangent = jnp.asarray(rng.normal(size=out.shape), dtype)
+    tolerance = 1e-5 if dtype == "float32" else 2e-2
+    for one, other in zip(pull_back(cotangent), pull_back_derived(cotangent)):
+        assert one.dtype == other.dtype
+        one, other = (np.asarray(leaf, np.float32) for leaf in (one, other))
+        np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
+
+
+def test_gradients_in_a_loop_are_convolutions_in_the_fast_order():
+    def gradients(maps, kernel, cotangent):
+        return _ordered_gradients((1, 1), ((1, 1), (1, 1)), maps, kernel, cotangent)
+
+    shapes = (2, 9, 9, 3), (3, 3, 3, 5), (2, 9, 9, 5)
+    text = jax.jit(gradients).lower(*(jnp.zeros(shape) for shape in shapes)).as_text()
+    lines = [line for line in text.splitlines() if "stablehlo.convolution" in line]
+    assert len(lines) == 2
+    assert all("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in line for line in lines)
