@@ -17,6 +17,8 @@ from stvh_jax.roi_align import roi_align
 # Height, width and channels of VGG-16 at stride 32 and of Inception-v3 at stride 8, at 720x1280.
 SHAPES = ((22, 40, 512), (87, 157, 1056))
 FRAMES, ACTORS = 10, 12
+# Channels after the 1x1 convolution: the paper's d_v.
+REDUCED = 512
 
 
 def align_by_coordinates(features, boxes, *, size=5, sampling_ratio=2):
@@ -72,8 +74,24 @@ def forward_and_backward(align, cotangent):
     return both
 
 
+def reductions(kernel):
+    """Returns RoIAlign with a 1x1 convolution to fewer channels after it, and before it."""
+
+    def after(features, boxes):
+        return roi_align(features, boxes) @ kernel
+
+    def before(features, boxes):
+        return roi_align(features @ kernel, boxes)
+
+    return after, before
+
+
 def main():
-    """Prints one row a feature map: milliseconds of both and their ratio."""
+    """Prints a row a feature map and pass: milliseconds of both forms and their ratio.
+
+    First RoIAlign against `map_coordinates`, then the 1x1 convolution of Inception-v3's features
+    after RoIAlign against the one before it.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each function")
     repeats = parser.parse_args().repeats
@@ -93,6 +111,17 @@ def main():
             label = "x".join(map(str, shape))
             times = f"{ours * 1e3:9.1f} ms {theirs * 1e3:9.1f} ms {ours / theirs:6.3f}"
             print(f"{label:>14} {name:>18} {times}")
+    shape = SHAPES[-1]
+    features = jax.random.normal(key_features, (FRAMES, *shape))
+    forms = reductions(jax.random.normal(key_boxes, (shape[-1], REDUCED)) / shape[-1] ** 0.5)
+    cotangent = jnp.ones((FRAMES, ACTORS, 5, 5, REDUCED))
+    training = functools.partial(forward_and_backward, cotangent=cotangent)
+    print(f"1x1 convolution to {REDUCED}{'':>12} {'after':>12} {'before':>12} {'ratio':>6}")
+    for name, transform in (("forward", lambda form: form), ("forward + backward", training)):
+        functions = [jax.jit(transform(form)) for form in forms]
+        after, before = seconds(functions, (features, boxes), repeats)
+        times = f"{after * 1e3:9.1f} ms {before * 1e3:9.1f} ms {after / before:6.3f}"
+        print(f"{'x'.join(map(str, shape)):>14} {name:>18} {times}")
 
 
 if __name__ == "__main__":

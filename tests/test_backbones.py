@@ -1,5 +1,6 @@
 """Backbones: shapes, normalisation, types, and the convolution against a loop."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from stvh_jax import backbones
 from stvh_jax.backbones.normalisation import normalise
+from stvh_jax.backbones.vgg16 import halve
 from stvh_jax.errors import UserError
 
 
@@ -190,6 +192,18 @@ def test_remat_changes_no_gradient(name, taps):
     assert jax.tree.structure(kept) == jax.tree.structure(again)
     for one, other in zip(jax.tree.leaves(kept), jax.tree.leaves(again)):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(one).max())
+
+
+def test_halving_is_maximum_pooling():
+    maps = jnp.asarray(np.random.default_rng(2).normal(size=(2, 3, 7, 10, 4)), jnp.float32)
+
+    def pool(maps):
+        return nn.max_pool(maps, (2, 2), strides=(2, 2))
+
+    np.testing.assert_array_equal(halve(maps), pool(maps))
+    cotangent = jnp.asarray(np.random.default_rng(3).normal(size=(2, 3, 3, 5, 4)), jnp.float32)
+    one, other = (jax.vjp(function, maps)[1](cotangent)[0] for function in (halve, pool))
+    np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_din_compat_feeds_vgg16_the_symmetric_range():

@@ -18,7 +18,8 @@ from tests.fakes import frames_config, frames_dataset
 
 
 def config_with(cache="", **fields):
-    config = frames_config(freeze_backbone=True)
+    # The model that compiles soonest; the cache knows nothing of what reads it.
+    config = frames_config(name="frame_classifier", freeze_backbone=True)
     config.data.flip = True
     config.train.feature_cache = str(cache)
     config.update_from_flattened_dict(fields)
@@ -91,7 +92,7 @@ def test_the_backbone_stays_as_it_was(runs):
     )
     moved = jax.tree.leaves(moved, is_leaf=lambda pair: isinstance(pair, tuple))
     assert not any(changed for frozen, changed in moved if frozen)
-    assert sum(changed for frozen, changed in moved if not frozen) > 10
+    assert sum(changed for frozen, changed in moved if not frozen) > 4
     # Nor does the optimizer keep moments for it.
     sizes = [
         sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (last.params, last.opt_state)

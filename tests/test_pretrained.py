@@ -24,7 +24,9 @@ def stage_1(tmp_path_factory):
 
 
 def second_config(weights, **model):
-    config = frames_config(**model)
+    config = frames_config(name="stvh", **model)
+    config.train.epochs = 1
+    config.optimizer.warmup_epochs = 0.0
     config.train.backbone_weights = str(weights)
     return config
 

@@ -1,0 +1,98 @@
+"""Times the backbones with RoIAlign, and their memory, in each way of saving it: read the ratios.
+
+python -m benchmarks.backbones [--backbone vgg16] [--frames 2] [--image-size 720 1280]
+
+Each row is a process of its own, for its peak of memory; weights and frames are random.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.roi_align import people
+from stvh_jax.visual import RoiFeatures
+
+# name -> whether the gradient is computed, and the fields of `RoiFeatures` that differ.
+WAYS = {
+    "forward": (False, {}),
+    "forward, one frame at a time": (False, {"frames_per_chunk": 1}),
+    "training": (True, {}),
+    "training, remat": (True, {"remat": True}),
+    "training, one frame at a time": (True, {"frames_per_chunk": 1}),
+    "training, one frame at a time, remat": (True, {"frames_per_chunk": 1, "remat": True}),
+}
+
+
+def measure(way, backbone, frames, size, dtype, repeats):
+    """Measures one way in this process: seconds of a run, and the peak of memory in GiB."""
+    gradient, fields = WAYS[way]
+    module = RoiFeatures(
+        backbone={"name": backbone, "remat": fields.get("remat", False)},
+        roi_size=5,
+        sampling_ratio=2,
+        border="clamp",
+        frames_per_chunk=fields.get("frames_per_chunk", 0),
+        frozen=False,
+        dtype=jnp.dtype(dtype),
+    )
+    random = np.random.default_rng(0)
+    pixels = jnp.asarray(random.integers(0, 256, (1, frames, *size, 3)), jnp.uint8)
+    boxes = people(jax.random.key(0))[None, :frames]
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), pixels, boxes, train=False))
+    variables = jax.tree.map(
+        lambda leaf: jnp.asarray(random.normal(0, 0.03, leaf.shape) + (leaf.ndim == 1), leaf.dtype),
+        shapes,
+    )
+
+    def total(params):
+        roi = module.apply({**variables, "params": params}, pixels, boxes, train=True)
+        return jnp.square(roi.astype(jnp.float32)).mean()
+
+    function = jax.jit(jax.grad(total) if gradient else total)
+    spent = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        jax.block_until_ready(function(variables["params"]))
+        spent.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    if stats := jax.devices()[0].memory_stats():
+        peak = stats["peak_bytes_in_use"] / 2**30
+    return {"seconds": statistics.median(spent[1:]), "compile": spent[0], "gib": peak}
+
+
+def main():
+    """Prints one row a way."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbone", default="inception_v3", choices=["inception_v3", "vgg16"])
+    parser.add_argument("--frames", type=int, default=2, help="frames of the clip, 10 at most")
+    parser.add_argument("--image-size", type=int, nargs=2, default=(720, 1280))
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs of each way")
+    parser.add_argument("--way", choices=WAYS, help="measure one, in this process")
+    given = parser.parse_args()
+    options = (given.backbone, given.frames, tuple(given.image_size), given.dtype, given.repeats)
+    if given.way:
+        print(json.dumps(measure(given.way, *options)))
+        return
+    print(f"{given.backbone}, {given.frames} frames of {given.image_size}, {given.dtype}")
+    print(f"{'':38} {'s a frame':>10} {'ratio':>6} {'peak GiB':>9} {'first run s':>12}")
+    first = None
+    for way in WAYS:
+        child = [sys.executable, "-m", "benchmarks.backbones", *sys.argv[1:], "--way", way]
+        found = json.loads(subprocess.run(child, check=True, capture_output=True).stdout)
+        seconds = found["seconds"] / given.frames
+        first = first or seconds
+        row = f"{way:38} {seconds:10.2f} {seconds / first:6.2f} {found['gib']:9.2f}"
+        print(f"{row} {found['compile']:12.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
