@@ -1,5 +1,9 @@
 """Times the backbones with RoIAlign, and their memory, in each way of saving it: read the ratios.
 
+"kept" is what the forward pass keeps for the backward pass, by the shapes alone; "peak" is what
+the process takes, compiling included. XLA's CPU compiler finds what remat computes twice and
+computes it once: there remat saves nothing.
+
 python -m benchmarks.backbones [--backbone vgg16] [--frames 2] [--image-size 720 1280]
 
 Each row is a process of its own, for its peak of memory; weights and frames are random.
@@ -7,6 +11,7 @@ Each row is a process of its own, for its peak of memory; weights and frames are
 
 import argparse
 import json
+import math
 import resource
 import statistics
 import subprocess
@@ -56,6 +61,7 @@ def measure(way, backbone, frames, size, dtype, repeats):
         roi = module.apply({**variables, "params": params}, pixels, boxes, train=True)
         return jnp.square(roi.astype(jnp.float32)).mean()
 
+    kept = jax.eval_shape(lambda params: jax.vjp(total, params)[1], variables["params"])
     function = jax.jit(jax.grad(total) if gradient else total)
     spent = []
     for _ in range(repeats + 1):
@@ -65,7 +71,14 @@ def measure(way, backbone, frames, size, dtype, repeats):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     if stats := jax.devices()[0].memory_stats():
         peak = stats["peak_bytes_in_use"] / 2**30
-    return {"seconds": statistics.median(spent[1:]), "compile": spent[0], "gib": peak}
+    return {
+        "seconds": statistics.median(spent[1:]),
+        "first": spent[0],
+        "peak": peak,
+        "kept": sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
+        * gradient
+        / 2**30,
+    }
 
 
 def main():
@@ -83,15 +96,15 @@ def main():
         print(json.dumps(measure(given.way, *options)))
         return
     print(f"{given.backbone}, {given.frames} frames of {given.image_size}, {given.dtype}")
-    print(f"{'':38} {'s a frame':>10} {'ratio':>6} {'peak GiB':>9} {'first run s':>12}")
+    print(f"{'':38} s a frame  ratio  kept GiB  peak GiB  first run s")
     first = None
     for way in WAYS:
         child = [sys.executable, "-m", "benchmarks.backbones", *sys.argv[1:], "--way", way]
         found = json.loads(subprocess.run(child, check=True, capture_output=True).stdout)
         seconds = found["seconds"] / given.frames
         first = first or seconds
-        row = f"{way:38} {seconds:10.2f} {seconds / first:6.2f} {found['gib']:9.2f}"
-        print(f"{row} {found['compile']:12.1f}", flush=True)
+        row = f"{way:38} {seconds:9.2f} {seconds / first:6.2f} {found['kept']:9.2f}"
+        print(f"{row} {found['peak']:9.2f} {found['first']:12.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def parse_flags(arguments: list[str]) -> list[str]:
         if "config" in flags.FLAGS:
             getattr(flags.FLAGS.config, "name", None)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(" ".join(message(error).split())) from error
+        raise UserError(" ".join(last_line(message(error)).split())) from error
     except Exception as error:  # a config file is a program, and may fail in any way
         cause = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise UserError(f"cannot read the file of --config: {cause[0].strip()}") from error
@@ -53,6 +53,13 @@ def message(error: Exception) -> str:
     if isinstance(first, Exception):
         return message(first)
     return first if isinstance(error, KeyError) else str(error)
+
+
+def last_line(text: str) -> str:
+    """Takes from a text that ends in a traceback what the innermost error says."""
+    if "Traceback (most recent call last)" not in text:
+        return text
+    return text.strip().splitlines()[-1].partition(": ")[2]
 
 
 def prepare_devices(devices: int) -> None:

@@ -194,6 +194,28 @@ def test_remat_changes_no_gradient(name, taps):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(one).max())
 
 
+@pytest.mark.parametrize("name", ["vgg16", "inception_v3"])
+def test_remat_keeps_a_tenth_for_the_backward_pass(name):
+    frames = jax.ShapeDtypeStruct((1, 720, 1280, 3), jnp.uint8)
+
+    def kept(remat):
+        backbone = backbones.build(name, remat=remat)
+        variables = jax.eval_shape(
+            lambda frames: backbone.init(jax.random.key(0), frames, train=True), frames
+        )
+
+        def pull_back(variables, frames):
+            def run(params):
+                return backbone.apply({**variables, "params": params}, frames, train=True)
+
+            return jax.vjp(run, variables["params"])[1]
+
+        leaves = jax.tree.leaves(jax.eval_shape(pull_back, variables, frames))
+        return sum(np.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+
+    assert kept(True) < 0.15 * kept(False)
+
+
 def test_halving_is_maximum_pooling():
     maps = jnp.asarray(np.random.default_rng(2).normal(size=(2, 3, 7, 10, 4)), jnp.float32)
 

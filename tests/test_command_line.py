@@ -59,6 +59,11 @@ MISTAKES = [
     ("train.py", [BOXES, "--coordinator=a:1"], "--coordinator needs --num_processes and --process"),
     ("train.py", [BOXES, "--process_id=1"], "--num_processes and --process_id need --coordinator"),
     ("train.py", [f"--config={ROOT}/Makefile"], "cannot read the file of --config: "),
+    (
+        "train.py",
+        [f"--config={ROOT}/configs/vd.py:vgg19"],
+        "configs/vd.py has no 'vgg19'; choose inception_v3, vgg16, small",
+    ),
     ("evaluate.py", ["--bits=4"], ".*bits.*"),
     ("evaluate.py", ["--exclude_within_frames=-1"], ".*exclude_within_frames.*"),
     ("evaluate.py", ["--bits=16"], "runs/ has no finished run of 16 bits; train one with train.py"),

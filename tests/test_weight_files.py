@@ -325,10 +325,10 @@ def test_our_own_format_is_checked(vgg, tmp_path):
     assert refusal(lacking).endswith(f"it lacks {path}")
     assert f"{path} is [1], not [64]" in refusal({**tensors, path: np.zeros(1, np.float32)})
 
-    with pytest.raises(UserError, match="the folder .* does not exist"):
-        weight_files.write(weights, tmp_path / "no" / "own")
     with pytest.raises(UserError, match="is a folder"):
         weight_files.write(weights, tmp_path)
+    weight_files.write(weights, tmp_path / "made" / "own")
+    assert (tmp_path / "made" / "own").read_bytes()
 
 
 def test_select(vgg, tmp_path):

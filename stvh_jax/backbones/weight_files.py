@@ -153,13 +153,13 @@ def write(weights: Weights, path: os.PathLike | str) -> None:
     """Writes a file of our own format, whole or not at all; equal weights give equal bytes.
 
     Raises:
-      UserError: the file's folder does not exist, or `path` is itself a folder.
+      UserError: `path` is a folder.
+      OSError: the file, or the folder it goes to, cannot be made.
     """
     path = pathlib.Path(path)
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: the folder {path.parent} does not exist; make it first")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; give the name of a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {
         "format": FORMAT,
         "version": VERSION,
