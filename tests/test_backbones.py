@@ -228,6 +228,21 @@ def test_halving_is_maximum_pooling():
     np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.parametrize(("name", "taps"), [("vgg16", ("pool2",)), ("inception_v3", ("Mixed_5b",))])
+def test_large_backbones_in_bfloat16(name, taps):
+    frames = jnp.asarray(np.random.default_rng(4).integers(0, 256, (1, 43, 39, 3)), jnp.uint8)
+    variables = drawn(backbones.build(name), frames, taps=taps)
+    (exact,), (rough,) = (
+        backbones.build(name, dtype=jnp.dtype(dtype)).apply(
+            variables, frames, train=False, taps=taps
+        )
+        for dtype in ("float32", "bfloat16")
+    )
+    assert rough.dtype == jnp.bfloat16
+    error = jnp.abs(rough.astype(jnp.float32) - exact)
+    assert error.mean() < 0.02 * jnp.abs(exact).mean()
+
+
 def test_din_compat_feeds_vgg16_the_symmetric_range():
     frames = jnp.asarray(np.random.default_rng(1).integers(0, 256, (1, 8, 8, 3)), jnp.uint8)
     variables = drawn(backbones.build("vgg16"), frames, taps=("pool1",))

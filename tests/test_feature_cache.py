@@ -14,7 +14,7 @@ from stvh_jax.errors import UserError
 from stvh_jax.feature_cache import digests
 from stvh_jax.history import read_history
 from stvh_jax.trainer import Trainer, check_config, train
-from tests.fakes import frames_config, frames_dataset
+from tests.fakes import FakeDataset, frames_config, frames_dataset
 
 
 def config_with(cache="", **fields):
@@ -31,22 +31,20 @@ def losses(folder):
     return [value for line in lines for name, value in line.items() if name.endswith("loss")]
 
 
-class WithoutFrames:
-    """A data set whose pixels may not be read."""
+class WithoutFrames(FakeDataset):
+    """The data set of `frames_dataset`, whose pixels may not be read."""
 
-    def __init__(self, dataset):
-        self._dataset = dataset
-
-    def __getattr__(self, name):
-        return getattr(self._dataset, name)
+    def __init__(self):
+        super().__init__()
+        self.clips = frames_dataset().clips
 
     def training_batches(self, *arguments, frames=True, **options):
         assert not frames
-        return self._dataset.training_batches(*arguments, frames=False, **options)
+        return super().training_batches(*arguments, frames=False, **options)
 
     def evaluation_batches(self, *arguments, frames=True, **options):
         assert not frames
-        return self._dataset.evaluation_batches(*arguments, frames=False, **options)
+        return super().evaluation_batches(*arguments, frames=False, **options)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +73,7 @@ def test_a_run_from_the_cache_equals_one_from_frames(runs):
 
 
 def test_a_whole_cache_is_read_and_no_frame_is(runs, tmp_path):
-    train(config_with(runs / "cache"), WithoutFrames(frames_dataset()), tmp_path)
+    train(config_with(runs / "cache"), WithoutFrames(), tmp_path)
     assert losses(tmp_path) == losses(runs / "cached")
 
 
