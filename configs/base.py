@@ -56,8 +56,8 @@ def get_config() -> ConfigDict:
     model.backbone = ConfigDict({"name": "small"})
     # Whether the backbone keeps the weights it starts with; its features can then be cached.
     model.freeze_backbone = False
-    # Frames of each clip that go through the backbone at a time; 0: all. Fewer need less memory
-    # and a third more time, for the backward pass computes them again.
+    # Frames of each clip that go through the backbone at a time; 0: all. Fewer need far less
+    # memory; the backward pass computes them again.
     model.frames_per_chunk = 0
     # Side of the square that RoIAlign samples a box into, and its samples a bin and axis.
     model.roi_size = 5
@@ -121,7 +121,7 @@ def get_config() -> ConfigDict:
     # Clips a step over all devices.
     train.batch_size = 2
     # Parts that a batch is computed in, one after the other, to need less memory; Eq 7 and 8 then
-    # see the clips of one part at a time.
+    # compare the clips of one part at a time.
     train.accumulate = 1
     # What the backbone starts with: a file of ImageNet weights, or the folder of a run; "": from
     # scratch.

@@ -11,8 +11,9 @@ that section 4.1 prints; configs/vd.py:small needs no weights and is trained fro
 Batch 2, 60 epochs, Adam at 1e-5, 5e-6 from epoch 11 and 1e-6 from epoch 21, as printed.
 
 Memory: one frame at a time goes through the backbone, --config.model.frames_per_chunk=1 here; more
-are faster on an accelerator that holds them, with --config.model.backbone.remat=True and
---config.model.dtype=bfloat16; --config.train.accumulate=2 halves the rest. Far less time:
+may be faster on an accelerator that holds them, with --config.model.backbone.remat=True and
+--config.model.dtype=bfloat16. A larger batch in parts: --config.train.batch_size=8
+--config.train.accumulate=2. Far less time:
 --config.model.freeze_backbone=True --config.train.feature_cache=features, after a first training of
 the backbone by configs/vd_stage1.py: --config.train.backbone_weights=runs/vd_stage1-....
 

@@ -59,7 +59,8 @@ def last_line(text: str) -> str:
     """Takes from a text that ends in a traceback what the innermost error says."""
     if "Traceback (most recent call last)" not in text:
         return text
-    return text.strip().splitlines()[-1].partition(": ")[2]
+    line = text.strip().splitlines()[-1]
+    return line.partition(": ")[2] or line
 
 
 def prepare_devices(devices: int) -> None:

@@ -7,10 +7,13 @@ and `<split>.digests` the SHA-256 of each clip's place and boxes, written after 
 was cut short is thus seen and gone on with, and what belongs to other boxes is found out.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
+import pathlib
 import time
 from collections.abc import Callable, Iterator
 
@@ -34,7 +37,7 @@ class CachedDataset:
 
         Args:
           dataset: a `trainer.Dataset` with frames.
-          folder: of the cache.
+          folder: of the cache, on a disk of this machine.
           made_of: what the features depend on besides the clips, as JSON.
           shape: `(T, N, h, w, C)` of a clip's features.
 
@@ -43,7 +46,14 @@ class CachedDataset:
         """
         self.activity_names = dataset.activity_names
         self.action_names = dataset.action_names
-        self._dataset, self._folder, self._shape = dataset, epath.Path(folder), shape
+        self._dataset, self._shape = dataset, shape
+        self._row_bytes = 2 * int(np.prod(shape))
+        if "://" in os.fspath(folder):
+            raise UserError(
+                f"config.train.feature_cache={folder} is no folder of this machine, and features "
+                "are read by memory map; give one that is"
+            )
+        self._folder = pathlib.Path(folder)
         # digest of a clip -> the features of its split, and its row there.
         self._rows: dict[bytes, tuple[np.ndarray, int]] = {}
         check_made_of(self._folder, made_of)
@@ -104,44 +114,59 @@ class CachedDataset:
                 for digest, valid in zip(digests(clips), clips.clip_mask)
                 if valid
             ]
-            done = self._check(path, wanted)
-            if done < len(wanted):
+            if self._done(path, wanted) < len(wanted):
                 if not may_write:
                     raise UserError(
                         f"{path}.features is not whole, and several processes would write it at "
                         "once; make it with one process first"
                     )
-                batches = self._dataset.evaluation_batches(
-                    part, batch_size=batch_size, mirrored=mirrored, start=done
-                )
-                self._append(path, batches, compute, done, len(wanted))
+                with self._locked():
+                    done = self._done(path, wanted)
+                    # Whole batches, as an uninterrupted run computes them.
+                    done -= done % batch_size if done < len(wanted) else 0
+                    self._cut(path, done)
+                    batches = self._dataset.evaluation_batches(
+                        part, batch_size=batch_size, mirrored=mirrored, start=done
+                    )
+                    self._append(path, batches, compute, done, len(wanted))
             stored = np.memmap(
                 f"{path}.features", np.float16, mode="r", shape=(len(wanted), *self._shape)
             )
             self._rows |= {digest: (stored, row) for row, digest in enumerate(wanted)}
 
-    def _check(self, path: epath.Path, wanted: list[bytes]) -> int:
-        """Counts the clips whose features are there, and cuts off what follows them."""
-        row_bytes = 2 * int(np.prod(self._shape))
-        digests_path, features_path = (
-            epath.Path(f"{path}.{end}") for end in ("digests", "features")
-        )
-        if not (digests_path.exists() and features_path.exists()):
+    def _done(self, path: pathlib.Path, wanted: list[bytes]) -> int:
+        """Counts the clips whose features are there."""
+        names, features = pathlib.Path(f"{path}.digests"), pathlib.Path(f"{path}.features")
+        if not (names.exists() and features.exists()):
             return 0
-        raw = digests_path.read_bytes()
-        done = min(len(raw) // DIGEST_BYTES, features_path.stat().length // row_bytes)
+        raw = names.read_bytes()
+        done = min(len(raw) // DIGEST_BYTES, features.stat().st_size // self._row_bytes)
         found = [raw[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES] for i in range(done)]
         if found != wanted[:done]:
             raise UserError(
                 f"{path}.features is stale: it was made of clips with other boxes, or of other "
                 f"clips; delete {self._folder}"
             )
-        for end, size in ((digests_path, DIGEST_BYTES), (features_path, row_bytes)):
-            with open(end, "r+b") as file:
-                file.truncate(done * size)
         return done
 
-    def _append(self, path, batches, compute, done: int, total: int) -> None:
+    def _cut(self, path: pathlib.Path, done: int) -> None:
+        """Leaves the first clips alone in both files, and makes those that are not there."""
+        for end, size in (("digests", DIGEST_BYTES), ("features", self._row_bytes)):
+            with open(f"{path}.{end}", "ab") as file:
+                file.truncate(done * size)
+
+    @contextlib.contextmanager
+    def _locked(self):
+        """Keeps other runs from writing to the cache."""
+        with open(self._folder / "lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"waiting for another run that fills {self._folder}")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _append(self, path: pathlib.Path, batches, compute, done: int, total: int) -> None:
         """Computes features and writes them, each batch whole before its digests."""
         start, first, told = time.monotonic(), done, 0.0
         with open(f"{path}.features", "ab") as features, open(f"{path}.digests", "ab") as names:
@@ -159,6 +184,7 @@ class CachedDataset:
                 os.fsync(features.fileno())
                 names.write(b"".join(np.array(digests(clips), object)[valid]))
                 names.flush()
+                os.fsync(names.fileno())
                 done += int(valid.sum())
                 seconds = time.monotonic() - start
                 if seconds - told > 10 or done == total:
@@ -167,7 +193,7 @@ class CachedDataset:
                     say(f"features of {path.name}: {done}/{total} clips  {rate:.1f} clips/s")
 
 
-def check_made_of(folder: epath.Path, made_of: dict) -> None:
+def check_made_of(folder: pathlib.Path, made_of: dict) -> None:
     """Checks that a cache was made of these things; a new one notes them.
 
     Raises:
@@ -177,9 +203,11 @@ def check_made_of(folder: epath.Path, made_of: dict) -> None:
     try:
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(made_of, indent=2))
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+            temporary = path.with_name(f"{path.name}.{os.getpid()}")
+            temporary.write_text(json.dumps(made_of, indent=2))
+            temporary.replace(path)
+        found = dict(json.loads(path.read_text()))
+    except (OSError, TypeError, ValueError) as error:
         raise UserError(
             f"cannot use the feature cache {folder} ({error}); delete it or give another "
             "config.train.feature_cache"
@@ -227,6 +255,6 @@ def feature_shape(module, variables, config) -> tuple[int, ...]:
     frames = jax.ShapeDtypeStruct((1, model.num_frames, *config.data.image_size, 3), np.uint8)
     boxes = jax.ShapeDtypeStruct((1, model.num_frames, model.num_actors, 4), np.float32)
     out = jax.eval_shape(
-        lambda frames, boxes: module.apply(variables, frames, boxes, train=False), frames, boxes
+        lambda *arrays: module.apply(*arrays, train=False), variables, frames, boxes
     )
     return out.shape[1:]

@@ -35,12 +35,13 @@ from stvh_jax.interleaving import (
     MultiFocusFusion,
     SpatiotemporalLayer,
 )
+from stvh_jax.roi_align import BORDERS
 from stvh_jax.visual import BoxFeatures, FrameFeatures
 
 CHOICES = {
     "name": ("stvh", "mstvh", "frame_classifier"),
     "source": ("frames", "boxes", "features"),
-    "roi_border": ("clamp", "zero"),
+    "roi_border": BORDERS,
     "embed": ("conv", "fc"),
     "visual_code": ("f_roi", "f_v"),
     "distance": ("normalised", "literal"),
@@ -351,7 +352,7 @@ def build_model(
       activity_names: the G activities.
       action_names: the A actions.
       backbone_options: what the weights that the backbone starts with ask of it, such as their
-        pixel normalisation; an option that `config.backbone` names itself goes before it.
+        pixel normalisation.
 
     Raises:
       UserError: a field has a value that no model has.
@@ -373,12 +374,17 @@ def build_model(
         raise UserError(f"config.model.layers is {fields['layers']}; use 1 or more")
     if fields["source"] == "frames":
         check_visual_fields(fields)
+    elif fields["freeze_backbone"]:
+        raise UserError(
+            f"config.model.source={fields['source']} has no backbone to freeze; set "
+            "config.model.freeze_backbone=False"
+        )
     elif fields["name"] == "frame_classifier":
         raise UserError(
             f"config.model.source={fields['source']} has no backbone to train; use source=frames "
             "for config.model.name=frame_classifier"
         )
-    fields["backbone"] = {**(backbone_options or {}), **fields["backbone"]}
+    fields["backbone"] = with_options(dict(fields["backbone"]), backbone_options or {})
     fields["dtype"] = jnp.dtype(fields["dtype"])
     classes = {"num_activities": len(activity_names), "num_actions": len(action_names)}
     if fields["name"] == "frame_classifier":
@@ -386,6 +392,21 @@ def build_model(
         return FrameClassifier(**classes, **{field: fields[field] for field in wanted})
     fields["name_"] = fields.pop("name")
     return GroupActivityHasher(**classes, **fields)
+
+
+def with_options(backbone: Mapping, options: Mapping) -> dict:
+    """Adds to a backbone's fields what its weights ask of it.
+
+    Raises:
+      UserError: the config asks for something else.
+    """
+    for name, option in options.items():
+        if backbone.get(name, option) != option:
+            raise UserError(
+                f"config.model.backbone.{name} is {backbone[name]!r}, and the weights it starts "
+                f"with were trained with {option!r}; set it to that"
+            )
+    return {**options, **backbone}
 
 
 def check_visual_fields(fields: Mapping) -> None:
@@ -404,7 +425,8 @@ def check_visual_fields(fields: Mapping) -> None:
             f"config.model.frames_per_chunk is {chunk} and a clip has {fields['num_frames']} "
             "frames; use a divisor of that, or 0 for all at once"
         )
-    if chunk and fields["backbone"].get("batch_norm") == "trained":
+    trained = fields["backbone"].get("batch_norm") == "trained" and not fields["freeze_backbone"]
+    if chunk and trained:
         raise UserError(
             "config.model.backbone.batch_norm=trained needs the statistics of all frames; set "
             "config.model.frames_per_chunk=0, or batch_norm=frozen"

@@ -1,12 +1,9 @@
 """What a backbone starts with: a file of ImageNet weights, or the backbone of an earlier run."""
 
-import hashlib
-
-import jax
 from etils import epath
 
 from stvh_jax import checkpoints, runs
-from stvh_jax.backbones.weight_files import Weights, read
+from stvh_jax.backbones.weight_files import Weights, digest, read
 from stvh_jax.errors import UserError
 
 # Where the backbone's variables stand in each collection of a model's.
@@ -46,9 +43,9 @@ def open_weights(path: str, backbone: str) -> Weights:
     elif not run.exists() and backbone in SOURCES:
         keras, torch = SOURCES[backbone]
         raise UserError(
-            f"config.train.backbone_weights={path} is not there; download {keras} or {torch}, then "
-            f"run: python -m stvh_jax.backbones.convert FILE {path} "
-            "(or train from scratch with --config.train.backbone_weights=)"
+            f"config.train.backbone_weights={path} is neither a file nor the folder of a run; "
+            f"download {keras} or {torch}, then run: python -m stvh_jax.backbones.convert FILE "
+            f"weights/{backbone}.safetensors (--config=configs/vd.py:small needs no weights)"
         )
     else:
         weights = read(path)
@@ -107,13 +104,3 @@ def put(variables: dict, backbone: dict) -> dict:
 
     placed = {name: replace(variables[name], PLACE, tree) for name, tree in backbone.items()}
     return {**variables, **placed}
-
-
-def digest(variables: dict) -> str:
-    """Computes the SHA-256 of named arrays: of their names, types, shapes and bytes."""
-    found = hashlib.sha256()
-    for path, leaf in jax.tree.leaves_with_path(variables):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        found.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
-        found.update(leaf.tobytes())
-    return found.hexdigest()

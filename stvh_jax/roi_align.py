@@ -22,6 +22,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from stvh_jax.errors import UserError
+
+BORDERS = ("clamp", "zero")
+
 
 def roi_align(
     features: Float[Array, "B H W C"],
@@ -47,7 +51,12 @@ def roi_align(
       size: number of bins along each side.
       sampling_ratio: number of samples along each side of a bin.
       border: `clamp` or `zero`, the rule for samples outside the map.
+
+    Raises:
+      UserError: an unknown `border`.
     """
+    if border not in BORDERS:
+        raise UserError(f"border is {border!r}; choose {' or '.join(BORDERS)}")
     grid = _Grid(features.shape[1:3], size, sampling_ratio, border)
     return _align(grid, features, boxes)
 

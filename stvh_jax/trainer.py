@@ -16,7 +16,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from stvh_jax import pretrained, runs, sharding
+from stvh_jax import checkpoints, pretrained, runs, sharding
 from stvh_jax.backbones import weight_files
 from stvh_jax.backbones.weight_files import Weights
 from stvh_jax.checkpoints import Checkpoints
@@ -52,24 +52,41 @@ class Dataset(Protocol):
         """Yields this process's part of batches that hold every clip once."""
 
 
-def describe(config: ConfigDict, dataset: Dataset, weights: Weights | None = None) -> dict:
+def describe(config: ConfigDict, dataset: Dataset, origin: dict | None = None) -> dict:
     """Makes the `config` item of a checkpoint: whatever a model is made of but its variables.
 
     That is the whole config, the names of the classes and, where the backbone started with
-    `weights`, what these were and what they ask of the backbone.
+    weights, their `origin`: what these were and what they ask of the backbone.
     """
     described = {
         **json.loads(config.to_json_best_effort()),
         "activity_names": list(dataset.activity_names),
         "action_names": list(dataset.action_names),
     }
-    if weights:
-        described["backbone_weights"] = {
-            "sha256": weights.sha256,
-            "source": weights.source,
-            "options": weights.options,
-        }
+    if origin:
+        described["backbone_weights"] = origin
     return described
+
+
+def read_weights(config: ConfigDict, workdir: epath.Path) -> tuple[Weights | None, dict | None]:
+    """Reads what the backbone starts with, if anything.
+
+    Returns:
+      The weights and their origin, for `describe`. A run that has begun has its backbone in its
+      checkpoints: where the file is gone, there are no weights and the origin is the run's own.
+
+    Raises:
+      UserError: there are none, or they cannot be read.
+    """
+    path = config.train.backbone_weights
+    if not path:
+        return None, None
+    begun = checkpoints.saved_steps(workdir) and runs.read_config(workdir).get("backbone_weights")
+    if begun and not runs.open_folder(path).exists():
+        return None, begun
+    weights = pretrained.open_weights(path, config.model.backbone.name)
+    origin = {"sha256": weights.sha256, "source": weights.source, "options": weights.options}
+    return weights, origin
 
 
 def check_config(config: ConfigDict, dataset: Dataset, *, devices: int) -> None:
@@ -136,6 +153,25 @@ def check_config(config: ConfigDict, dataset: Dataset, *, devices: int) -> None:
             "config.train.backbone_weights needs a backbone, and config.model.source="
             f"{model.source} has none; set backbone_weights= or source=frames"
         )
+    if (
+        model.freeze_backbone
+        and model.backbone.name in pretrained.SOURCES
+        and not train.backbone_weights
+    ):
+        raise UserError(
+            f"config.model.freeze_backbone=True leaves {model.backbone.name} as random as it "
+            "begins; set config.train.backbone_weights"
+        )
+    if (
+        train.accumulate > 1
+        and train.batch_size == train.accumulate
+        and config.loss.contrastive
+        and model.name != "frame_classifier"
+    ):
+        raise UserError(
+            f"config.train.accumulate={train.accumulate} parts of one clip leave Eq 8 nothing to "
+            "compare; raise config.train.batch_size or set config.loss.contrastive=0"
+        )
     if train.feature_cache and (model.source != "frames" or not model.freeze_backbone):
         raise UserError(
             "config.train.feature_cache keeps what a frozen backbone makes of frames; set "
@@ -174,6 +210,22 @@ def read_metrics(step: int, metrics) -> dict[str, float]:
     return values
 
 
+def in_every_process(function, *arguments):
+    """Calls a function in every process; where one makes a mistake, no other is left waiting.
+
+    Raises:
+      UserError: of the function, or of another process.
+    """
+    result, mistake = None, None
+    try:
+        result = function(*arguments)
+    except UserError as error:
+        mistake = error
+    if multihost_utils.process_allgather(np.int32(mistake is not None)).any():
+        raise mistake or UserError("another process cannot go on; see what it says")
+    return result
+
+
 @dataclasses.dataclass(frozen=True)
 class Due:
     """What is to be done after a step."""
@@ -198,28 +250,20 @@ class Trainer:
         clips = dataset.num_clips(config.data.train_split)
         self.steps_per_epoch = clips // config.train.batch_size
         self.total_steps = config.train.epochs * self.steps_per_epoch
-        self.weights = None
-        if config.train.backbone_weights:
-            self.weights = pretrained.open_weights(
-                config.train.backbone_weights, config.model.backbone.name
-            )
-        self._compile()
-        self.described = describe(config, dataset, self.weights)
         self.workdir = runs.open_folder(workdir)
-        self._prepare_folder()
+        self.weights, self.origin = in_every_process(read_weights, config, self.workdir)
+        self._compile()
+        # What does not fit is found before the folder of the run is made.
+        self._chosen_weights(jax.eval_shape(self._create))
+        self.described = describe(config, dataset, self.origin)
+        in_every_process(self._prepare_folder)
         runs.check_same(self.workdir, self.described)
         self.checkpoints = Checkpoints(self.workdir, select=config.train.select)
 
     def _prepare_folder(self) -> None:
-        """Makes the run's folder in one process; where that fails, no other is left waiting."""
-        mistake = None
+        """Makes the run's folder, in one process."""
         if jax.process_index() == 0:
-            try:
-                runs.prepare(self.workdir, self.described)
-            except UserError as error:
-                mistake = error
-        if multihost_utils.process_allgather(np.int32(mistake is not None)).any():
-            raise mistake or UserError("process 0 cannot use the workdir; see what it says")
+            runs.prepare(self.workdir, self.described)
 
     def _compile(self) -> None:
         """Makes the functions of a run, to be compiled when first called."""
@@ -228,7 +272,7 @@ class Trainer:
             config.model,
             activity_names=self.dataset.activity_names,
             action_names=self.dataset.action_names,
-            backbone_options=self.weights.options if self.weights else None,
+            backbone_options=self.origin["options"] if self.origin else None,
         )
         options = {"steps_per_epoch": self.steps_per_epoch, "epochs": config.train.epochs}
         optimizer = build_optimizer(
@@ -277,12 +321,15 @@ class Trainer:
         )
         return self.checkpoints.restore(abstract)
 
+    def _chosen_weights(self, state: TrainState) -> dict:
+        """Takes the variables that the backbone of a state, or of its shapes, starts with."""
+        if self.weights is None:
+            return {}
+        return weight_files.select(self.weights, pretrained.take(state.variables))
+
     def _with_weights(self, state: TrainState) -> TrainState:
         """Replaces the backbone's variables by those it is to start with."""
-        if self.weights is None:
-            return state
-        shapes = pretrained.take(state.variables)
-        chosen = weight_files.select(self.weights, shapes)
+        chosen = self._chosen_weights(state)
         whole = sharding.replicated(self.mesh)
         placed = jax.tree.map(
             lambda leaf: jax.make_array_from_process_local_data(whole, leaf), chosen
@@ -414,10 +461,10 @@ def train(config: ConfigDict, dataset: Dataset, workdir: epath.PathLike) -> Trai
     state = trainer.initial_state()
     start_step = int(jax.device_get(state.step))
     announce(trainer, state, start_step)
-    if config.train.feature_cache:
-        trainer.open_feature_cache(state)
     history = History(trainer.workdir, start_step=start_step)
     try:
+        if config.train.feature_cache and start_step < trainer.total_steps:
+            in_every_process(trainer.open_feature_cache, state)
         with Interruption() as interruption:
             state, step = run_steps(trainer, state, start_step, history, interruption)
     finally:
@@ -436,11 +483,14 @@ def announce(trainer: Trainer, state: TrainState, start_step: int) -> None:
     config = trainer.config
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     verb = f"resuming at step {start_step}" if start_step else "training"
+    bits = f"{config.model.bits} bits, " if trainer.model.foci else ""
     say(
-        f"{verb}: {config.model.name}, {config.model.bits} bits, {parameters:,} parameters, "
+        f"{verb}: {config.model.name}, {bits}{parameters:,} parameters, "
         f"{trainer.steps_per_epoch * config.train.batch_size} clips an epoch, "
         f"{trainer.total_steps} steps, {trainer.mesh.size} device(s), in {trainer.workdir}"
     )
+    if trainer.origin:
+        say(f"backbone from {trainer.origin['source']}, sha256 {trainer.origin['sha256'][:12]}")
 
 
 def run_steps(

@@ -10,6 +10,7 @@ from etils import epath
 import stvh_jax
 from stvh_jax import pretrained, runs
 from stvh_jax.errors import UserError
+from stvh_jax.models import with_options
 from stvh_jax.trainer import Trainer, check_config, train
 from tests.fakes import FakeDataset, frames_config, frames_dataset, small_config
 
@@ -65,6 +66,35 @@ def test_a_run_does_not_go_on_with_other_weights(stage_1, tmp_path):
         Trainer(second_config(tmp_path / "second"), frames_dataset(), tmp_path / "second")
 
 
+def test_a_run_that_has_begun_does_not_need_its_weights_again(stage_1, tmp_path):
+    weights = shutil.copytree(stage_1, tmp_path / "weights")
+    config = second_config(weights)
+    train(config, frames_dataset(), tmp_path / "second")
+    expected = Trainer(config, frames_dataset(), tmp_path / "second").initial_state()
+    shutil.rmtree(weights)
+    state = Trainer(config, frames_dataset(), tmp_path / "second").initial_state()
+    jax.tree.map(np.testing.assert_array_equal, state.variables, expected.variables)
+    with pytest.raises(UserError, match="weights"):
+        Trainer(config, frames_dataset(), tmp_path / "another")
+    assert not (tmp_path / "another").exists()
+
+
+def test_a_config_that_asks_for_other_pixels_than_its_weights():
+    assert with_options({"name": "vgg16"}, {"normalisation": "caffe"}) == {
+        "name": "vgg16",
+        "normalisation": "caffe",
+    }
+    with pytest.raises(UserError, match="din_compat is False, and the weights .* with True; set"):
+        with_options({"name": "vgg16", "din_compat": False}, {"din_compat": True})
+
+
+def test_a_frozen_backbone_needs_weights():
+    config = frames_config(freeze_backbone=True)
+    config.model.backbone = {"name": "vgg16"}
+    with pytest.raises(UserError, match="leaves vgg16 as random as it begins; set config.train."):
+        check_config(config, frames_dataset(), devices=1)
+
+
 def test_a_run_of_the_first_stage_has_no_codes(stage_1, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="classifies frames and has no codes; start a run of codes"):
         stvh_jax.load(stage_1)
@@ -80,7 +110,12 @@ def test_weights_that_are_not_there_are_said_where_to_get(tmp_path):
             pretrained.open_weights(str(tmp_path / "none"), backbone)
         message = str(raised.value)
         assert "\n" not in message
-        for part in ("is not there; download https://", backbone, "or https://", "convert FILE"):
+        for part in (
+            "is neither a file nor the folder of a run; download https://",
+            backbone,
+            "or https://",
+            "convert FILE",
+        ):
             assert part in message
 
 
@@ -93,7 +128,8 @@ def test_a_backbone_of_another_shape(stage_1, tmp_path):
     config = second_config(stage_1)
     config.model.backbone.features = (4, 7)
     with pytest.raises(UserError, match="conv_1/kernel"):
-        Trainer(config, frames_dataset(), tmp_path).initial_state()
+        Trainer(config, frames_dataset(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_model_without_a_backbone_takes_no_weights(trained):

@@ -59,8 +59,12 @@ def test_a_batch_in_parts_is_the_whole_batch_where_clips_do_not_meet(tmp_path):
         train(config, FakeDataset(), tmp_path / str(parts))
         found[parts] = history(tmp_path / str(parts))
     for one, other in zip(found[1], found[4], strict=True):
+        assert one.keys() == other.keys()
         for name in one.keys() & {"train/loss", "train/gradient_norm", "validation/loss"}:
             assert one[name] == pytest.approx(other[name], rel=1e-4)
+    # What compares clips sees fewer of them: at first, with the same weights, only that differs.
+    first = [lines[0]["train/contrastive"] for lines in found.values()]
+    assert first[1] < first[0] - 0.5
 
 
 def child(folder, *, wait_at):

@@ -1,6 +1,7 @@
 """The visual module: chunks, frozen backbones, features from a cache, several maps."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +62,25 @@ def test_chunks_of_frames_change_neither_features_nor_gradients(chunk):
     np.testing.assert_allclose(value, other, rtol=1e-5)
     for one, two in zip(jax.tree.leaves(slope), jax.tree.leaves(other_slope)):
         np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-5)
+
+
+def test_a_chunk_is_all_that_is_kept_for_the_backward_pass():
+    clips = clips_of_frames()
+
+    def kept(chunk):
+        module = RoiFeatures(**{**ROI, "frames_per_chunk": chunk})
+
+        def pull_back(clips):
+            variables = module.init(jax.random.key(0), clips.frames, clips.boxes, train=False)
+            run = functools.partial(
+                module.apply, frames=clips.frames, boxes=clips.boxes, train=True
+            )
+            return jax.vjp(run, variables)[1]
+
+        leaves = jax.tree.leaves(jax.eval_shape(pull_back, clips))
+        return sum(np.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+
+    assert kept(1) < 0.5 * kept(0)
 
 
 def test_a_frozen_backbone_has_no_gradient_and_half_precision():
@@ -148,11 +168,19 @@ def test_the_frame_classifier_ignores_padding_and_order():
     [
         ({"frames_per_chunk": 3}, "frames_per_chunk is 3 and a clip has 4 frames; use a divisor"),
         (
-            {"frames_per_chunk": 2, "backbone": {"name": "inception_v3", "batch_norm": "trained"}},
+            {
+                "frames_per_chunk": 2,
+                "freeze_backbone": False,
+                "backbone": {"name": "inception_v3", "batch_norm": "trained"},
+            },
             "batch_norm=trained needs the statistics of all frames",
         ),
         ({"roi_border": "none"}, "roi_border is 'none'; choose one of clamp, zero"),
-        ({"name": "frame_classifier", "source": "boxes"}, "source=boxes has no backbone to train"),
+        ({"source": "boxes"}, "source=boxes has no backbone to freeze"),
+        (
+            {"name": "frame_classifier", "source": "boxes", "freeze_backbone": False},
+            "source=boxes has no backbone to train",
+        ),
     ],
 )
 def test_a_wrong_field_is_one_clear_line(fields, message):

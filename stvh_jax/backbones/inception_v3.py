@@ -15,6 +15,7 @@ from jaxtyping import Array, UInt8
 
 from stvh_jax.backbones.convolution import Conv
 from stvh_jax.backbones.normalisation import normalise
+from stvh_jax.backbones.taps import check_taps
 from stvh_jax.errors import UserError
 
 BATCH_NORMS = ("frozen", "trained")
@@ -264,8 +265,9 @@ class InceptionV3(nn.Module):
           the two by default; `pooled` is `[*b, 2048]`, the mean over Mixed_7c.
 
         Raises:
-          UserError: an unknown `batch_norm` or `normalisation`.
+          UserError: an unknown tap, `batch_norm` or `normalisation`.
         """
+        check_taps(taps, TAPS)
         if self.batch_norm not in BATCH_NORMS:
             raise UserError(f"batch_norm is {self.batch_norm!r}; choose {' or '.join(BATCH_NORMS)}")
         maps = normalise(frames, self.normalisation).astype(self.dtype)

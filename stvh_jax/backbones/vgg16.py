@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, UInt8
 
 from stvh_jax.backbones.convolution import Conv
 from stvh_jax.backbones.normalisation import normalise
+from stvh_jax.backbones.taps import check_taps
 
 # Channels and convolutions of each block; a pooling follows each.
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -69,8 +70,13 @@ class VGG16(nn.Module):
         train: bool,
         taps: Sequence[str] = ("pool5",),
     ) -> tuple:
-        """Computes the feature maps `[*b, H, W, C]` after the poolings named `pool1` to `pool5`."""
+        """Computes the feature maps `[*b, H, W, C]` after the poolings named `pool1` to `pool5`.
+
+        Raises:
+          UserError: an unknown tap or `normalisation`.
+        """
         del train
+        check_taps(taps, TAPS)
         maps = normalise(frames, "symmetric" if self.din_compat else self.normalisation)
         maps = maps.astype(self.dtype)
         block_type = nn.remat(Block) if self.remat else Block

@@ -17,14 +17,13 @@ import pickle
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
-import safetensors.numpy
 from flax import traverse_util
 
 from stvh_jax.backbones import inception_v3, vgg16
@@ -168,8 +167,11 @@ def write(weights: Weights, path: os.PathLike | str) -> None:
         "framework": weights.framework,
         "source": weights.source,
         "source_sha256": weights.sha256,
+        "tensors_sha256": digest(weights.variables),
     }
-    data = safetensors.numpy.save(traverse_util.flatten_dict(weights.variables, sep="/"), metadata)
+    data = _safetensors().numpy.save(
+        traverse_util.flatten_dict(weights.variables, sep="/"), metadata
+    )
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_bytes(_with_sorted_header(data))
@@ -230,12 +232,24 @@ def _kind(path: pathlib.Path) -> str:
     )
 
 
+def _safetensors():
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise UserError("needs the package safetensors: pip install safetensors") from error
+    return safetensors
+
+
 def _read_safetensors(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    safetensors = _safetensors()
     try:
         with safetensors.safe_open(path, "np") as file:
-            return file.get_tensors(), file.metadata() or {}
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except safetensors.SafetensorError as error:
-        raise UserError(f"is a damaged .safetensors file ({error}); fetch it again") from error
+        raise UserError(f"is a damaged .safetensors file ({error}); download it again") from error
+    except (AttributeError, TypeError) as error:
+        raise UserError(f"has tensors of a type that NumPy lacks ({error})") from error
 
 
 def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -323,7 +337,7 @@ def _zip_file(path: pathlib.Path) -> _File:
             names = archive.namelist()
             if "model.weights.h5" in names:
                 return _keras_file(_read_hdf5(io.BytesIO(archive.read("model.weights.h5"))))
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise UserError("is a damaged zip archive; download it again") from error
     if any(name.endswith("/data.pkl") for name in names):
         return _torch_file(_read_torch(path))
@@ -481,7 +495,19 @@ def _own_weights(
     names = {path: path for path in _shapes(backbone)}
     variables, _ = _match(_File(framework, backbone, tensors, names, lambda name: False))
     variables = traverse_util.unflatten_dict(variables, sep="/")
+    if digest(variables) != metadata.get("tensors_sha256"):
+        raise UserError("was changed after it was written; convert the original file again")
     return Weights(backbone, options, variables, (), sha256, source, framework)
+
+
+def digest(variables: Mapping) -> str:
+    """Computes the SHA-256 of named arrays: of their names, types, shapes and bytes."""
+    found = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(variables):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        found.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
+        found.update(np.ascontiguousarray(leaf).data)
+    return found.hexdigest()
 
 
 def _match(file: _File) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
