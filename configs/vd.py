@@ -19,7 +19,7 @@ the backbone by configs/vd_stage1.py: --config.train.backbone_weights=runs/vd_st
 
 Hours: not measured whole. A step of two clips is 8.4 TFLOP by its convolutions (VGG-16: 45), an
 epoch 1076 steps: 60 epochs take 7.5 hours at 20 TFLOP/s sustained (VGG-16: 40). On two CPU cores a
-clip's step takes about a minute (VGG-16: seven).
+clip's step takes about a minute (VGG-16: five to seven).
 
 The paper's figures at 128 bits, from an ImageNet-pretrained backbone, STVH and M-STVH: activity
 accuracy 95.6 % and 95.7 %, action accuracy 87.6 % and 87.7 % (Table 2), mAP@10 96.02 % and 96.00 %

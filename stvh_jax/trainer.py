@@ -46,10 +46,16 @@ class Dataset(Protocol):
         """Counts the clips of a split."""
 
     def training_batches(self, split: str, **options) -> Iterator[Clips]:
-        """Yields this process's part of endless shuffled batches, from a step on."""
+        """Yields this process's part of endless shuffled batches, from a step on.
+
+        `frames=False` leaves the pixels out.
+        """
 
     def evaluation_batches(self, split: str, **options) -> Iterator[Clips]:
-        """Yields this process's part of batches that hold every clip once."""
+        """Yields this process's part of batches that hold every clip once.
+
+        `frames=False` leaves the pixels out; from `start` on, `mirrored` where a cache asks for it.
+        """
 
 
 def describe(config: ConfigDict, dataset: Dataset, origin: dict | None = None) -> dict:

@@ -243,6 +243,13 @@ def test_large_backbones_in_bfloat16(name, taps):
     assert error.mean() < 0.02 * jnp.abs(exact).mean()
 
 
+@pytest.mark.parametrize("name", ["vgg16", "inception_v3"])
+def test_an_unknown_tap_is_named(name):
+    frames = jnp.zeros((1, 80, 80, 3), jnp.uint8)
+    with pytest.raises(UserError, match="tap 'conv9' is unknown; choose of"):
+        backbones.build(name).init(jax.random.key(0), frames, train=False, taps=("conv9",))
+
+
 def test_din_compat_feeds_vgg16_the_symmetric_range():
     frames = jnp.asarray(np.random.default_rng(1).integers(0, 256, (1, 8, 8, 3)), jnp.uint8)
     variables = drawn(backbones.build("vgg16"), frames, taps=("pool1",))

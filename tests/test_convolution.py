@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from stvh_jax.backbones.convolution import AXES, conv_general_dilated
+from stvh_jax.backbones.convolution import AXES, PLAIN, conv_general_dilated
 
-NN_CONV = {
-    "lhs_dilation": (1, 1),
-    "rhs_dilation": (1, 1),
-    "dimension_numbers": None,
-    "feature_group_count": 1,
-    "precision": None,
-}
+NN_CONV = {**PLAIN, "dimension_numbers": AXES}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -58,3 +52,10 @@ def test_gradients_in_a_loop_are_convolutions_in_the_fast_order():
     # Two forward, and back two for the kernels and one for the maps between them.
     assert len(lines) >= 5
     assert all("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in line for line in lines)
+
+
+def test_what_it_does_not_know_is_refused():
+    options = {**NN_CONV, "rhs_dilation": (2, 2)}
+    maps, kernel = jnp.zeros((1, 5, 5, 2)), jnp.zeros((3, 3, 2, 2))
+    with pytest.raises(ValueError, match=r"rhs_dilation is \(2, 2\); this convolution knows"):
+        conv_general_dilated(maps, kernel, (1, 1), "SAME", **options)

@@ -9,6 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 from stvh_jax import roi_align as library
+from stvh_jax.errors import UserError
 
 # Compiled, and thereby also open to NumPy arrays.
 roi_align = jax.jit(library.roi_align, static_argnames=("size", "sampling_ratio", "border"))
@@ -85,6 +86,11 @@ def test_random_boxes_equal_the_loop(size, extent):
     out = roi_align(features, boxes, size=size)
     assert out.shape == (2, 7, size, size, 3)
     np.testing.assert_allclose(out, loop(features, boxes, size, 2), atol=2e-5)
+
+
+def test_an_unknown_border_is_named():
+    with pytest.raises(UserError, match="border is 'none'; choose clamp or zero"):
+        library.roi_align(jnp.zeros((1, 3, 3, 1)), jnp.zeros((1, 1, 4)), border="none")
 
 
 def test_hand_computed():

@@ -14,18 +14,34 @@ import jax.numpy as jnp
 from jax import lax
 
 AXES = ("NHWC", "HWIO", "NHWC")
+# What `nn.Conv` passes where nothing of it was asked for.
+PLAIN = {
+    "lhs_dilation": (1, 1),
+    "rhs_dilation": (1, 1),
+    "feature_group_count": 1,
+    "precision": None,
+}
 
 
 def conv_general_dilated(lhs, rhs, window_strides, padding, **options):
-    """Computes what `jax.lax.conv_general_dilated` does, for the 2D convolutions of `nn.Conv`."""
-    plain = {
-        "lhs_dilation": (1, 1),
-        "rhs_dilation": (1, 1),
-        "feature_group_count": 1,
-        "precision": None,
-    }
-    for name, value in plain.items():
-        assert options[name] == value, f"{name}={options[name]}"
+    """Computes what `jax.lax.conv_general_dilated` does for the plain 2D convolutions of `nn.Conv`.
+
+    Args:
+      lhs: maps `[B, H, W, C]`.
+      rhs: kernel `[h, w, C, D]`.
+      window_strides: of rows and columns.
+      padding: `SAME`, `VALID`, or cells before and behind, of rows and of columns.
+      **options: what `nn.Conv` passes besides; all as it is by default.
+
+    Returns:
+      Maps `[B, H', W', D]`.
+
+    Raises:
+      ValueError: a dilation, groups or a precision were asked for, which are not here.
+    """
+    for name, value in PLAIN.items():
+        if options[name] != value:
+            raise ValueError(f"{name} is {options[name]!r}; this convolution knows {value!r} alone")
     strides = tuple(window_strides)
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
