@@ -245,16 +245,7 @@ class GroupActivityHasher(nn.Module):
             module = BoxFeatures(self.features, reconstruct, self.dtype, name="boxes")
             features, target, decoded = module(boxes, mask)
         else:
-            module = FrameFeatures(
-                self.features,
-                roi_options(self),
-                self.roi_channels,
-                self.embed,
-                self.temporal_contrast,
-                reconstruct,
-                self.dtype,
-                name="visual",
-            )
+            module = visual_module(self, reconstruct=reconstruct)
             cached = clips.roi_features
             if cached is not None:
                 cached = reorder(cached, order, axis=2)
@@ -302,16 +293,7 @@ class FrameClassifier(nn.Module):
     def __call__(self, clips: Clips, *, train: bool) -> Outputs:
         """Classifies a batch of clips."""
         mask = clips.actor_mask[:, None, :, None]
-        module = FrameFeatures(
-            self.features,
-            roi_options(self),
-            self.roi_channels,
-            self.embed,
-            self.temporal_contrast,
-            False,
-            self.dtype,
-            name="visual",
-        )
+        module = visual_module(self, reconstruct=False)
         boxes = jnp.where(mask, clips.boxes, 0)
         features, _, _ = module(clips.frames, boxes, clips.roi_features, train=train)
         features = nn.relu(jnp.where(mask, features, 0).astype(jnp.float32))
@@ -326,8 +308,22 @@ class FrameClassifier(nn.Module):
 Model = GroupActivityHasher | FrameClassifier
 
 
-def roi_options(model) -> dict:
-    """Picks the fields of `RoiFeatures`, but for its type, from a model or from `config.model`."""
+def visual_module(model: Model, *, reconstruct: bool) -> FrameFeatures:
+    """Builds the visual module of a model, inside it."""
+    return FrameFeatures(
+        features=model.features,
+        roi=roi_options(model),
+        roi_channels=model.roi_channels,
+        embed=model.embed,
+        temporal_contrast=model.temporal_contrast,
+        reconstruct=reconstruct,
+        dtype=model.dtype,
+        name="visual",
+    )
+
+
+def roi_options(model: Model) -> dict:
+    """Picks the fields of `RoiFeatures`, but for its type, from a model."""
     return {
         "backbone": model.backbone,
         "roi_size": model.roi_size,

@@ -6,8 +6,9 @@ from stvh_jax import checkpoints, runs
 from stvh_jax.backbones.weight_files import Weights, digest, read
 from stvh_jax.errors import UserError
 
-# Where the backbone's variables stand in each collection of a model's.
-PLACE = ("visual", "roi", "pool", "backbone")
+# Where the variables of `visual.RoiFeatures`, and of the backbone in it, stand in a model's.
+ROI_FEATURES = ("visual", "roi")
+PLACE = (*ROI_FEATURES, "pool", "backbone")
 
 # Options by which the same weights compute something else.
 DEFINING_OPTIONS = ("normalisation", "count_padding", "din_compat")
@@ -83,11 +84,11 @@ def of_run(run: epath.Path) -> Weights:
     )
 
 
-def take(variables: dict) -> dict:
-    """Picks the backbone's variables, by collection, from those of a model."""
+def take(variables: dict, place: tuple[str, ...] = PLACE) -> dict:
+    """Picks the variables of a part of a model, by collection; of the backbone if not said."""
     taken = {}
     for collection, tree in variables.items():
-        for name in PLACE:
+        for name in place:
             tree = tree.get(name, {})
         if tree:
             taken[collection] = tree

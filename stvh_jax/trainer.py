@@ -352,11 +352,7 @@ class Trainer:
         config, whole = self.config, sharding.replicated(self.mesh)
         options = roi_options(self.model)
         module = RoiFeatures(**options, dtype=self.model.dtype)
-        variables = {
-            collection: tree["visual"]["roi"]
-            for collection, tree in state.variables.items()
-            if "roi" in tree.get("visual", {})
-        }
+        variables = pretrained.take(state.variables, pretrained.ROI_FEATURES)
         self.dataset = CachedDataset(
             self.dataset,
             config.train.feature_cache,
