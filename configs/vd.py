@@ -30,28 +30,10 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-BACKBONES = {
-    # Stride 8 and stride 16 joined, 1056 channels; the 1x1 convolution makes them the printed 512.
-    "inception_v3": {"name": "inception_v3", "batch_norm": "frozen", "remat": False},
-    "vgg16": {"name": "vgg16", "din_compat": False, "remat": False},
-    # 512 channels at 1/32 of the frame, the shape the paper prints.
-    "small": {"name": "small", "features": (32, 64, 128, 256, 512)},
-}
-
 
 def get_config(backbone: str = "inception_v3") -> ConfigDict:
     """Returns the config with this backbone."""
-    if backbone not in BACKBONES:
-        raise ValueError(f"configs/vd.py has no {backbone!r}; choose {', '.join(BACKBONES)}")
-    config = base.get_config()
-    config.name = "vd" if backbone == "inception_v3" else f"vd_{backbone}"
-    config.model.backbone = ConfigDict(BACKBONES[backbone])
-    if backbone == "inception_v3":
-        config.model.roi_channels = 512
-    if backbone != "small":
-        # Memory: at 720x1280 the activations of all frames fill several GPUs.
-        config.model.frames_per_chunk = 1
-        config.train.backbone_weights = f"weights/{backbone}.safetensors"
+    config = base.get_config_at_paper_size("vd", backbone)
     config.optimizer.boundaries_epochs = (10, 20)
     config.optimizer.rates = (5e-6, 1e-6)
     return config

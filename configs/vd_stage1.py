@@ -13,27 +13,11 @@ validation. configs/vd_stage1.py:vgg16 trains the other backbone. Not measured o
 
 from ml_collections import ConfigDict
 
-from configs import vd
+from configs import base, vd
 
 
 def get_config(backbone: str = "inception_v3") -> ConfigDict:
     """Returns the config with this backbone."""
     config = vd.get_config(backbone)
-    config.name = config.name.replace("vd", "vd_stage1", 1)
-    config.data.num_frames = 1
-    config.model.name = "frame_classifier"
-    config.model.num_frames = 1
-    config.model.key_frame = 0
-    config.model.embed = "fc"
-    # A dense layer reads every channel by itself.
-    config.model.roi_channels = 0
-    config.model.frames_per_chunk = 0
-    config.model.dropout = 0.3
-    config.loss.action = 1.0
-    config.optimizer.boundaries_epochs = ()
-    config.optimizer.rates = ()
-    config.train.batch_size = 8
-    # One frame on each of two devices at a time: a frame takes 1.2 GiB, of VGG-16 2.4.
-    config.train.accumulate = 4
-    config.train.evaluation_batch_size = 8
+    base.make_first_stage(config, "vd_stage1")
     return config

@@ -7,7 +7,7 @@ import pathlib
 import jax
 import pytest
 
-from configs import vd
+from configs import base
 from data import annotations
 from stvh_jax.models import build_model
 from stvh_jax.state import example_clips
@@ -70,7 +70,7 @@ def names_with_variants():
     for name in names():
         found.append(name)
         if name in ("vd", "vd_stage1"):
-            found += [f"{name}:{variant}" for variant in vd.BACKBONES]
+            found += [f"{name}:{variant}" for variant in base.BACKBONES]
     return found
 
 
