@@ -8,7 +8,7 @@ BIN := .venv/bin
 demo: export MALLOC_MMAP_THRESHOLD_ = 1073741824
 demo: export MALLOC_TRIM_THRESHOLD_ = 4294967296
 demo: .venv/ready
-	$(BIN)/python -m data synthesize --out demo/raw
+	$(BIN)/python -m data synthesize volleyball --out demo/raw
 	$(BIN)/python -m data prepare volleyball --raw demo/raw --out demo/datasets
 	$(BIN)/python train.py --config=configs/demo.py --workdir=demo/run
 	$(BIN)/python evaluate.py --workdir=demo/run

@@ -18,7 +18,8 @@ def get_config() -> ConfigDict:
 
     config.data = data = ConfigDict()
     data.name = "volleyball"
-    # "frames", or "boxes_only" for a set prepared without pixels.
+    # "frames", or "boxes_only" for a set prepared without pixels; then every choice that is not
+    # the default, as in "frames-five" (data/variants.py).
     data.variant = "frames"
     # The folder of prepared data sets (`python -m data prepare`).
     data.dir = "datasets"
@@ -28,6 +29,8 @@ def get_config() -> ConfigDict:
     data.num_frames = 10
     # N: the most actors of a clip; clips with fewer are masked.
     data.num_actors = 12
+    # Everybody keeps the annotated box of the key frame in all T frames, whatever the tracks say.
+    data.still_boxes = False
     # Horizontal flip of every second training clip, left and right classes swapped with it.
     data.flip = False
     data.train_split = "train"
@@ -68,8 +71,8 @@ def get_config() -> ConfigDict:
     model.roi_channels = 0
     # f_roi -> f_v: "conv", 3D then 2D convolutions; "fc", one dense layer.
     model.embed = "conv"
-    # Joins f_roi with its deviation from the actor's mean over time before the embedding: not in
-    # the paper, but what moves is learned several times sooner.
+    # Joins f_roi, or what is known of a box, with its deviation from the actor's mean over time
+    # before the embedding: not in the paper, but what moves is learned several times sooner.
     model.temporal_contrast = False
     # What focus 0 shows: "f_roi", what the actors look like, or "f_v", the features made from it.
     model.visual_code = "f_roi"
@@ -174,6 +177,18 @@ def get_config_at_paper_size(name: str, backbone: str) -> ConfigDict:
         config.model.frames_per_chunk = 1
         config.train.backbone_weights = f"weights/{backbone}.safetensors"
     return config
+
+
+def make_collective(config: ConfigDict, name: str) -> None:
+    """Turns the config of an experiment on Volleyball into one on a Collective Activity set.
+
+    Clips are the key frame and the nine after it, and the paper has L = 4 and a constant rate.
+    """
+    config.data.name = name
+    config.data.image_size = (480, 720)
+    config.data.num_actors = config.model.num_actors = 13
+    config.model.key_frame = 0
+    config.model.layers = 4
 
 
 def make_first_stage(config: ConfigDict, name: str) -> None:

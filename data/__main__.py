@@ -1,13 +1,17 @@
-"""The command line of the datasets: python -m data prepare | check | synthesize."""
+"""The command line of the datasets: python -m data prepare | check | synthesize DATASET."""
 
 import argparse
 import contextlib
 import functools
+import importlib
 import io
 import logging
 import pathlib
 import sys
+from collections.abc import Iterator
 
+from data.raw import RawClips
+from data.variants import DATASETS, Variant, options_of
 from stvh_jax.errors import UserError
 
 
@@ -33,55 +37,77 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m data", description=__doc__)
+    parser_of_all = _Parser(prog="python -m data", description=__doc__)
+    commands = parser_of_all.add_subparsers(required=True, metavar="command", parser_class=_Parser)
+
+    for parser in _add_datasets(commands, "prepare", "turn raw files into a prepared set"):
+        _add_raw_arguments(parser)
+        parser.add_argument(
+            "--out",
+            type=pathlib.Path,
+            default=pathlib.Path("datasets"),
+            help="folder of prepared sets",
+        )
+        parser.add_argument(
+            "--allow-missing", action="store_true", help="skip clips that lack frames"
+        )
+        parser.set_defaults(run=_prepare)
+    for parser in _add_datasets(commands, "check", "tell what raw files are missing or malformed"):
+        _add_raw_arguments(parser)
+        parser.set_defaults(run=_check)
+    for parser in _add_datasets(commands, "synthesize", "render matches in the raw layout"):
+        parser.add_argument("--out", type=pathlib.Path, required=True, help="folder to fill")
+        parser.add_argument("--matches", type=int, help="videos or sequences")
+        parser.add_argument("--clips-per-match", type=int)
+        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--difficulty", type=float, default=0.0, help="0 (clear) to 1")
+        parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
+        parser.set_defaults(run=_synthesize)
+    return parser_of_all
+
+
+def _add_datasets(commands, name: str, help_text: str) -> Iterator[argparse.ArgumentParser]:
+    """Adds a command, and yields the parser of its options for each dataset."""
     # A misspelt option is an error, not the abbreviation of another one.
-    commands = parser.add_subparsers(
-        required=True,
-        metavar="command",
-        parser_class=functools.partial(_Parser, allow_abbrev=False),
+    strict = functools.partial(_Parser, allow_abbrev=False)
+    datasets = commands.add_parser(name, help=help_text).add_subparsers(
+        required=True, metavar="dataset", dest="dataset", parser_class=strict
     )
-
-    prepare = commands.add_parser("prepare", help="turn raw files into a prepared set")
-    _add_raw_arguments(prepare)
-    prepare.add_argument(
-        "--out", type=pathlib.Path, default=pathlib.Path("datasets"), help="folder of prepared sets"
-    )
-    prepare.add_argument("--allow-missing", action="store_true", help="skip clips that lack frames")
-    prepare.set_defaults(run=_prepare)
-
-    check = commands.add_parser("check", help="tell what raw files are missing or malformed")
-    _add_raw_arguments(check)
-    check.set_defaults(run=_check)
-
-    synthesize = commands.add_parser("synthesize", help="render matches in the raw layout")
-    synthesize.add_argument("--out", type=pathlib.Path, required=True, help="folder to fill")
-    synthesize.add_argument("--matches", type=int, default=22)
-    synthesize.add_argument("--clips-per-match", type=int, default=32)
-    synthesize.add_argument("--seed", type=int, default=0)
-    synthesize.add_argument("--difficulty", type=float, default=0.0, help="0 (clear) to 1")
-    synthesize.add_argument(
-        "--image-size", type=int, nargs=2, default=(96, 160), metavar=("HEIGHT", "WIDTH")
-    )
-    synthesize.set_defaults(run=_synthesize)
-    return parser
+    for dataset in DATASETS:
+        yield datasets.add_parser(dataset)
 
 
 def _add_raw_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", choices=["volleyball"])
-    parser.add_argument("--raw", type=pathlib.Path, required=True, help="folder that holds videos/")
+    parser.add_argument("--raw", type=pathlib.Path, required=True, help="folder of the raw files")
     parser.add_argument("--boxes-only", action="store_true", help="boxes and labels, no frames")
+    dataset = parser.prog.split()[-1]
+    for option, choices in options_of(dataset).items():
+        parser.add_argument(f"--{option}", choices=choices, default=choices[0])
+
+
+def _variant(arguments: argparse.Namespace) -> Variant:
+    """Returns what the command line asks for."""
+    return Variant(
+        arguments.dataset,
+        "boxes_only" if arguments.boxes_only else "frames",
+        {option: getattr(arguments, option) for option in options_of(arguments.dataset)},
+    )
+
+
+def _open_raw(arguments: argparse.Namespace) -> RawClips:
+    files = importlib.import_module(f"data.{arguments.dataset}.raw")
+    return files.open_raw(arguments.raw, **_variant(arguments).choices)
 
 
 def _prepare(arguments: argparse.Namespace) -> int:
+    _open_raw(arguments)
     import tensorflow_datasets as tfds
 
-    from data.volleyball import raw
-    from data.volleyball.volleyball_dataset_builder import Builder
-
-    raw.open_raw(arguments.raw)
+    dataset = arguments.dataset
+    module = importlib.import_module(f"data.{dataset}.{dataset}_dataset_builder")
     tfds.disable_progress_bar()
-    builder = Builder(
-        config="boxes_only" if arguments.boxes_only else "frames",
+    builder = module.Builder(
+        config=_variant(arguments).name,
         data_dir=arguments.out,
         allow_missing=arguments.allow_missing,
         report=functools.partial(print, file=sys.stdout, flush=True),
@@ -95,7 +121,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
                 download_config=tfds.download.DownloadConfig(manual_dir=arguments.raw.absolute())
             )
         print(f"prepared {builder.data_path}")
-    for split, counts in builder.info.metadata.items():
+    for split, counts in builder.info.metadata["splits"].items():
         share = counts["untracked"] / counts["actors"]
         print(
             f"{split}: {counts['clips']} clips, {counts['actors']} actors, {share:.1%} without a "
@@ -105,24 +131,27 @@ def _prepare(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from data.volleyball.check import check_volleyball
+    from data.check import check_raw
 
     report = functools.partial(print, flush=True)
-    complete = check_volleyball(arguments.raw, frames=not arguments.boxes_only, report=report)
+    complete = check_raw(_open_raw(arguments), frames=not arguments.boxes_only, report=report)
     return 0 if complete else 1
 
 
 def _synthesize(arguments: argparse.Namespace) -> int:
-    from data.synthetic import synthesize_volleyball
+    from data import synthetic
 
-    synthesize_volleyball(
-        arguments.out,
-        matches=arguments.matches,
-        clips_per_match=arguments.clips_per_match,
-        seed=arguments.seed,
-        difficulty=arguments.difficulty,
-        image_size=tuple(arguments.image_size),
-    )
+    given = ("matches", "clips_per_match", "seed", "difficulty", "image_size")
+    options = {name: getattr(arguments, name) for name in given}
+    # What is not given is as the dataset's scenes have it.
+    options = {name: value for name, value in options.items() if value is not None}
+    if "image_size" in options:
+        options["image_size"] = tuple(options["image_size"])
+    if arguments.dataset == "volleyball":
+        synthetic.synthesize_volleyball(arguments.out, **options)
+    else:
+        extended = arguments.dataset == "collective_activity_extended"
+        synthetic.synthesize_collective(arguments.out, extended=extended, **options)
     return 0
 
 

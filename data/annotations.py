@@ -1,82 +1,52 @@
-"""Parsers of the datasets' own annotation formats, NumPy only.
+"""Parsers of the datasets' own annotation files, NumPy only.
 
-Boxes are `[y_min, x_min, y_max, x_max]`; the parsers leave them in the units of the file (native
-pixels in the text formats, 0..1 of the frame in `tracks_normalized.pkl`).
+Boxes are `[y_min, x_min, y_max, x_max]` in native pixels, as the files have them.
 """
 
+import collections
 import dataclasses
 import pathlib
-import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
+from jaxtyping import Float
 
+from data.volleyball.constants import ACTIONS, ACTIVITIES
 from stvh_jax.errors import UserError
 
-ACTIVITIES = (
-    "r_set",
-    "r_spike",
-    "r_pass",
-    "r_winpoint",
-    "l_set",
-    "l_spike",
-    "l_pass",
-    "l_winpoint",
-)
-ACTIONS = (
-    "blocking",
-    "digging",
-    "falling",
-    "jumping",
-    "moving",
-    "setting",
-    "spiking",
-    "standing",
-    "waiting",
-)
+# T, the frames of a clip.
+NUM_FRAMES = 10
 
-# The official split, by video.
-SPLITS = {
-    "train": (1, 3, 6, 7, 10, 13, 15, 16, 18, 22, 23, 31)
-    + (32, 36, 38, 39, 40, 41, 42, 48, 50, 52, 53, 54),
-    "validation": (0, 2, 8, 12, 17, 19, 24, 26, 27, 28, 30, 33, 46, 49, 51),
-    "test": (4, 5, 9, 11, 14, 20, 21, 25, 29, 34, 35, 37, 43, 44, 45, 47),
-}
-# The videos in 1080x1920; the others are 720x1280.
-FULL_HD_VIDEOS = frozenset({2, 37, 38, 39, 40, 41, 44, 45})
 
-# Clips of the complete dataset, by activity in the order of `ACTIVITIES`.
-CLIP_COUNTS = {
-    "train+validation": dict(zip(ACTIVITIES, (452, 450, 591, 208, 464, 463, 600, 265))),
-    "test": dict(zip(ACTIVITIES, (192, 173, 210, 87, 168, 179, 226, 102))),
-}
-# Boxes of the complete dataset, by action in the order of `ACTIONS`.
-ACTION_COUNTS = dict(zip(ACTIONS, (2458, 2333, 1241, 341, 5120, 1332, 1216, 38686, 3600)))
+@dataclasses.dataclass(frozen=True)
+class ClipFormat:
+    """What the clips of a dataset have in common.
 
-# A clip is the frames key-5 .. key+4.
-FRAMES_BEFORE_KEY = 5
-FRAMES_AFTER_KEY = 4
-NUM_FRAMES = FRAMES_BEFORE_KEY + 1 + FRAMES_AFTER_KEY
-MAX_ACTORS = 12
+    Attributes:
+      activities: names of the activities.
+      actions: names of the actions.
+      max_actors: N, the most people of a clip.
+      key_frame: the key frame's place among a clip's T frames.
+    """
 
-# Text tracks overlap the annotated boxes by about 0.6 on average; neighbours overlap by less.
-MIN_MATCH_IOU = 0.3
+    activities: tuple[str, ...]
+    actions: tuple[str, ...]
+    max_actors: int
+    key_frame: int
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipAnnotation:
-    """One line of a Volleyball `annotations.txt`: the people of a clip's key frame.
+    """The annotated people of a clip's key frame, and what they do.
 
     Attributes:
       clip: number of the key frame, which names the clip within its video.
-      activity: one of `ACTIVITIES`.
+      activity: name of the activity.
       boxes: native pixels.
-      actions: one of `ACTIONS` for each box.
-      line: line number in the file, from 1.
+      actions: name of the action of each box.
+      line: number of the first line of the file that says so, from 1.
     """
 
     clip: int
@@ -87,30 +57,34 @@ class ClipAnnotation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Tracks:
-    """The boxes of P people in F frames around a clip's key frame.
+class KeyFrame:
+    """The annotated people of a key frame of Collective Activity.
 
     Attributes:
-      frames: frame numbers, ascending.
-      boxes: one box for each frame and person.
-      visible: false where the person has no box in a frame; each person has one somewhere.
+      frame: its number.
+      boxes: native pixels; they may leave the frame.
+      classes: numbers of the people's classes, from 1.
+      line: number of its first line in the file, from 1.
     """
 
-    frames: Int[np.ndarray, "F"]
-    boxes: Float[np.ndarray, "F P 4"]
-    visible: Bool[np.ndarray, "F P"]
+    frame: int
+    boxes: Float[np.ndarray, "n 4"]
+    classes: tuple[int, ...]
+    line: int
 
 
 class Scan(NamedTuple):
-    """What an annotation file holds: its good clips, and one error for each bad line."""
+    """What the annotations of a match hold.
+
+    Attributes:
+      clips: the good clips.
+      problems: one error for each bad line.
+      key_frames: the good annotated key frames, of which some may make no clip.
+    """
 
     clips: list[ClipAnnotation]
     problems: list[UserError]
-
-
-def clip_frames(clip: int) -> range:
-    """Returns the T frame numbers of a clip, key-5 .. key+4."""
-    return range(clip - FRAMES_BEFORE_KEY, clip + FRAMES_AFTER_KEY + 1)
+    key_frames: int
 
 
 def parse_volleyball_annotations(path: str | pathlib.Path) -> list[ClipAnnotation]:
@@ -122,10 +96,10 @@ def parse_volleyball_annotations(path: str | pathlib.Path) -> list[ClipAnnotatio
     Raises:
       UserError: at the first malformed line, unknown class or repeated clip, with file and line.
     """
-    clips, problems = scan_volleyball_annotations(path)
-    if problems:
-        raise problems[0]
-    return clips
+    scan = scan_volleyball_annotations(path)
+    if scan.problems:
+        raise scan.problems[0]
+    return scan.clips
 
 
 def scan_volleyball_annotations(path: str | pathlib.Path) -> Scan:
@@ -135,7 +109,7 @@ def scan_volleyball_annotations(path: str | pathlib.Path) -> Scan:
       UserError: if there is no such file.
     """
     clips, problems, seen = [], [], {}
-    for number, line in enumerate(_read_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -150,7 +124,7 @@ def scan_volleyball_annotations(path: str | pathlib.Path) -> Scan:
             continue
         seen[annotation.clip] = number
         clips.append(annotation)
-    return Scan(clips, problems)
+    return Scan(clips, problems, key_frames=len(clips))
 
 
 def _parse_annotation_line(line: str, number: int) -> ClipAnnotation:
@@ -171,7 +145,7 @@ def _parse_annotation_line(line: str, number: int) -> ClipAnnotation:
     actions = tuple(people[4::5])
     for action in actions:
         _check_class("action", action, ACTIONS)
-    corner_size = np.array([_numbers(people[i : i + 4]) for i in range(0, len(people), 5)])
+    corner_size = np.array([parse_numbers(people[i : i + 4]) for i in range(0, len(people), 5)])
     x, y, width, height = corner_size.T
     if (corner_size[:, 2:] <= 0).any():
         raise ValueError("a box has no positive width and height")
@@ -179,166 +153,62 @@ def _parse_annotation_line(line: str, number: int) -> ClipAnnotation:
     return ClipAnnotation(int(name[1]), activity, boxes, actions, number)
 
 
-def parse_volleyball_tracks(path: str | pathlib.Path) -> Tracks:
-    """Reads a text track file of one Volleyball clip.
+def scan_collective_annotations(
+    path: str | pathlib.Path, *, num_classes: int
+) -> tuple[list[KeyFrame], list[UserError]]:
+    """Reads the key frames of a Collective Activity `annotations.txt`, and its bad lines' errors.
 
-    A row is `player xmin ymin xmax ymax frame lost grouping generated action`, native pixels. Rows
-    marked `lost` hold no trustworthy box and count as not visible.
-
-    Raises:
-      UserError: at a malformed row, with file and line, or if no person is ever visible.
-    """
-    boxes = {}
-    for number, line in enumerate(_read_lines(path), start=1):
-        fields = line.split()
-        if not fields:
-            continue
-        try:
-            if len(fields) != 10:
-                raise ValueError(f"expected 10 fields, found {len(fields)}")
-            player, x_min, y_min, x_max, y_max, frame, lost = _numbers(fields[:7])
-            if x_max < x_min or y_max < y_min:
-                raise ValueError("the box ends before it starts")
-            if (frame, player) in boxes:
-                raise ValueError(f"player {player:g} already has a box in frame {frame:g}")
-        except ValueError as error:
-            raise UserError(f"{path}:{number}: {error}") from None
-        boxes[frame, player] = None if lost else (y_min, x_min, y_max, x_max)
-    boxes = {place: box for place, box in boxes.items() if box is not None}
-    if not boxes:
-        raise UserError(f"{path}: no person is visible in any row; remove or replace the file")
-    return _tracks_from_boxes(boxes)
-
-
-def _tracks_from_boxes(boxes: Mapping[tuple[float, float], Sequence[float]]) -> Tracks:
-    """Lays out boxes by (frame, person) as arrays."""
-    frames = sorted({int(frame) for frame, _ in boxes})
-    people = sorted({person for _, person in boxes})
-    table = np.zeros((len(frames), len(people), 4))
-    visible = np.zeros((len(frames), len(people)), bool)
-    for (frame, person), box in boxes.items():
-        place = frames.index(int(frame)), people.index(person)
-        table[place] = box
-        visible[place] = True
-    return Tracks(np.array(frames), table, visible)
-
-
-def load_normalized_tracks(path: str | pathlib.Path) -> dict[tuple[int, int], Tracks]:
-    """Reads `tracks_normalized.pkl`: (video, clip) -> tracks with boxes in 0..1 of the frame.
-
-    The pickle holds `{(video, clip): {frame: float (n, 4)}}`; row i is the same person in every
-    frame. It is read without running any code it names: only NumPy arrays and plain Python
-    containers and numbers are rebuilt.
-
-    Raises:
-      UserError: if the file is missing, damaged, names anything else, or is laid out otherwise.
-    """
-    try:
-        with open(path, "rb") as file:
-            # Pickles made by Python 2 hold NumPy's bytes as str, which latin1 leaves as they are.
-            content = _ArrayUnpickler(file, encoding="latin1").load()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except Exception as error:  # a damaged pickle can raise anything
-        raise UserError(f"{path}: not a pickle of plain arrays ({error})") from None
-    try:
-        return {
-            (int(video), int(clip)): _tracks_from_arrays(frames)
-            for (video, clip), frames in content.items()
-        }
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path}: expected {{(video, clip): {{frame: float (n, 4) boxes}}}} ({error})"
-        ) from None
-
-
-def _tracks_from_arrays(frames: Mapping[int, Float[np.ndarray, "n 4"]]) -> Tracks:
-    boxes = {}
-    for frame, rows in frames.items():
-        rows = np.asarray(rows, np.float64)
-        if rows.ndim != 2 or rows.shape[1] != 4 or not np.isfinite(rows).all():
-            raise ValueError(f"frame {frame} holds an array of shape {rows.shape}")
-        boxes |= {(int(frame), person): row for person, row in enumerate(rows)}
-    if not boxes:
-        raise ValueError("a clip has no box")
-    return _tracks_from_boxes(boxes)
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler that knows how to rebuild NumPy arrays and nothing else."""
-
-    _NUMPY = {
-        ("multiarray", "_reconstruct"),
-        ("multiarray", "scalar"),
-        ("numeric", "_frombuffer"),
-    }
-
-    def find_class(self, module, name):
-        """Returns the global a pickle names, if it belongs to an array."""
-        # numpy.core became numpy._core in NumPy 2; pickles of both are around.
-        package, _, submodule = module.rpartition(".")
-        if package in ("numpy.core", "numpy._core") and (submodule, name) in self._NUMPY:
-            return super().find_class(f"numpy._core.{submodule}", name)
-        # Protocol 2 writes bytes as a string to encode.
-        if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-
-
-def match_tracks(
-    key_boxes: Float[np.ndarray, "n 4"],
-    tracks: Tracks,
-    *,
-    clip: int,
-    min_iou: float = MIN_MATCH_IOU,
-) -> tuple[Float[np.ndarray, "T n 4"], Bool[np.ndarray, "n"]]:
-    """Gives the annotated people of a key frame their boxes over the clip's T frames.
-
-    People and tracks are paired one to one so that the sum of IoUs at the key frame is greatest,
-    among pairs of at least `min_iou`; the order of either list means nothing. A paired person has
-    the track's own box in every frame, the key frame included, and the track's nearest box in
-    frames where the track has none; an unpaired person keeps the still key box.
+    A row is `frame x y width height class pose`, separated by tabs. Key frames are those with
+    frame % 10 == 1; some files have rows of others as well, which are passed over. The pose is not
+    used. Blank lines are passed over.
 
     Args:
-      key_boxes: annotated boxes, in the units of the tracks.
-      tracks: the clip's tracks.
-      clip: number of the key frame.
-      min_iou: the least overlap at the key frame that makes a pair.
+      path: the file.
+      num_classes: classes are numbered from 1 to this.
 
     Returns:
-      The boxes, and which people have a track.
+      The key frames by their numbers, the people of each in the order of their rows, and one error
+      for each bad row.
+
+    Raises:
+      UserError: if there is no such file.
     """
-    window = _nearest_boxes(tracks, np.array(clip_frames(clip)))
-    overlap = box_iou(key_boxes, window[FRAMES_BEFORE_KEY])
-    overlap = np.where(overlap >= min_iou, overlap, 0.0)
-    people, matches = linear_sum_assignment(overlap, maximize=True)
-    paired = overlap[people, matches] > 0
-    people, matches = people[paired], matches[paired]
-    boxes = np.repeat(key_boxes[None], NUM_FRAMES, axis=0)
-    boxes[:, people] = window[:, matches]
-    tracked = np.zeros(len(key_boxes), bool)
-    tracked[people] = True
-    return boxes, tracked
+    people, problems = {}, []
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            fields = parse_numbers(line.split())
+            if len(fields) != 7:
+                raise ValueError(f"expected 7 fields, found {len(fields)}")
+            frame, x, y, width, height, kind, _ = fields
+            if kind not in range(1, num_classes + 1):
+                raise ValueError(f"unknown class {kind:g}; known: 1 to {num_classes}")
+            if width <= 0 or height <= 0:
+                raise ValueError("the box has no positive width and height")
+            if frame < 1 or frame != int(frame):
+                raise ValueError(f"frame {frame:g} is no number from 1 on")
+        except ValueError as error:
+            problems.append(UserError(f"{path}:{number}: {error}"))
+            continue
+        if frame % 10 == 1:
+            box = (y, x, y + height, x + width)
+            people.setdefault(int(frame), []).append((box, int(kind), number))
+    key_frames = []
+    for frame in sorted(people):
+        boxes, classes, lines = zip(*people[frame])
+        key_frames.append(KeyFrame(frame, np.array(boxes), classes, lines[0]))
+    return key_frames, problems
 
 
-def _nearest_boxes(tracks: Tracks, frames: Int[np.ndarray, "T"]) -> Float[np.ndarray, "T P 4"]:
-    """Returns each person's visible box nearest in time to each frame, the earlier on a tie."""
-    distance = np.abs(frames[:, None] - tracks.frames[None, :])[:, :, None]
-    hidden = np.where(tracks.visible, 0.0, np.inf)[None]
-    nearest = np.argmin(distance + hidden, axis=1)
-    return tracks.boxes[nearest, np.arange(tracks.boxes.shape[1])[None]]
+def majority(names: Sequence[str]) -> str | None:
+    """Returns the most frequent name; of equally frequent ones, that which comes first.
 
-
-def box_iou(
-    first: Float[np.ndarray, "n 4"], second: Float[np.ndarray, "m 4"]
-) -> Float[np.ndarray, "n m"]:
-    """Returns the intersection over union of every pair of boxes, 0 where both are empty."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    intersection = np.clip(high - low, 0.0, None).prod(axis=-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=-1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    None if there is no name. The order is that of the annotation, as in the literature's loaders.
+    """
+    # Counter keeps the order of first occurrence, and max the first of equals.
+    counts = collections.Counter(names)
+    return max(counts, key=counts.get, default=None)
 
 
 def _check_class(kind: str, name: str, known: Sequence[str]) -> None:
@@ -346,7 +216,12 @@ def _check_class(kind: str, name: str, known: Sequence[str]) -> None:
         raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(known)}")
 
 
-def _numbers(fields: Sequence[str]) -> list[float]:
+def parse_numbers(fields: Sequence[str]) -> list[float]:
+    """Reads finite numbers.
+
+    Raises:
+      ValueError: if a field is none.
+    """
     try:
         numbers = [float(field) for field in fields]
     except ValueError:
@@ -356,7 +231,12 @@ def _numbers(fields: Sequence[str]) -> list[float]:
     return numbers
 
 
-def _read_lines(path: str | pathlib.Path) -> list[str]:
+def read_lines(path: str | pathlib.Path) -> list[str]:
+    """Reads the lines of a text file, bytes that are no text replaced.
+
+    Raises:
+      UserError: if there is no such file.
+    """
     try:
         return pathlib.Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:

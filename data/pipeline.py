@@ -17,14 +17,16 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from jaxtyping import Bool, Float, Int, UInt8
 
-from data.annotations import FRAMES_BEFORE_KEY
+from data.clip_builder import ClipBuilder
+from data.variants import Variant
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.errors import UserError
 
 # The accelerators belong to JAX.
 tf.config.set_visible_devices([], "GPU")
 
-_FLAGS = {"frames": "", "boxes_only": " --boxes-only"}
+# Prepared sets of this major version can be read.
+_FORMAT = ClipBuilder.VERSION.major
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,21 +42,23 @@ def open_dataset(config: ml_collections.ConfigDict) -> "ClipDataset":
     """Opens a prepared set.
 
     Args:
-      config: `name` ("volleyball"), `variant` ("frames" or "boxes_only"), `dir` (the folder of
+      config: `name` (one of `variants.DATASETS`), `variant` (see `variants`), `dir` (the folder of
         prepared sets), `image_size` ((H, W) that frames are resized to), `num_frames` (T: that
-        many frames centred on the key frame) and `num_actors` (N: slots for actors).
+        many frames around the key frame), `num_actors` (N: slots for actors) and `still_boxes`
+        (whether the key frame's annotated boxes stand for those of every frame).
 
     Raises:
       UserError: if the set is not prepared, or asks for more frames or fewer actors than stored.
     """
-    if config.variant not in _FLAGS:
-        raise UserError(f"data variant {config.variant!r} is none of: {', '.join(_FLAGS)}")
-    folder = pathlib.Path(config.dir) / config.name / config.variant
-    versions = [path.parent for path in folder.glob("[0-9]*/dataset_info.json")]
+    variant = Variant.parse(config.name, config.variant)
+    folder = pathlib.Path(config.dir) / variant.dataset / variant.name
+    versions = [path.parent for path in folder.glob(f"{_FORMAT}.*/dataset_info.json")]
     if not versions:
+        older = any(folder.glob("[0-9]*/dataset_info.json"))
         raise UserError(
-            f"{folder} is not prepared; run: python -m data prepare {config.name} --raw "
-            f"FOLDER_OF_THE_RAW_FILES --out {config.dir}{_FLAGS[config.variant]}"
+            f"{folder} is {'of an older format' if older else 'not prepared'}; run: python -m data "
+            f"prepare {variant.dataset} --raw FOLDER_OF_THE_RAW_FILES --out {config.dir}"
+            f"{variant.flags}"
         )
     newest = max(versions, key=lambda path: tfds.core.Version(path.name))
     return ClipDataset(
@@ -62,6 +66,7 @@ def open_dataset(config: ml_collections.ConfigDict) -> "ClipDataset":
         image_size=tuple(config.image_size),
         num_frames=config.num_frames,
         num_actors=config.num_actors,
+        still_boxes=config.still_boxes,
     )
 
 
@@ -72,6 +77,7 @@ class ClipDataset:
       activity_names: the activities, in the order of their numbers.
       action_names: the actions, in the order of their numbers.
       splits: the splits that have clips.
+      key_frame: the key frame's place among the T frames of a batch.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class ClipDataset:
         image_size: tuple[int, int],
         num_frames: int,
         num_actors: int,
+        still_boxes: bool = False,
     ):
         features = builder.info.features
         self.activity_names: tuple[str, ...] = tuple(features["activity"].names)
@@ -95,14 +102,19 @@ class ClipDataset:
                 f"num_actors is {num_actors}, but clips have up to {self._stored_actors} actors; "
                 f"give {self._stored_actors} or more"
             )
-        first = FRAMES_BEFORE_KEY - num_frames // 2
-        if num_frames < 1 or first < 0 or first + num_frames > self._stored_frames:
+        if not 1 <= num_frames <= self._stored_frames:
             raise UserError(
                 f"num_frames is {num_frames}, but clips have {self._stored_frames} frames; give 1 "
                 f"to {self._stored_frames}"
             )
+        # As near to the middle as the stored frames allow.
+        self._stored_key_frame = builder.info.metadata["key_frame"]
+        last_start = self._stored_frames - num_frames
+        first = min(max(self._stored_key_frame - num_frames // 2, 0), last_start)
+        self.key_frame: int = self._stored_key_frame - first
         self._window = slice(first, first + num_frames)
         self._num_actors = num_actors
+        self._still_boxes = still_boxes
 
     def num_clips(self, split: str) -> int:
         """Returns the clips of a split: "train", or several as in "train+validation".
@@ -114,7 +126,9 @@ class ClipDataset:
 
     def untracked_share(self, split: str) -> float:
         """Returns the share of a split's actors whose box stands still for want of a track."""
-        counts = [self._builder.info.metadata[part] for part in self._parts(split)]
+        if self._still_boxes:
+            return 1.0
+        counts = [self._builder.info.metadata["splits"][part] for part in self._parts(split)]
         return sum(part["untracked"] for part in counts) / sum(part["actors"] for part in counts)
 
     def training_batches(
@@ -211,7 +225,7 @@ class ClipDataset:
         if unknown:
             raise UserError(f"split {split} has no clip (match, clip) = {unknown[0]}")
         return {
-            name: _decode_jpeg(self._jpegs(data, places[name])[FRAMES_BEFORE_KEY]).numpy()
+            name: _decode_jpeg(self._jpegs(data, places[name])[self._stored_key_frame]).numpy()
             for name in clips
         }
 
@@ -229,7 +243,7 @@ class ClipDataset:
 
         It takes one pass over the split's files, frames included, but decodes none.
         """
-        names = ("boxes", "actor_mask", "action", "activity", "match", "clip")
+        names = ("boxes", "key_boxes", "actor_mask", "action", "activity", "match", "clip")
         splits = [self._builder.info.splits[part] for part in self._parts(split)]
         paths = [str(path) for part in splits for path in part.filepaths]
 
@@ -238,13 +252,14 @@ class ClipDataset:
         examples = list(parsed.batch(256).as_numpy_iterator())
         arrays = {name: np.concatenate([batch[name] for batch in examples]) for name in names}
         records = [(path, offset) for path in paths for offset in _record_offsets(path)]
+        boxes = arrays["boxes"][:, self._window]
+        if self._still_boxes:
+            boxes = np.repeat(arrays["key_boxes"][:, None], boxes.shape[1], axis=1)
         slots = [(0, 1), (0, self._num_actors - self._stored_actors)]
         # The last row is the empty clip that fills the last batch of an evaluation.
         return _Split(
             arrays={
-                "boxes": np.pad(
-                    arrays["boxes"][:, self._window], [slots[0], (0, 0), slots[1], (0, 0)]
-                ),
+                "boxes": np.pad(boxes, [slots[0], (0, 0), slots[1], (0, 0)]),
                 "actor_mask": np.pad(arrays["actor_mask"], slots),
                 "action": _pad_labels(arrays["action"], slots),
                 "activity": _pad_labels(arrays["activity"], slots[:1]),

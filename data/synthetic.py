@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
-from data.annotations import ACTIONS, ACTIVITIES, FRAMES_BEFORE_KEY, NUM_FRAMES
+from data.annotations import NUM_FRAMES
 from data.rendering import (
     Colour,
     Look,
@@ -39,6 +39,7 @@ from data.rendering import (
     render_frame,
     shade,
 )
+from data.volleyball.constants import ACTIONS, ACTIVITIES, FRAMES_BEFORE_KEY
 from stvh_jax.errors import UserError
 
 GOLDEN = 0.618034

@@ -216,10 +216,17 @@ class Evaluation:
           exclude_within_frames: see `retrieval`.
 
         Raises:
-          UserError: a split has no clip.
+          UserError: a split has no clip, or the data set has other classes than the model.
         """
         started = time.monotonic()
         config = encoder.config
+        for kind in ("activity_names", "action_names"):
+            known, found = (tuple(getattr(source, kind)) for source in (encoder, dataset))
+            if known != found:
+                raise UserError(
+                    f"the model's {kind} are {', '.join(known)}, those of the data set "
+                    f"{', '.join(found)}; evaluate it on the variant that it was trained on"
+                )
         query_split = query_split or config.data.test_split
         base_split = base_split or config.data.train_split
         self.encoder, self.dataset = encoder, dataset
@@ -243,6 +250,7 @@ class Evaluation:
                 "data": {
                     "name": config.data.name,
                     "variant": config.data.variant,
+                    "still_boxes": config.data.still_boxes,
                     "base_split": base_split,
                     "query_split": query_split,
                     "base_clips": len(base),
@@ -338,7 +346,7 @@ class Evaluation:
         name = f"evaluation-{self.results['data']['query_split'].replace('+', '-')}"
         written = [run / f"{name}.json", run / name, run / f"{name}.html"]
         hits = {}
-        if self.encoder.config.data.variant == "frames":
+        if self.encoder.config.data.variant.startswith("frames"):
             ends = {self.encoder.foci[0], self.encoder.foci[-1]}
             hits = {focus: self.hits(focus) for focus in sorted(ends)}
         history = curves(read_history(run))

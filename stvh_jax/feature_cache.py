@@ -239,6 +239,7 @@ def made_of(config, weights_digest: str, backbone: dict) -> dict:
         "weights_sha256": weights_digest,
         "backbone": {name: option for name, option in backbone.items() if name != "remat"},
         "data": config.data.name,
+        "variant": config.data.variant,
         "image_size": list(config.data.image_size),
         "num_frames": model.num_frames,
         "num_actors": model.num_actors,

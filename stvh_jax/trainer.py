@@ -41,6 +41,7 @@ class Dataset(Protocol):
 
     activity_names: tuple[str, ...]
     action_names: tuple[str, ...]
+    key_frame: int
 
     def num_clips(self, split: str) -> int:
         """Counts the clips of a split."""
@@ -128,10 +129,10 @@ def check_config(config: ConfigDict, dataset: Dataset, *, devices: int) -> None:
                 f"config.model.{name} is {model[name]} and config.data.{name} {data[name]}; "
                 "give both the same"
             )
-    if model.key_frame != data.num_frames // 2:
+    if model.key_frame != dataset.key_frame:
         raise UserError(
-            f"config.model.key_frame is {model.key_frame} and the key frame of "
-            f"{data.num_frames} frames is {data.num_frames // 2}; set it to that"
+            f"config.model.key_frame is {model.key_frame} and the key frame of these "
+            f"{data.num_frames} frames is {dataset.key_frame}; set it to that"
         )
     weights = config.loss.action_class_weights
     if len(weights) not in (0, len(dataset.action_names)):
@@ -139,15 +140,21 @@ def check_config(config: ConfigDict, dataset: Dataset, *, devices: int) -> None:
             f"config.loss.action_class_weights has {len(weights)} numbers; give "
             f"{len(dataset.action_names)}, one for each of {', '.join(dataset.action_names)}"
         )
-    if model.source == "features" and data.variant in ("frames", "boxes_only"):
+    content = data.variant.partition("-")[0]
+    if model.source == "features" and content in ("frames", "boxes_only"):
         raise UserError(
             "config.model.source=features needs clips with actor features; config.data.variant="
             f"{data.variant} has none, use source=frames or source=boxes"
         )
-    if model.source == "frames" and data.variant == "boxes_only":
+    if model.source == "frames" and content == "boxes_only":
         raise UserError(
-            "config.model.source=frames needs pixels and config.data.variant=boxes_only has none; "
-            "use variant=frames or source=boxes"
+            f"config.model.source=frames needs pixels and config.data.variant={data.variant} has "
+            "none; use a variant of frames or source=boxes"
+        )
+    if data.still_boxes and model.source == "features":
+        raise UserError(
+            "config.data.still_boxes moves boxes and not the features made with them; set it to "
+            "False for config.model.source=features"
         )
     if train.box_jitter and model.source != "boxes":
         raise UserError(

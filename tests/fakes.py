@@ -75,7 +75,8 @@ class FakeDataset:
     action_names = ACTIONS
     splits = ("train", "validation", "test")
 
-    def __init__(self, sizes=(48, 19, 23), **options):
+    def __init__(self, sizes=(48, 19, 23), key_frame=None, **options):
+        self.key_frame = options.get("frames", 1) // 2 if key_frame is None else key_frame
         self.clips = {
             split: random_clips(seed, clips=size, **options)
             for seed, (split, size) in enumerate(zip(self.splits, sizes))

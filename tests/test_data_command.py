@@ -20,7 +20,7 @@ def raw(tmp_path):
 def test_prepare_reports_progress_and_a_summary(raw, tmp_path, capsys):
     command = ["prepare", "volleyball", "--raw", str(raw), "--out", str(tmp_path / "sets")]
     assert main(command) == 0
-    folder = tmp_path / "sets/volleyball/frames/1.0.0"
+    folder = tmp_path / "sets/volleyball/frames/2.0.0"
     summary = [
         "train: 2 clips, 4 actors, 100.0% without a track",
         "test: 1 clips, 2 actors, 100.0% without a track",
@@ -68,7 +68,10 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, capsys):
         ["prepare", "volleyball"],
         ["prepare", "volleyball", "--raw", ".", "--boxes"],
         ["check", "volleyball", "--raw", ".", "--allow-missing"],
-        ["synthesize", "--out", ".", "--matches", "many"],
+        ["synthesize", "volleyball", "--out", ".", "--matches", "many"],
+        ["synthesize", "--out", "."],
+        ["prepare", "volleyball", "--raw", ".", "--classes", "five"],
+        ["prepare", "collective_activity", "--raw", ".", "--classes", "six"],
     ],
 )
 def test_a_misspelt_command_is_status_2(arguments, capsys):
@@ -92,9 +95,8 @@ def test_check_tells_completeness_by_its_status(raw, capsys):
 def test_synthesized_matches_check_and_prepare(tmp_path, capsys):
     raw = str(tmp_path / "raw")
     size = ["--image-size", "48", "80"]
-    assert (
-        main(["synthesize", "--out", raw, "--matches", "3", "--clips-per-match", "2", *size]) == 0
-    )
+    amount = ["--matches", "3", "--clips-per-match", "2"]
+    assert main(["synthesize", "volleyball", "--out", raw, *amount, *size]) == 0
     assert main(["check", "volleyball", "--raw", raw]) == 0
     assert main(["prepare", "volleyball", "--raw", raw, "--out", str(tmp_path / "sets")]) == 0
     summary = capsys.readouterr().out.splitlines()[-3:]

@@ -236,3 +236,12 @@ def test_a_folder_that_cannot_be_written_is_said(evaluated, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(stvh_jax.UserError, match=r"^cannot write to .*/file \(Not a directory\)"):
         evaluated[0].write(epath.Path(tmp_path / "file"))
+
+
+def test_a_data_set_of_other_classes_is_refused(evaluated):
+    dataset = FakeDataset()
+    dataset.activity_names = ("r_set", "l_set")
+    with pytest.raises(
+        stvh_jax.UserError, match="activity_names are r_set, r_spike, .*the data set r_set"
+    ):
+        Evaluation(evaluated[1], dataset, run="run")

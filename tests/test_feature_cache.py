@@ -39,6 +39,7 @@ class WithoutFrames(FakeDataset):
     def __init__(self):
         super().__init__()
         self.clips = frames_dataset().clips
+        self.key_frame = 1
 
     def training_batches(self, *arguments, frames=True, **options):
         assert not frames

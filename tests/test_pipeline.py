@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data import pipeline as subject
-from data.annotations import ACTIVITIES
+from data.volleyball.constants import ACTIVITIES
 from data.volleyball.volleyball_dataset_builder import Builder
 from stvh_jax.errors import UserError
 from tests.volleyball_files import REAL, SIZE, frame_colours, write_raw
@@ -46,6 +46,7 @@ def open_dataset(prepared, **options):
         "image_size": SIZE,
         "num_frames": 10,
         "num_actors": 12,
+        "still_boxes": False,
     }
     return subject.open_dataset(ml_collections.ConfigDict(config | options))
 
@@ -291,7 +292,7 @@ def test_unprepared_set_names_the_command(variant, flag):
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
-        ({"variant": "pixels"}, "'pixels' is none of: frames, boxes_only"),
+        ({"variant": "pixels"}, "'pixels' of volleyball is none of: frames, boxes_only$"),
         ({"num_actors": 11}, "num_actors is 11, but clips have up to 12"),
         ({"num_frames": 11}, "num_frames is 11, but clips have 10"),
         ({"num_frames": 0}, "num_frames is 0, but clips have 10"),
@@ -330,7 +331,8 @@ import ml_collections
 from data.pipeline import open_dataset
 
 config = {"name": "volleyball", "variant": "frames", "dir": sys.argv[1], "image_size": (31, 47)}
-dataset = open_dataset(ml_collections.ConfigDict(config | {"num_frames": 1, "num_actors": 12}))
+config |= {"num_frames": 1, "num_actors": 12, "still_boxes": False}
+dataset = open_dataset(ml_collections.ConfigDict(config))
 batches = dataset.training_batches("train", batch_size=4, seed=0)
 for _ in range(50):
     next(batches)

@@ -10,13 +10,9 @@ from PIL import Image
 from scipy import stats
 
 from data import rendering, synthetic
-from data.annotations import (
-    ACTIONS,
-    ACTIVITIES,
-    match_tracks,
-    parse_volleyball_annotations,
-    parse_volleyball_tracks,
-)
+from data.annotations import parse_volleyball_annotations
+from data.tracks import match_tracks, parse_volleyball_tracks
+from data.volleyball.constants import ACTIONS, ACTIVITIES
 from stvh_jax.errors import UserError
 
 SIZE = (96, 160)
@@ -377,7 +373,8 @@ def test_the_loader_finds_every_track(made):
         tracks = made / "volleyball_tracking_annotation" / folder.name
         for clip in parse_volleyball_annotations(folder / "annotations.txt"):
             people = parse_volleyball_tracks(tracks / str(clip.clip) / f"{clip.clip}.txt")
-            boxes, tracked = match_tracks(clip.boxes, people, clip=clip.clip)
+            frames = range(clip.clip - 5, clip.clip + 5)
+            boxes, tracked = match_tracks(clip.boxes, people, frames, key_frame=clip.clip)
             assert tracked.all() and len(boxes) == 10
             np.testing.assert_array_equal(boxes[5], clip.boxes)
 

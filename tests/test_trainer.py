@@ -188,7 +188,7 @@ def test_a_workdir_that_cannot_be_written(tmp_path):
         ("data.train_split", "", "split '' has no clip"),
         ("model.source", "frames", "config.model.source=frames needs pixels"),
         ("model.source", "features", "config.model.source=features needs clips with actor feat"),
-        ("model.key_frame", 5, "config.model.key_frame is 5 and the key frame of 1 frames is 0"),
+        ("model.key_frame", 5, "config.model.key_frame is 5 and the key frame of these 1 frames"),
         ("loss.action_class_weights", (1.0,) * 4, "config.loss.action_class_weights has 4 numbers"),
     ],
 )

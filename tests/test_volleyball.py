@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data.annotations import ACTIONS, ACTIVITIES
+from data.check import check_raw
 from data.volleyball import raw as subject
-from data.volleyball.check import check_volleyball
+from data.volleyball.constants import ACTIONS, ACTIVITIES
 from data.volleyball.volleyball_dataset_builder import Builder
 from stvh_jax.errors import UserError
 from tests.volleyball_files import REAL, SIZE, write_frame, write_raw
@@ -58,9 +58,9 @@ class VolleyballTest(tfds.testing.DatasetBuilderTestCase):
 @pytest.mark.parametrize("place", [".", "videos"])
 def test_the_folder_or_its_videos_may_be_given(whole, place):
     raw = subject.open_raw(whole / place)
-    assert raw.videos == whole / "videos"
+    assert raw.folder == whole / "videos"
     assert raw.splits == {"train": (1, 2), "validation": (3,), "test": (5,)}
-    assert (raw.num_clips, raw.official) == (6, False)
+    assert (raw.count, raw.official) == (6, False)
 
 
 def test_a_folder_without_videos_is_refused(tmp_path):
@@ -106,7 +106,7 @@ def test_frame_size_of_other_videos_needs_an_image(tmp_path):
 def test_boxes_are_shares_of_the_frame_cut_off_at_its_border(tmp_path):
     people = [(-6, 20, 26, 20, "moving"), (10, 4, 7, 7, "waiting")]
     raw = subject.open_raw(write_raw(tmp_path, {1: [(10, "r_set", people)]}, splits=SPLITS))
-    boxes, tracked = raw.boxes(1, raw.scan(1).clips[0])
+    boxes, _, tracked = raw.boxes(1, raw.scan(1).clips[0])
     height, width = SIZE
     key = [[20 / height, 0, 1, 20 / width], [4 / height, 10 / width, 11 / height, 17 / width]]
     np.testing.assert_allclose(boxes, np.array([key] * 10), rtol=1e-6)
@@ -132,8 +132,8 @@ def test_text_tracks_are_found_in_the_folder_or_beside_it(whole, place):
     write_text_tracks(whole / place, 1, 25)
     raw = subject.open_raw(whole)
     still, moving = raw.scan(1).clips
-    assert not raw.boxes(1, still)[1].any()
-    boxes, tracked = raw.boxes(1, moving)
+    assert not raw.boxes(1, still)[2].any()
+    boxes, _, tracked = raw.boxes(1, moving)
     np.testing.assert_array_equal(tracked, [True, True, False])
     shift = (boxes[:, :, 1] - boxes[5, :, 1]) * SIZE[1]
     expected = np.arange(-5, 5)[:, None] * [1, 1, 0]
@@ -145,7 +145,7 @@ def test_normalized_tracks_win_over_text_tracks(whole):
     box = np.array([[6 / SIZE[0], 5 / SIZE[1], 17 / SIZE[0], 12 / SIZE[1]]])
     (whole / "tracks_normalized.pkl").write_bytes(pickle.dumps({(1, 25): {24: box, 25: box}}))
     raw = subject.open_raw(whole)
-    boxes, tracked = raw.boxes(1, raw.scan(1).clips[1])
+    boxes, _, tracked = raw.boxes(1, raw.scan(1).clips[1])
     np.testing.assert_array_equal(tracked, [True, False, False])
     np.testing.assert_allclose(boxes[:, 0], np.repeat(box, 10, axis=0), rtol=1e-6)
 
@@ -153,7 +153,7 @@ def test_normalized_tracks_win_over_text_tracks(whole):
 def test_more_people_than_places_is_a_problem(tmp_path):
     crowd = [(10, "r_set", PEOPLE[:1] * 13), (20, "r_set", PEOPLE[:1] * 12)]
     raw = subject.open_raw(write_raw(tmp_path, {1: crowd}, splits=SPLITS))
-    clips, problems = raw.scan(1)
+    clips, problems, _ = raw.scan(1)
     assert [clip.clip for clip in clips] == [20]
     assert "annotations.txt:1: 13 people, at most 12 fit" in str(problems[0])
 
@@ -171,9 +171,11 @@ def test_prepared_clips_are_the_annotated_ones(whole, tmp_path):
     }
     example = examples_of(builder, "train")[1, 25]
     raw = subject.open_raw(whole)
-    boxes, _ = raw.boxes(1, raw.scan(1).clips[1])
+    boxes, key_boxes, _ = raw.boxes(1, raw.scan(1).clips[1])
     np.testing.assert_array_equal(example["boxes"][:, :3], boxes)
     np.testing.assert_array_equal(example["boxes"][:, 3:], 0)
+    np.testing.assert_array_equal(example["key_boxes"][:3], key_boxes)
+    np.testing.assert_array_equal(example["key_boxes"][3:], 0)
     np.testing.assert_array_equal(example["actor_mask"], [True] * 3 + [False] * 9)
     np.testing.assert_array_equal(example["tracked"], [True] * 2 + [False] * 10)
     names = [ACTIONS[action] for action in example["action"][:3]]
@@ -187,7 +189,8 @@ def test_prepared_clips_are_the_annotated_ones(whole, tmp_path):
     reread = tfds.builder_from_directory(builder.data_path)
     assert reread.info.features["activity"].names == list(ACTIVITIES)
     assert reread.info.features["action"].feature.names == list(ACTIONS)
-    assert reread.info.metadata["train"] == {
+    assert reread.info.metadata["key_frame"] == 5
+    assert reread.info.metadata["splits"]["train"] == {
         "clips": 3,
         "skipped": 0,
         "actors": 8,
@@ -209,7 +212,7 @@ def test_missing_frames_stop_the_preparation(whole, tmp_path):
     builder = prepare(whole, tmp_path / "out", "frames", allow_missing=True)
     assert set(examples_of(builder, "train")) == {(1, 10), (2, 13)}
     assert set(examples_of(builder, "test")) == {(5, 60)}
-    assert {name: part["skipped"] for name, part in builder.info.metadata.items()} == {
+    assert {name: part["skipped"] for name, part in builder.info.metadata["splits"].items()} == {
         "train": 1,
         "validation": 0,
         "test": 1,
@@ -264,7 +267,7 @@ def test_real_frames_are_stored_byte_for_byte(tmp_path):
 
 def run_check(root, *, frames):
     lines = []
-    complete = check_volleyball(root, frames=frames, report=lines.append)
+    complete = check_raw(subject.open_raw(root), frames=frames, report=lines.append)
     return complete, "\n".join(lines)
 
 
@@ -276,7 +279,7 @@ def test_real_boxes_are_complete():
     assert row in text
     assert "all            56327     56327" in text
     assert "train: 1113 of 25201 people on tracks" in text
-    assert "   13  train          96            -          99.6%         0" in text
+    assert "      13  train          96            -          99.6%         0" in text
 
 
 def test_a_whole_set_is_complete(whole):
@@ -301,7 +304,7 @@ def test_every_problem_is_listed(whole):
         f"{videos}/3/10/7.jpg: damaged JPEG",
         f"{videos}/5/annotations.txt:3: unknown activity 'r_dig'",
         f"{videos}/5/annotations.txt:4: no activity",
-        "5 clips, expected 6",
+        "5 annotated key frames, expected 6",
         "problems: 6",
     ):
         assert problem in text

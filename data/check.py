@@ -1,41 +1,35 @@
-"""Tells what of a raw Volleyball folder is there, missing or malformed; no TensorFlow."""
+"""Tells what of a raw folder is there, missing or malformed; no TensorFlow."""
 
 import collections
 import dataclasses
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
-from data.annotations import (
-    ACTION_COUNTS,
-    ACTIONS,
-    ACTIVITIES,
-    CLIP_COUNTS,
-    NUM_FRAMES,
-    ClipAnnotation,
-)
-from data.volleyball.raw import RawVolleyball, check_frame, open_raw
+from data.annotations import NUM_FRAMES, ClipAnnotation
+from data.raw import RawClips, check_frame
 from stvh_jax.errors import UserError
 
 # More would scroll the tables away.
 MAX_PROBLEMS_SHOWN = 20
 
-_VIDEO_ROW = "{:>5}  {:<10}  {:>5}  {:>11}  {:>13}  {:>8}"
+_MATCH_ROW = "{:>8}  {:<10}  {:>5}  {:>11}  {:>13}  {:>8}"
 
 
 @dataclasses.dataclass
-class VideoReport:
-    """What one video has.
+class MatchReport:
+    """What one match has.
 
     Attributes:
       split: the split it belongs to.
+      key_frames: its annotated key frames.
       activities: its clips, counted by activity.
-      actions: its boxes, counted by action.
+      actions: its clips' boxes, counted by action.
       with_frames: clips with all T frames whole; None where frames were not asked for.
       tracked: annotated people matched to a track; None where the set has no tracks.
       problems: one line for each thing that is missing or malformed.
     """
 
     split: str
+    key_frames: int = 0
     activities: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     actions: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     with_frames: int | None = None
@@ -43,35 +37,30 @@ class VideoReport:
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
-def check_volleyball(
-    root: str | pathlib.Path, *, frames: bool, report: Callable[[str], None]
-) -> bool:
+def check_raw(raw: RawClips, *, frames: bool, report: Callable[[str], None]) -> bool:
     """Compares a raw folder with the complete dataset and reports, line by line.
 
     Args:
-      root: the folder that holds `videos/`.
+      raw: the opened folder.
       frames: whether every clip's frames are wanted too; each is decoded.
       report: called with each line of the report.
 
     Returns:
       Whether the folder is complete and well-formed.
-
-    Raises:
-      UserError: if there are no videos, or `splits.json` is malformed.
     """
-    raw = open_raw(root)
-    report(f"{raw.videos}, {'official splits' if raw.official else 'splits of splits.json'}")
-    report(_VIDEO_ROW.format("video", "split", "clips", "with frames", "on tracks", "problems"))
-    videos = []
+    report(f"{raw.folder}, {'official splits' if raw.official else 'splits of splits.json'}")
+    heads = ("split", "clips", "with frames", "on tracks", "problems")
+    report(_MATCH_ROW.format(raw.match_name, *heads))
+    matches = []
     for split, numbers in raw.splits.items():
-        for video in numbers:
-            found = inspect_video(raw, video, split=split, frames=frames)
-            videos.append(found)
-            report(_video_row(video, found))
-    problems = [problem for found in videos for problem in found.problems]
-    problems += _report_clips(raw, videos, report)
-    problems += _report_actions(raw, videos, report)
-    _report_coverage(videos, report)
+        for match in numbers:
+            found = inspect_match(raw, match, split=split, frames=frames)
+            matches.append(found)
+            report(_match_row(match, found))
+    problems = [problem for found in matches for problem in found.problems]
+    problems += _report_clips(raw, matches, report)
+    problems += _report_actions(raw, matches, report)
+    _report_coverage(matches, report)
     report("")
     report(f"problems: {len(problems)}" if problems else "complete: no problem found")
     for problem in problems[:MAX_PROBLEMS_SHOWN]:
@@ -81,65 +70,69 @@ def check_volleyball(
     return not problems
 
 
-def inspect_video(raw: RawVolleyball, video: int, *, split: str, frames: bool) -> VideoReport:
-    """Reads all that a video has and collects what is wrong with it."""
-    found = VideoReport(split)
+def inspect_match(raw: RawClips, match: int, *, split: str, frames: bool) -> MatchReport:
+    """Reads all that a match has and collects what is wrong with it."""
+    found = MatchReport(split)
     try:
-        clips, errors = raw.scan(video)
+        scan = raw.scan(match)
     except UserError as error:
         found.problems.append(str(error))
         return found
-    found.problems += map(str, errors)
-    found.activities.update(clip.activity for clip in clips)
-    found.actions.update(action for clip in clips for action in clip.actions)
-    _inspect_tracks(raw, video, clips, found)
+    found.key_frames = scan.key_frames
+    found.problems += map(str, scan.problems)
+    found.activities.update(clip.activity for clip in scan.clips)
+    found.actions.update(action for clip in scan.clips for action in clip.actions)
+    _inspect_tracks(raw, match, scan.clips, found)
     if frames:
-        _inspect_frames(raw, video, clips, found)
+        _inspect_frames(raw, match, scan.clips, found)
     return found
 
 
 def _inspect_tracks(
-    raw: RawVolleyball, video: int, clips: Sequence[ClipAnnotation], found: VideoReport
+    raw: RawClips, match: int, clips: Sequence[ClipAnnotation], found: MatchReport
 ) -> None:
     if not raw.has_tracks():
         return
     found.tracked = 0
+    problems = []
     for clip in clips:
         try:
-            _, tracked = raw.boxes(video, clip)
+            _, _, tracked = raw.boxes(match, clip)
             found.tracked += int(tracked.sum())
         except UserError as error:
-            found.problems.append(str(error))
+            problems.append(str(error))
+    # A track file of a whole match fails for each of its clips.
+    found.problems += dict.fromkeys(problems)
 
 
 def _inspect_frames(
-    raw: RawVolleyball, video: int, clips: Sequence[ClipAnnotation], found: VideoReport
+    raw: RawClips, match: int, clips: Sequence[ClipAnnotation], found: MatchReport
 ) -> None:
     found.with_frames = 0
     incomplete = []
     for clip in clips:
-        if not raw.has_frames(video, clip.clip):
+        if not raw.has_frames(match, clip.clip):
             incomplete.append(clip.clip)
             continue
         damaged = []
-        for path in raw.frame_paths(video, clip.clip):
+        for path in raw.frame_paths(match, clip.clip):
             try:
-                check_frame(path, raw.frame_size(video))
+                check_frame(path, raw.frame_size(match))
             except UserError as error:
                 damaged.append(str(error))
         found.problems += damaged
         found.with_frames += not damaged
     if incomplete:
         found.problems.append(
-            f"{raw.videos / str(video)}: {len(incomplete)} of {len(clips)} clips lack some of "
-            f"their {NUM_FRAMES} frames, first clip {incomplete[0]}"
+            f"{raw.annotation_path(match).parent}: {len(incomplete)} of {len(clips)} clips lack "
+            f"some of their {NUM_FRAMES} frames, first clip {incomplete[0]}"
         )
 
 
-def _video_row(video: int, found: VideoReport) -> str:
+def _match_row(match: int, found: MatchReport) -> str:
     actors = found.actions.total()
-    return _VIDEO_ROW.format(
-        video,
+    return _MATCH_ROW.format(
+        match,
         found.split,
         found.activities.total(),
         "-" if found.with_frames is None else found.with_frames,
@@ -149,40 +142,41 @@ def _video_row(video: int, found: VideoReport) -> str:
 
 
 def _report_clips(
-    raw: RawVolleyball, videos: Sequence[VideoReport], report: Callable[[str], None]
+    raw: RawClips, matches: Sequence[MatchReport], report: Callable[[str], None]
 ) -> list[str]:
     """Reports the clips by split and activity; returns what differs from the complete set."""
     found = {
         name: sum(
-            (video.activities for video in videos if video.split in name.split("+")),
+            (match.activities for match in matches if match.split in name.split("+")),
             collections.Counter(),
         )
         for name in ("train", "validation", "train+validation", "test")
     }
-    expected = CLIP_COUNTS if raw.official else {}
     columns = []
     for name, counts in found.items():
         columns.append((name, counts))
-        if name in expected:
-            columns.append(("expected", collections.Counter(expected[name])))
-    _report_table("clips", ACTIVITIES, columns, report)
-    total = found["train+validation"].total() + found["test"].total()
-    problems = [] if total == raw.num_clips else [f"{total} clips, expected {raw.num_clips}"]
-    for name, counts in expected.items():
+        if name in raw.clip_counts:
+            columns.append(("expected", collections.Counter(raw.clip_counts[name])))
+    _report_table("clips", raw.form.activities, columns, report)
+    key_frames = sum(match.key_frames for match in matches)
+    problems = []
+    if raw.count not in (None, key_frames):
+        problems.append(f"{key_frames} annotated key frames, expected {raw.count}")
+    for name, counts in raw.clip_counts.items():
         problems += _differences(f"{name} clips", found[name], counts)
     return problems
 
 
 def _report_actions(
-    raw: RawVolleyball, videos: Sequence[VideoReport], report: Callable[[str], None]
+    raw: RawClips, matches: Sequence[MatchReport], report: Callable[[str], None]
 ) -> list[str]:
     """Reports the boxes by action; returns what differs from the complete set."""
-    found = sum((video.actions for video in videos), collections.Counter())
+    found = sum((match.actions for match in matches), collections.Counter())
     columns = [("found", found)]
-    if raw.official:
-        columns.append(("expected", collections.Counter(ACTION_COUNTS)))
-    _report_table("boxes", ACTIONS, columns, report)
-    return _differences("boxes", found, ACTION_COUNTS) if raw.official else []
+    if raw.action_counts:
+        columns.append(("expected", collections.Counter(raw.action_counts)))
+    _report_table("boxes", raw.form.actions, columns, report)
+    return _differences("boxes", found, raw.action_counts)
 
 
 def _report_table(
@@ -202,17 +196,17 @@ def _report_table(
         report("  ".join([f"{row:<10}", *cells]))
 
 
-def _report_coverage(videos: Sequence[VideoReport], report: Callable[[str], None]) -> None:
+def _report_coverage(matches: Sequence[MatchReport], report: Callable[[str], None]) -> None:
     """Reports, for each split, the clips with frames and the people on tracks."""
     report("")
-    for split in dict.fromkeys(video.split for video in videos):
-        members = [video for video in videos if video.split == split]
-        clips = sum(video.activities.total() for video in members)
-        actors = sum(video.actions.total() for video in members)
-        tracked = sum(video.tracked or 0 for video in members)
+    for split in dict.fromkeys(match.split for match in matches):
+        members = [match for match in matches if match.split == split]
+        clips = sum(match.activities.total() for match in members)
+        actors = sum(match.actions.total() for match in members)
+        tracked = sum(match.tracked or 0 for match in members)
         line = f"{split}: {tracked} of {actors} people on tracks"
-        if any(video.with_frames is not None for video in members):
-            whole = sum(video.with_frames or 0 for video in members)
+        if any(match.with_frames is not None for match in members):
+            whole = sum(match.with_frames or 0 for match in members)
             line += f", {whole} of {clips} clips with all {NUM_FRAMES} frames"
         report(line)
 

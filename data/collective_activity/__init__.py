@@ -1,0 +1,1 @@
+"""The Collective Activity dataset: its raw files and its TFDS builder."""

@@ -1,0 +1,1 @@
+"""The Collective Activity Extended set: its raw files and its TFDS builder."""

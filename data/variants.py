@@ -1,0 +1,78 @@
+"""The datasets and the variants they can be prepared in.
+
+A variant's name is `frames` or `boxes_only`, followed by every choice that is not the default, as
+in `boxes_only-five`.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+
+from stvh_jax.errors import UserError
+
+DATASETS = ("volleyball", "collective_activity", "collective_activity_extended")
+CONTENTS = ("frames", "boxes_only")
+
+
+def options_of(dataset: str) -> Mapping[str, tuple[str, ...]]:
+    """Returns the choices of each option that a dataset is prepared with, the default first.
+
+    Raises:
+      UserError: there is no such dataset.
+    """
+    if dataset not in DATASETS:
+        raise UserError(f"data set {dataset!r} is none of: {', '.join(DATASETS)}")
+    return importlib.import_module(f"data.{dataset}.constants").OPTIONS
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """How a dataset is prepared.
+
+    Attributes:
+      dataset: one of DATASETS.
+      content: `frames`, or `boxes_only` for boxes and labels without pixels.
+      choices: option -> choice, for every option of the dataset.
+    """
+
+    dataset: str
+    content: str
+    choices: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, dataset: str, name: str) -> "Variant":
+        """Reads the name of a variant.
+
+        Raises:
+          UserError: there is no such dataset or variant.
+        """
+        options = options_of(dataset)
+        content, *named = name.split("-")
+        chosen = {
+            option: next((choice for choice in choices if choice in named), choices[0])
+            for option, choices in options.items()
+        }
+        variant = cls(dataset, content, chosen)
+        if content not in CONTENTS or variant.name != name:
+            endings = [c for choices in options.values() for c in choices[1:]]
+            raise UserError(
+                f"data variant {name!r} of {dataset} is none of: {', '.join(CONTENTS)}"
+                + (f", followed by -{', -'.join(endings)} in this order" if endings else "")
+            )
+        return variant
+
+    @property
+    def name(self) -> str:
+        """The name of the variant."""
+        return "-".join([self.content, *self._changed.values()])
+
+    @property
+    def flags(self) -> str:
+        """The options of `python -m data prepare` that prepare it."""
+        changed = [f" --{option} {choice}" for option, choice in self._changed.items()]
+        return (" --boxes-only" if self.content == "boxes_only" else "") + "".join(changed)
+
+    @property
+    def _changed(self) -> dict[str, str]:
+        options = options_of(self.dataset)
+        return {o: choice for o, choice in self.choices.items() if choice != options[o][0]}

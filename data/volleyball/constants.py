@@ -1,0 +1,51 @@
+"""The Volleyball Dataset's class names, official split, frame sizes and published counts."""
+
+ACTIVITIES = (
+    "r_set",
+    "r_spike",
+    "r_pass",
+    "r_winpoint",
+    "l_set",
+    "l_spike",
+    "l_pass",
+    "l_winpoint",
+)
+ACTIONS = (
+    "blocking",
+    "digging",
+    "falling",
+    "jumping",
+    "moving",
+    "setting",
+    "spiking",
+    "standing",
+    "waiting",
+)
+
+# The official split, by video.
+SPLITS = {
+    "train": (1, 3, 6, 7, 10, 13, 15, 16, 18, 22, 23, 31)
+    + (32, 36, 38, 39, 40, 41, 42, 48, 50, 52, 53, 54),
+    "validation": (0, 2, 8, 12, 17, 19, 24, 26, 27, 28, 30, 33, 46, 49, 51),
+    "test": (4, 5, 9, 11, 14, 20, 21, 25, 29, 34, 35, 37, 43, 44, 45, 47),
+}
+# Height and width of the videos' frames (pixels).
+FRAME_SIZES = dict.fromkeys(range(55), (720, 1280)) | dict.fromkeys(
+    (2, 37, 38, 39, 40, 41, 44, 45), (1080, 1920)
+)
+
+NUM_CLIPS = 4830
+# Clips of the complete dataset, by activity in the order of `ACTIVITIES`.
+CLIP_COUNTS = {
+    "train+validation": dict(zip(ACTIVITIES, (452, 450, 591, 208, 464, 463, 600, 265))),
+    "test": dict(zip(ACTIVITIES, (192, 173, 210, 87, 168, 179, 226, 102))),
+}
+# Boxes of the complete dataset, by action in the order of `ACTIONS`.
+ACTION_COUNTS = dict(zip(ACTIONS, (2458, 2333, 1241, 341, 5120, 1332, 1216, 38686, 3600)))
+
+# A clip is the frames key-5 .. key+4.
+FRAMES_BEFORE_KEY = 5
+MAX_ACTORS = 12
+
+# A prepared set is made in one way.
+OPTIONS = {}
