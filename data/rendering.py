@@ -1,5 +1,7 @@
 """Draws synthetic volleyball: the camera's geometry, a match's look, one frame.
 
+The light, the sensor and the unsteady camera serve the street of `data.street_rendering` too.
+
 The court is measured in metres: X along it (the net stands at X = 0, the left team at X < 0),
 Y away from the camera (0 the near side line, 9 the far one), Z upwards. The camera looks straight
 ahead with a shifted lens, so that verticals stay vertical, and it pans and zooms by moving over
@@ -9,8 +11,10 @@ What a player does shows in two phases, `[phi_x, phi_y]` in radians: a run to th
 with legs that open and close, and a hop with arms that go up and down.
 """
 
+import colorsys
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -46,7 +50,26 @@ Colour = tuple[int, int, int]
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
+class Light:
+    """How a camera sees a place, whatever stands there.
+
+    Attributes:
+      gain: the light's colour and brightness, a factor for each channel.
+      gradient: how the light changes to the right and downwards, across the frame.
+      vignette: how much darker the corners are, 0..1.
+      blur: standard deviation of the lens, in pixels of a frame of 96 rows.
+      noise: standard deviation of the sensor, in grey levels.
+    """
+
+    gain: tuple[float, float, float]
+    gradient: tuple[float, float]
+    vignette: float
+    blur: float
+    noise: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Look(Light):
     """What tells one match from another: nothing here moves a box.
 
     Attributes:
@@ -55,11 +78,6 @@ class Look:
       skins, hairs: of the twelve players, left team first.
       crowd: what the spectators wear, beside the teams' colours.
       plank: depth of the floor's texture, 0..1.
-      gain: the light's colour and brightness, a factor for each channel.
-      gradient: how the light changes to the right and downwards, across the frame.
-      vignette: how much darker the corners are, 0..1.
-      blur: standard deviation of the lens, in pixels of a frame of 96 rows.
-      noise: standard deviation of the sensor, in grey levels.
       texture_seed: draws the floor's planks and the crowd.
     """
 
@@ -73,11 +91,6 @@ class Look:
     hairs: tuple[Colour, ...]
     crowd: tuple[Colour, ...]
     plank: float
-    gain: tuple[float, float, float]
-    gradient: tuple[float, float]
-    vignette: float
-    blur: float
-    noise: float
     texture_seed: int
 
 
@@ -85,7 +98,7 @@ class Look:
 class Scene:
     """A match made ready for frames of one size: its look, backdrop and light."""
 
-    look: Look
+    look: Light
     image_size: tuple[int, int]
     backdrop: Image.Image
     light: Float[np.ndarray, "H W 3"]
@@ -181,19 +194,40 @@ def body_boxes(
     )
 
 
+def hsv_colour(hue: float, saturation: float, value: float) -> Colour:
+    """Makes a colour of hue (the circle is 0..1, and round again), saturation and value, 0..1."""
+    return tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue % 1, saturation, value))
+
+
 def shade(colour: Colour, factor: float) -> Colour:
     """Makes a colour darker, or lighter by a factor beyond 1."""
     return tuple(min(255, round(c * factor)) for c in colour)
 
 
+def sample_light(rng: np.random.Generator) -> dict[str, Any]:
+    """Draws the fields of a `Light`."""
+    return {
+        "gain": tuple(rng.uniform(0.9, 1.1) * rng.uniform(0.93, 1.07, 3)),
+        "gradient": tuple(rng.uniform(-0.18, 0.18, 2)),
+        "vignette": rng.uniform(0.0, 0.35),
+        "blur": rng.uniform(0.0, 0.45),
+        "noise": rng.uniform(1.0, 4.0),
+    }
+
+
 def build_scene(look: Look, image_size: tuple[int, int]) -> Scene:
     """Draws the empty hall and its light once, for all of the match's frames (pixels, H and W)."""
+    return Scene(look, image_size, draw_hall(look, image_size), light_up(look, image_size))
+
+
+def light_up(look: Light, image_size: tuple[int, int]) -> Float[np.ndarray, "H W 3"]:
+    """Gives the factor of the light on every pixel of a frame (pixels, H and W)."""
     height, width = image_size
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     light = 1 + look.gradient[0] * x + look.gradient[1] * y
     light = light * (1 - look.vignette * (x**2 + y**2) / 2)
     light = light[..., None] * np.array(look.gain)
-    return Scene(look, image_size, draw_hall(look, image_size), light.astype(np.float32))
+    return light.astype(np.float32)
 
 
 def draw_hall(look: Look, image_size: tuple[int, int]) -> Image.Image:
@@ -282,6 +316,12 @@ def drawing_scale(image_size: tuple[int, int]) -> int:
     return max(1, math.ceil(DRAWN_ROWS / image_size[0]))
 
 
+def drawn_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    """Gives the height and width of the drawing that becomes a frame (pixels)."""
+    scale = drawing_scale(image_size)
+    return image_size[0] * scale, image_size[1] * scale
+
+
 def render_frame(
     rng: np.random.Generator, scene: Scene, motion: Motion, frame: int, *, noise: float = 0.0
 ) -> UInt8[np.ndarray, "H W 3"]:
@@ -295,10 +335,8 @@ def render_frame(
       noise: grey levels of noise beyond the match's own (standard deviation).
     """
     phase, camera = motion.phase[frame], motion.camera[frame]
-    height, width = scene.image_size
-    scale = drawing_scale(scene.image_size)
-    drawn = (height * scale, width * scale)
-    image = scene.backdrop.resize(drawn[::-1], Image.Resampling.NEAREST, box=_seen(scene, camera))
+    drawn = drawn_size(scene.image_size)
+    image = look_at(scene, camera)
     draw = ImageDraw.Draw(image)
     position = body_position(motion.ground, phase)
     centre = to_pixels(project(position), camera, drawn)
@@ -312,8 +350,29 @@ def render_frame(
         player = int(motion.player[n])
         _draw_player(draw, scene.look, player, centre[n, :2], size, phase[n])
     _draw_ball(draw, to_pixels(project(motion.ball[frame]), camera, drawn))
+    return take_picture(rng, scene, image, noise=noise)
+
+
+def look_at(scene: Scene, camera: Float[np.ndarray, "3"]) -> Image.Image:
+    """Gives the part of the backdrop that a camera sees, in the drawn resolution."""
+    drawn = drawn_size(scene.image_size)
+    return scene.backdrop.resize(drawn[::-1], Image.Resampling.NEAREST, box=_seen(scene, camera))
+
+
+def take_picture(
+    rng: np.random.Generator, scene: Scene, image: Image.Image, *, noise: float
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Scales a drawing down to a frame, through the lens, the light and the sensor.
+
+    Args:
+      rng: draws the sensor's noise.
+      scene: where the drawing belongs.
+      image: the drawing, in the drawn resolution.
+      noise: grey levels of noise beyond the scene's own (standard deviation).
+    """
+    height, width = scene.image_size
     radius = scene.look.blur * height / 96
-    image = image.reduce(scale).filter(ImageFilter.GaussianBlur(radius))
+    image = image.reduce(drawing_scale(scene.image_size)).filter(ImageFilter.GaussianBlur(radius))
     grain = rng.standard_normal((height, width, 1), np.float32) * (scene.look.noise + noise)
     pixels = np.asarray(image, np.float32) * scene.light + grain
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)

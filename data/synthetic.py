@@ -1,4 +1,8 @@
-"""Renders volleyball matches in the Volleyball Dataset's own layout, to train and try on.
+"""Renders videos in the datasets' own layouts, to train and try on.
+
+Street scenes, as those of the Collective Activity dataset and its Extended set, are the work of
+`data.street`; the files, of `synthesize_collective`. Volleyball matches, as those of the
+Volleyball Dataset, are made here:
 
     OUT/videos/<match>/annotations.txt
     OUT/videos/<match>/<key>/<frame>.jpg
@@ -18,7 +22,6 @@ who is missing, the camera and the ball are drawn without looking at the activit
 them, nor any box, looks at the match; a match is its colours, its light and its noise.
 """
 
-import colorsys
 import dataclasses
 import json
 import pathlib
@@ -28,17 +31,20 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
+from data import street
 from data.annotations import NUM_FRAMES
 from data.rendering import (
-    Colour,
     Look,
     Motion,
     body_boxes,
     body_position,
     build_scene,
+    hsv_colour,
     render_frame,
+    sample_light,
     shade,
 )
+from data.street_rendering import build_street, render_street, sample_street_look
 from data.volleyball.constants import ACTIONS, ACTIVITIES, FRAMES_BEFORE_KEY
 from stvh_jax.errors import UserError
 
@@ -128,10 +134,6 @@ def sample_match(seed: int, match: int, *, clips: int) -> Match:
     return Match(look, tuple(map(int, keys)), tuple(ACTIVITIES[a] for a in order[:clips]))
 
 
-def _colour(hue: float, saturation: float, value: float) -> Colour:
-    return tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue % 1, saturation, value))
-
-
 def sample_look(rng: np.random.Generator, hue: float) -> Look:
     """Draws a match's look around the hue of its left team, 0..1.
 
@@ -139,31 +141,27 @@ def sample_look(rng: np.random.Generator, hue: float) -> Look:
     """
     court = hue + 0.75 + rng.uniform(-0.05, 0.05)
     shirts = [
-        _colour(hue, 0.85, rng.uniform(0.55, 0.85)),
-        _colour(hue + 0.5 + rng.uniform(-0.1, 0.1), 0.85, rng.uniform(0.55, 0.85)),
+        hsv_colour(hue, 0.85, rng.uniform(0.55, 0.85)),
+        hsv_colour(hue + 0.5 + rng.uniform(-0.1, 0.1), 0.85, rng.uniform(0.55, 0.85)),
     ]
     # One match in three has a team in black or navy, as many teams are.
     if rng.random() < 1 / 3:
-        shirts[rng.integers(2)] = _colour(0.62, rng.uniform(0.0, 0.8), 0.22)
+        shirts[rng.integers(2)] = hsv_colour(0.62, rng.uniform(0.0, 0.8), 0.22)
     surround = court + rng.uniform(0.3, 0.5)
     tones = rng.uniform(0.5, 1.0, 12)
     hairs = rng.uniform((0.02, 0.05), (0.12, 0.5), (12, 2))
     return Look(
-        court=_colour(court, rng.uniform(0.35, 0.6), rng.uniform(0.6, 0.8)),
-        surround=_colour(surround, rng.uniform(0.3, 0.6), rng.uniform(0.4, 0.6)),
+        court=hsv_colour(court, rng.uniform(0.35, 0.6), rng.uniform(0.6, 0.8)),
+        surround=hsv_colour(surround, rng.uniform(0.3, 0.6), rng.uniform(0.4, 0.6)),
         lines=(250, 250, 240) if rng.random() < 0.8 else (250, 235, 120),
-        wall=_colour(rng.random(), 0.3, rng.uniform(0.15, 0.35)),
+        wall=hsv_colour(rng.random(), 0.3, rng.uniform(0.15, 0.35)),
         jerseys=tuple(shirts),
         shorts=tuple(shade(shirt, rng.choice([0.3, 0.55, 1.0])) for shirt in shirts),
         skins=tuple((round(248 * tone), round(205 * tone), round(172 * tone)) for tone in tones),
-        hairs=tuple(_colour(tint, 0.6, value) for tint, value in hairs),
-        crowd=tuple(_colour(rng.random(), 0.4, rng.uniform(0.25, 0.5)) for _ in range(5)),
+        hairs=tuple(hsv_colour(tint, 0.6, value) for tint, value in hairs),
+        crowd=tuple(hsv_colour(rng.random(), 0.4, rng.uniform(0.25, 0.5)) for _ in range(5)),
         plank=rng.uniform(0.02, 0.09),
-        gain=tuple(rng.uniform(0.9, 1.1) * rng.uniform(0.93, 1.07, 3)),
-        gradient=tuple(rng.uniform(-0.18, 0.18, 2)),
-        vignette=rng.uniform(0.0, 0.35),
-        blur=rng.uniform(0.0, 0.45),
-        noise=rng.uniform(1.0, 4.0),
+        **sample_light(rng),
         texture_seed=int(rng.integers(2**31)),
     )
 
@@ -293,8 +291,12 @@ def _whole_pixels(boxes, image_size):
 
 def split_matches(matches: int, *, seed: int) -> dict[str, list[int]]:
     """Deals the matches out to train, validation and test, 9 : 2 : 3, at least one to each."""
-    order = generator(seed).permutation(matches).tolist()
-    validation, test = (max(1, round(matches * share / 14)) for share in (2, 3))
+    return _deal(generator(seed).permutation(matches).tolist())
+
+
+def _deal(order):
+    """Deals out a shuffled list, three long at least; each part is in ascending order."""
+    validation, test = (max(1, round(len(order) * share / 14)) for share in (2, 3))
     return {
         "train": sorted(order[validation + test :]),
         "validation": sorted(order[:validation]),
@@ -328,20 +330,45 @@ def synthesize_volleyball(
     Raises:
       UserError: a number is out of its range, or the folder holds something else.
     """
-    _check(matches, clips_per_match, seed, difficulty, image_size)
+    options = _options(matches, clips_per_match, seed, difficulty, image_size)
     out = pathlib.Path(out)
     content = split_matches(matches, seed=seed) | {
         "clips": matches * clips_per_match,
-        "made_by": {
-            "name": "synthesize_volleyball",
-            "version": VERSION,
-            "matches": matches,
-            "clips_per_match": clips_per_match,
-            "seed": seed,
-            "difficulty": difficulty,
-            "image_size": list(image_size),
-        },
+        "made_by": {"name": "synthesize_volleyball", "version": VERSION, **options},
     }
+
+    def write(match):
+        _write_match(out, seed, match, clips_per_match, difficulty, image_size)
+
+    _fill(out, content, write, progress)
+
+
+def _options(matches, clips_per_match, seed, difficulty, image_size):
+    """Gives the options as splits.json has them, if all are in range."""
+    height, width = image_size
+    for good, message in (
+        (matches >= 3, f"matches is {matches}: give 3 or more, one for each split"),
+        (clips_per_match >= 1, f"clips_per_match is {clips_per_match}: give 1 or more"),
+        (0 <= seed < 2**32, f"seed is {seed}: give a number in 0..2**32-1"),
+        (0 <= difficulty <= 1, f"difficulty is {difficulty}: give a number in 0..1"),
+        (height >= 48 and width >= 80, f"image_size is {height} x {width}: give 48 x 80 or more"),
+    ):
+        if not good:
+            raise UserError(message)
+    return {
+        "matches": matches,
+        "clips_per_match": clips_per_match,
+        "seed": seed,
+        "difficulty": difficulty,
+        "image_size": [height, width],
+    }
+
+
+def _fill(out, content, write, progress):
+    """Fills a folder with matches, by `write(match)`, and then with splits.json.
+
+    A folder that has this very content is left as it is; one that was begun with it is finished.
+    """
     # The splits get their name last: a folder that has them is complete.
     splits, begun = out / "splits.json", out / "splits.json.part"
     if splits.exists() and _read(splits) == content:
@@ -353,23 +380,11 @@ def synthesize_volleyball(
         raise UserError(f"{out} is not empty and not from this very call: name another folder")
     out.mkdir(parents=True, exist_ok=True)
     begun.write_text(json.dumps(content, indent=2) + "\n")
+    matches, clips = (content["made_by"][name] for name in ("matches", "clips_per_match"))
     for match in range(matches):
-        _write_match(out, seed, match, clips_per_match, difficulty, image_size)
-        progress(f"match {match + 1} of {matches}: {clips_per_match} clips")
+        write(match)
+        progress(f"match {match + 1} of {matches}: {clips} clips")
     begun.rename(splits)
-
-
-def _check(matches, clips_per_match, seed, difficulty, image_size):
-    height, width = image_size
-    for good, message in (
-        (matches >= 3, f"matches is {matches}: give 3 or more, one for each split"),
-        (clips_per_match >= 1, f"clips_per_match is {clips_per_match}: give 1 or more"),
-        (0 <= seed < 2**32, f"seed is {seed}: give a number in 0..2**32-1"),
-        (0 <= difficulty <= 1, f"difficulty is {difficulty}: give a number in 0..1"),
-        (height >= 48 and width >= 80, f"image_size is {height} x {width}: give 48 x 80 or more"),
-    ):
-        if not good:
-            raise UserError(message)
 
 
 def _read(path):
@@ -407,3 +422,119 @@ def _write_match(out, seed, number, clips, difficulty, image_size):
 def _write_lines(path, lines):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines))
+
+
+# The Collective Activity dataset and its Extended set.
+
+
+def deal_activities(matches: int | None, *, extended: bool) -> tuple[str, ...]:
+    """Gives each sequence its activity, in turn, those of the Extended set's own last.
+
+    Args:
+      matches: how many sequences; None for 12 of each activity.
+      extended: with dancing and jogging.
+
+    Raises:
+      UserError: there are too few for every split to have every activity.
+    """
+    kinds = street.ACTIVITIES if extended else street.ACTIVITIES[: -len(street.EXTENDED)]
+    least = 3 * len(kinds)
+    if matches is None:
+        matches = 4 * least
+    if matches < least:
+        raise UserError(
+            f"matches is {matches}: give {least} or more, 3 of each of {len(kinds)} activities"
+        )
+    dealt = [kinds[n % len(kinds)] for n in range(matches)]
+    return tuple(sorted(dealt, key=lambda activity: activity in street.EXTENDED))
+
+
+def split_sequences(activities: tuple[str, ...], *, seed: int) -> dict[str, list[int]]:
+    """Deals the sequences, numbered from 1, out to train, validation and test, 9 : 2 : 3.
+
+    Each activity's own sequences are dealt out so, at least one to each split.
+    """
+    order = 1 + generator(seed).permutation(len(activities))
+    parts = [
+        _deal([n for n in order.tolist() if activities[n - 1] == activity])
+        for activity in dict.fromkeys(activities)
+    ]
+    return {name: sorted(n for part in parts for n in part[name]) for name in parts[0]}
+
+
+def synthesize_collective(
+    out: str | pathlib.Path,
+    *,
+    extended: bool = False,
+    matches: int | None = None,
+    clips_per_match: int = 8,
+    seed: int = 0,
+    difficulty: float = 0.0,
+    image_size: tuple[int, int] = (96, 144),
+    progress: Callable[[str], None] = print,
+) -> None:
+    """Renders street scenes into a folder; the same call gives the same bytes.
+
+        OUT/ActivityDataset/seq<NN>/frame<NNNN>.jpg
+        OUT/ActivityDataset/seq<NN>/annotations.txt
+        OUT/ActivityDataset2/seq<NN>/...                 dancing and jogging, numbered on
+        OUT/ActivityTracks/track<N>.dat
+        OUT/splits.json
+
+    A folder that the same call has filled is left as it is; one that it began, it finishes.
+
+    Args:
+      out: the folder, new or empty.
+      extended: with dancing and jogging.
+      matches: how many sequences, three of each activity at least: 15, or 21 if extended; twelve
+        of each if None.
+      clips_per_match: how many key frames each has, ten frames apart.
+      seed: 0 or more; a sequence depends on the seed, its number and its activity alone.
+      difficulty: 0..1, see `street.sample_sequence`; also the noise of boxes and pictures.
+      image_size: height and width of a frame (pixels).
+      progress: is told, line by line, how far it is.
+
+    Raises:
+      UserError: a number is out of its range, or the folder holds something else.
+    """
+    activities = deal_activities(matches, extended=extended)
+    matches = len(activities)
+    options = _options(matches, clips_per_match, seed, difficulty, image_size)
+    options["extended"] = extended
+    out = pathlib.Path(out)
+    content = split_sequences(activities, seed=seed) | {
+        "key_frames": matches * clips_per_match,
+        "made_by": {"name": "synthesize_collective", "version": VERSION, **options},
+    }
+
+    def write(match):
+        frames = clips_per_match * NUM_FRAMES
+        _write_sequence(out, seed, match, activities[match], frames, difficulty, image_size)
+
+    _fill(out, content, write, progress)
+
+
+def _write_sequence(out, seed, match, activity, frames, difficulty, image_size):
+    """Writes a sequence, its annotations last: a sequence that has them is complete."""
+    number = match + 1
+    archive = "ActivityDataset2" if activity in street.EXTENDED else "ActivityDataset"
+    folder = out / archive / f"seq{number:02d}"
+    annotations = folder / "annotations.txt"
+    if annotations.exists():
+        return
+    rng = generator(seed, match)
+    look = sample_street_look(rng, generator(seed).random() + match * GOLDEN)
+    scene = build_street(look, image_size)
+    sequence = street.sample_sequence(
+        rng, activity, frames=frames, difficulty=difficulty, image_size=image_size
+    )
+    boxes = {"difficulty": difficulty, "image_size": image_size}
+    lines = street.annotation_lines(rng, sequence, **boxes)
+    rows = street.track_lines(rng, sequence, **boxes)
+    _write_lines(out / "ActivityTracks" / f"track{number}.dat", rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    for frame in range(frames):
+        pixels = render_street(rng, scene, sequence, frame, noise=6 * difficulty)
+        path = folder / f"frame{frame + 1:04d}.jpg"
+        Image.fromarray(pixels).save(path, quality=JPEG_QUALITY)
+    _write_lines(annotations, lines)

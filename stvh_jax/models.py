@@ -242,7 +242,9 @@ class GroupActivityHasher(nn.Module):
             features = nn.Dense(self.features, dtype=self.dtype, name="embedding")(target)
             decoded = None
         elif self.source == "boxes":
-            module = BoxFeatures(self.features, reconstruct, self.dtype, name="boxes")
+            module = BoxFeatures(
+                self.features, self.temporal_contrast, reconstruct, self.dtype, name="boxes"
+            )
             features, target, decoded = module(boxes, mask)
         else:
             module = visual_module(self, reconstruct=reconstruct)

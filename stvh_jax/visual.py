@@ -226,14 +226,33 @@ def describe_boxes(
     return jnp.where(mask, jnp.concatenate([place, *waves, centred / spread], axis=-1), 0)
 
 
+def describe_motion(
+    boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"]
+) -> Float[Array, "B T N 4"]:
+    """Describes how each box deviates from the actor's mean over the frames.
+
+    Centre (y, x), height and width, each as a share of the actor's mean height (y) or width (x):
+    a step is as long near the camera as far from it. Zeros for padded actors.
+    """
+    y_min, x_min, y_max, x_max = jnp.moveaxis(boxes, -1, 0)
+    size = jnp.stack([y_max - y_min, x_max - x_min], axis=-1)
+    box = jnp.concatenate([jnp.stack([y_min + y_max, x_min + x_max], axis=-1) / 2, size], axis=-1)
+    mean_size = jnp.maximum(size.mean(axis=1, keepdims=True), 1e-3)
+    scale = jnp.concatenate([mean_size, mean_size], axis=-1)
+    deviation = (box - box.mean(axis=1, keepdims=True)) / scale
+    return jnp.where(actor_mask[:, None, :, None], deviation, 0)
+
+
 class BoxFeatures(nn.Module):
     """Actor features from the boxes alone: `describe_boxes`, then two dense layers.
 
     What `FrameFeatures` is to pixels, for studies of position without appearance; the description
-    takes the place of f_roi, also in the reconstruction.
+    takes the place of f_roi, also in the reconstruction. With `temporal_contrast` it includes
+    `describe_motion`.
     """
 
     features: int
+    temporal_contrast: bool
     reconstruct: bool
     dtype: DTypeLike
 
@@ -241,6 +260,9 @@ class BoxFeatures(nn.Module):
     def __call__(self, boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"]):
         """Returns f_v `[B, T, N, D]`, the description `[B, T, N, F]` and its reconstruction."""
         description = describe_boxes(boxes, actor_mask)
+        if self.temporal_contrast:
+            motion = describe_motion(boxes, actor_mask)
+            description = jnp.concatenate([description, motion], axis=-1)
         hidden = nn.gelu(nn.Dense(self.features, dtype=self.dtype, name="hidden")(description))
         features = nn.Dense(self.features, dtype=self.dtype, name="embedding")(hidden)
         if not self.reconstruct:
