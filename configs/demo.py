@@ -1,9 +1,13 @@
 """M-STVH on synthetic matches, small enough for two cores: what `make demo` trains.
 
-python -m data synthesize --out demo/raw
+python -m data synthesize volleyball --out demo/raw
 python -m data prepare volleyball --raw demo/raw --out demo/datasets
 python train.py --config=configs/demo.py --workdir=demo/run
 python evaluate.py --workdir=demo/run
+
+The same for streets with collective_activity, or collective_activity_extended, in place of
+volleyball, a folder of its own in place of demo/raw and demo/run, and
+--config=configs/demo.py:collective_activity.
 """
 
 from ml_collections import ConfigDict
@@ -11,16 +15,20 @@ from ml_collections import ConfigDict
 from configs import base
 
 
-def get_config() -> ConfigDict:
-    """Returns the config."""
+def get_config(dataset: str = "volleyball") -> ConfigDict:
+    """Returns the config for the rendered matches of this data set."""
     config = base.get_config()
-    config.name = "demo"
+    config.name = "demo" if dataset == "volleyball" else f"demo_{dataset}"
+    if dataset == "volleyball":
+        config.data.image_size = (96, 160)
+    else:
+        base.make_collective(config, dataset)
+        config.data.image_size = (96, 144)
     config.devices = 1
     config.data.dir = "demo/datasets"
-    config.data.image_size = (96, 160)
     config.data.flip = True
     config.model.features = 64
-    # A player is ten pixels wide: fine maps, finely sampled, or no limb is seen to move.
+    # A person is ten pixels wide: fine maps, finely sampled, or no limb is seen to move.
     config.model.backbone = ConfigDict({"name": "small", "features": (16,), "strides": (2,)})
     config.model.roi_size = 9
     config.model.sampling_ratio = 1

@@ -1,6 +1,7 @@
 """Every config file: it can be built, trained and told apart by its number of parameters."""
 
 import importlib
+import inspect
 import math
 import pathlib
 
@@ -8,7 +9,7 @@ import jax
 import pytest
 
 from configs import base
-from data import annotations
+from data.variants import DATASETS, Variant
 from stvh_jax.models import build_model
 from stvh_jax.state import example_clips
 from stvh_jax.trainer import check_config
@@ -19,8 +20,44 @@ FOLDER = pathlib.Path(__file__).resolve().parents[1] / "configs"
 PARAMETERS = {
     ("base", "stvh"): 44_972_733,
     ("base", "mstvh"): 34_273_293,
+    ("cad", "stvh"): 80_241_693,
+    ("cad", "mstvh"): 76_951_721,
+    ("cad:inception_v3", "stvh"): 80_241_693,
+    ("cad:inception_v3", "mstvh"): 76_951_721,
+    ("cad:vgg16", "stvh"): 85_449_853,
+    ("cad:vgg16", "mstvh"): 82_159_881,
+    ("cad:small", "stvh"): 72_304_733,
+    ("cad:small", "mstvh"): 69_014_761,
+    ("cad_boxes", "stvh"): 266_045,
+    ("cad_boxes", "mstvh"): 226_968,
+    ("cad_boxes:four", "stvh"): 266_045,
+    ("cad_boxes:four", "mstvh"): 226_968,
+    ("cad_boxes:five", "stvh"): 266_367,
+    ("cad_boxes:five", "mstvh"): 227_677,
+    ("cad_stage1", "frame_classifier"): 36_011_753,
+    ("cad_stage1:inception_v3", "frame_classifier"): 36_011_753,
+    ("cad_stage1:vgg16", "frame_classifier"): 27_834_185,
+    ("cad_stage1:small", "frame_classifier"): 14_689_065,
+    ("caed", "stvh"): 80_244_257,
+    ("caed", "mstvh"): 76_955_059,
+    ("caed:inception_v3", "stvh"): 80_244_257,
+    ("caed:inception_v3", "mstvh"): 76_955_059,
+    ("caed:vgg16", "stvh"): 85_452_417,
+    ("caed:vgg16", "mstvh"): 82_163_219,
+    ("caed:small", "stvh"): 72_307_297,
+    ("caed:small", "mstvh"): 69_018_099,
+    ("caed_stage1", "frame_classifier"): 36_015_853,
+    ("caed_stage1:inception_v3", "frame_classifier"): 36_015_853,
+    ("caed_stage1:vgg16", "frame_classifier"): 27_838_285,
+    ("caed_stage1:small", "frame_classifier"): 14_693_165,
     ("demo", "stvh"): 268_237,
     ("demo", "mstvh"): 321_197,
+    ("demo:volleyball", "stvh"): 268_237,
+    ("demo:volleyball", "mstvh"): 321_197,
+    ("demo:collective_activity", "stvh"): 325_533,
+    ("demo:collective_activity", "mstvh"): 369_721,
+    ("demo:collective_activity_extended", "stvh"): 326_177,
+    ("demo:collective_activity_extended", "mstvh"): 371_139,
     ("vd", "stvh"): 65_552_077,
     ("vd", "mstvh"): 66_332_637,
     ("vd:inception_v3", "stvh"): 65_552_077,
@@ -38,6 +75,10 @@ PARAMETERS = {
 }
 
 
+# What may follow the name of a config, by the parameter of its `get_config`.
+VARIANTS = {"backbone": tuple(base.BACKBONES), "classes": ("four", "five"), "dataset": DATASETS}
+
+
 def config_of(name):
     """Builds the config that `--config=configs/NAME.py:VARIANT` names, as `NAME:VARIANT`."""
     stem, _, variant = name.partition(":")
@@ -45,15 +86,19 @@ def config_of(name):
     return module.get_config(variant) if variant else module.get_config()
 
 
+def clip_format_of(config):
+    """Returns what the clips of a config's data set look like."""
+    variant = Variant.parse(config.data.name, config.data.variant)
+    raw = importlib.import_module(f"data.{variant.dataset}.raw")
+    return raw.clip_format(**variant.choices)
+
+
 def parameters(name, model_name):
     """Counts the trained parameters of a config's model, allocating none of them."""
     config = config_of(name)
     config.model.name = model_name
-    model = build_model(
-        config.model,
-        activity_names=annotations.ACTIVITIES,
-        action_names=annotations.ACTIONS,
-    )
+    form = clip_format_of(config)
+    model = build_model(config.model, activity_names=form.activities, action_names=form.actions)
     shapes = jax.eval_shape(
         lambda key: model.init(key, example_clips(config), train=False), jax.random.key(0)
     )
@@ -65,17 +110,18 @@ def names():
 
 
 def names_with_variants():
-    """Lists every config, and every variant that a config's table of backbones names."""
+    """Lists every config with each of its variants."""
     found = []
     for name in names():
         found.append(name)
-        if name in ("vd", "vd_stage1"):
-            found += [f"{name}:{variant}" for variant in base.BACKBONES]
+        get_config = importlib.import_module(f"configs.{name}").get_config
+        for parameter in inspect.signature(get_config).parameters:
+            found += [f"{name}:{variant}" for variant in VARIANTS[parameter]]
     return found
 
 
 def models_of(name):
-    return ["frame_classifier"] if name.startswith("vd_stage1") else ["stvh", "mstvh"]
+    return ["frame_classifier"] if "_stage1" in name else ["stvh", "mstvh"]
 
 
 @pytest.mark.parametrize(
@@ -89,9 +135,15 @@ def test_number_of_parameters(name, model_name):
 @pytest.mark.parametrize("name", names_with_variants())
 def test_every_config_can_be_trained_on_as_many_devices_as_it_asks_for(name):
     config = config_of(name)
-    assert config.name == name.replace(":inception_v3", "").replace(":", "_")
-    assert config.model.key_frame == config.model.num_frames // 2
-    check_config(config, FakeDataset(sizes=(3493, 10, 1337)), devices=max(config.devices, 1))
+    default = (":inception_v3", ":four", ":volleyball")
+    for ending in default:
+        name = name.removesuffix(ending)
+    assert config.name == name.replace(":", "_")
+    assert config.data.num_actors >= clip_format_of(config).max_actors
+    # Volleyball's key frame is in the middle of a clip, Collective Activity's at its beginning.
+    key_frame = config.data.num_frames // 2 if config.data.name == "volleyball" else 0
+    dataset = FakeDataset(sizes=(3493, 10, 1337), key_frame=key_frame)
+    check_config(config, dataset, devices=max(config.devices, 1))
 
 
 def test_an_unknown_variant_is_named():

@@ -1,0 +1,31 @@
+"""Collective Activity from boxes and their tracks alone: what position and motion tell.
+
+Needs no frames, only `annotations.txt` of each sequence and the authors' tracks:
+
+python -m data prepare collective_activity --raw DIR --boxes-only [--classes five]
+python train.py --config=configs/cad_boxes.py
+python evaluate.py --bits=128 --config=configs/cad_boxes.py
+
+configs/cad_boxes.py:five has the five activities in place of the four. With
+--config.data.still_boxes=True everybody keeps the key frame's box, as in the literature's loaders.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(classes: str = "four") -> ConfigDict:
+    """Returns the config with these activities."""
+    if classes not in ("four", "five"):
+        raise ValueError(f"configs/cad_boxes.py has no {classes!r}; choose four, five")
+    config = base.get_config()
+    base.make_collective(config, "collective_activity")
+    base.make_boxes_only(config)
+    # A tenth of Volleyball's scenes: a smaller model, trained for less long.
+    config.model.features = 64
+    config.train.epochs = 20
+    config.train.evaluate_every_epochs = 2
+    config.name = "cad_boxes" if classes == "four" else f"cad_boxes_{classes}"
+    config.data.variant = "boxes_only" if classes == "four" else f"boxes_only-{classes}"
+    return config
