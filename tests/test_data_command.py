@@ -4,7 +4,13 @@ import sys
 
 import pytest
 
+from configs import demo
 from data.__main__ import main
+from data.pipeline import open_dataset
+from stvh_jax.encoder import load
+from stvh_jax.evaluation import Evaluation
+from stvh_jax.trainer import train
+from tests.collective_files import write_sequences
 from tests.volleyball_files import write_raw
 
 PEOPLE = [(5, 6, 7, 11, "digging"), (30, 10, 6, 12, "waiting")]
@@ -106,6 +112,50 @@ def test_synthesized_matches_check_and_prepare(tmp_path, capsys):
         "test: 2 clips",
     ]
     assert all(line.endswith("0.0% without a track") for line in summary)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "matches"), [("collective_activity", 15), ("collective_activity_extended", 21)]
+)
+def test_synthesized_streets_train_and_are_evaluated(dataset, matches, tmp_path, capsys):
+    raw, sets = str(tmp_path / "raw"), str(tmp_path / "sets")
+    amount = ["--matches", str(matches), "--clips-per-match", "2", "--image-size", "48", "80"]
+    assert main(["synthesize", dataset, "--out", raw, *amount]) == 0
+    assert main(["check", dataset, "--raw", raw]) == 0
+    assert "complete: no problem found" in capsys.readouterr().out
+    assert main(["prepare", dataset, "--raw", raw, "--out", sets]) == 0
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    clips = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    walking = 0 if dataset == "collective_activity" else 6
+    assert sum(clips.values()) == 2 * matches - walking
+
+    config = demo.get_config(dataset)
+    config.data.update({"dir": sets, "image_size": (48, 80)})
+    config.model.update({"features": 8, "bits": 8, "layers": 1, "roi_size": 3})
+    config.model.backbone.features = (4,)
+    config.train.update({"epochs": 1, "batch_size": 4, "evaluation_batch_size": 8})
+    config.train.evaluate_every_epochs = 1
+    dataset = open_dataset(config.data)
+    train(config, dataset, tmp_path / "run")
+    results = Evaluation(load(tmp_path / "run"), dataset, run="run").results
+    assert results["data"]["query_clips"] == clips["test"]
+    assert set(results["foci"]) == {"0", "1"}
+    assert 0 < results["data"]["untracked_share"] < 0.5
+
+
+def test_a_choice_is_a_variant_of_its_own(tmp_path, capsys):
+    root = tmp_path / "raw"
+    people = [(2, 6, 6, 12, 2), (20, 6, 6, 12, 5)]
+    write_sequences(root, {1: {1: people, 11: people}}, splits=SPLITS | {"test": []}, frames=20)
+    flags = ["--boxes-only", "--classes", "five", "--window", "centred"]
+    command = ["prepare", "collective_activity", "--raw", str(root), "--out", str(tmp_path / "s")]
+    assert main([*command, *flags]) == 0
+    folder = tmp_path / "s/collective_activity/boxes_only-five-centred/2.0.0"
+    assert capsys.readouterr().out.splitlines() == [
+        "train: 1 of 1 clips (sequence 1)",
+        f"prepared {folder}",
+        "train: 1 clips, 2 actors, 100.0% without a track",
+    ]
 
 
 def test_the_command_line_says_nothing_of_tensorflow(raw, tmp_path):

@@ -293,6 +293,16 @@ def test_unprepared_set_names_the_command(variant, flag):
     ("options", "cause"),
     [
         ({"variant": "pixels"}, "'pixels' of volleyball is none of: frames, boxes_only$"),
+        ({"variant": "frames-five"}, "'frames-five' of volleyball is none of"),
+        ({"name": "football"}, "data set 'football' is none of: volleyball, collective_activity"),
+        (
+            {"name": "collective_activity", "variant": "frames-centred-five"},
+            "is none of: frames, boxes_only, followed by -five, -sfu, -centred in this order",
+        ),
+        (
+            {"name": "collective_activity", "variant": "boxes_only-five-sfu"},
+            "--boxes-only --classes five --split sfu$",
+        ),
         ({"num_actors": 11}, "num_actors is 11, but clips have up to 12"),
         ({"num_frames": 11}, "num_frames is 11, but clips have 10"),
         ({"num_frames": 0}, "num_frames is 0, but clips have 10"),
@@ -321,6 +331,14 @@ def test_sizes_and_shares_add_up_over_joined_splits(prepared):
     assert dataset.num_clips("train") == 33
     assert dataset.num_clips("train+validation") == 38
     assert dataset.untracked_share("train+validation") == 1.0
+
+
+def test_a_set_of_an_older_format_is_to_be_prepared_again(tmp_path):
+    folder = tmp_path / "volleyball/frames/1.0.0"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text("{}")
+    with pytest.raises(UserError, match="frames is of an older format; run: python -m data prep"):
+        open_dataset(tmp_path, variant="frames")
 
 
 # --- the end -----------------------------------------------------------------------------------
