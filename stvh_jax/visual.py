@@ -228,19 +228,23 @@ def describe_boxes(
 
 def describe_motion(
     boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"]
-) -> Float[Array, "B T N 4"]:
+) -> Float[Array, "B T N 8"]:
     """Describes how each box deviates from the actor's mean over the frames.
 
-    Centre (y, x), height and width, each as a share of the actor's mean height (y) or width (x):
-    a step is as long near the camera as far from it. Zeros for padded actors.
+    Centre (y, x), height and width, in tenths of the actor's mean height (y) or width (x): a step
+    is as long near the camera as far from it. Then the same less its mean over the valid actors
+    of the frame, which takes the camera's own motion out. Zeros for padded actors.
     """
+    mask = actor_mask[:, None, :, None]
     y_min, x_min, y_max, x_max = jnp.moveaxis(boxes, -1, 0)
     size = jnp.stack([y_max - y_min, x_max - x_min], axis=-1)
     box = jnp.concatenate([jnp.stack([y_min + y_max, x_min + x_max], axis=-1) / 2, size], axis=-1)
     mean_size = jnp.maximum(size.mean(axis=1, keepdims=True), 1e-3)
     scale = jnp.concatenate([mean_size, mean_size], axis=-1)
-    deviation = (box - box.mean(axis=1, keepdims=True)) / scale
-    return jnp.where(actor_mask[:, None, :, None], deviation, 0)
+    deviation = 10 * (box - box.mean(axis=1, keepdims=True)) / scale
+    count = jnp.maximum(mask.sum(axis=2, keepdims=True), 1)
+    together = jnp.where(mask, deviation, 0).sum(axis=2, keepdims=True) / count
+    return jnp.where(mask, jnp.concatenate([deviation, deviation - together], axis=-1), 0)
 
 
 class BoxFeatures(nn.Module):

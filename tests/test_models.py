@@ -374,6 +374,7 @@ VARIANTS = [
     {"fusion": "sum"},
     {"fusion": "concat"},
     {"num_frames": 3, "key_frame": 1},
+    {"num_frames": 3, "key_frame": 0, "temporal_contrast": True},
     FRAMES,
     {**FRAMES, "embed": "fc", "temporal_contrast": True, "visual_code": "f_v"},
     {**FRAMES, "dtype": "bfloat16"},

@@ -13,7 +13,7 @@ from stvh_jax import backbones
 from stvh_jax.errors import UserError
 from stvh_jax.models import build_model
 from stvh_jax.roi_align import roi_align
-from stvh_jax.visual import RoiFeatures
+from stvh_jax.visual import RoiFeatures, describe_motion
 from tests.fakes import ACTIONS, ACTIVITIES, random_clips
 
 ROI = {
@@ -186,3 +186,21 @@ def test_the_frame_classifier_ignores_padding_and_order():
 def test_a_wrong_field_is_one_clear_line(fields, message):
     with pytest.raises(UserError, match=message):
         model_and_variables(None, **fields)
+
+
+def test_motion_is_in_tenths_of_the_actors_own_size():
+    # Two actors, three frames: the first steps right by half its width, both climb with the camera.
+    start = np.array([[0.1, 0.1, 0.5, 0.2], [0.3, 0.6, 0.5, 0.8]])
+    step = np.array([[0.02, 0.05, 0.02, 0.05], [0.01, 0.0, 0.01, 0.0]])
+    boxes = np.stack([start + t * step for t in range(3)])[None]
+    padded = np.concatenate([boxes, np.full((1, 3, 1, 4), np.nan)], axis=2).astype(np.float32)
+    motion = np.asarray(describe_motion(jnp.array(padded), jnp.array([[True, True, False]])))
+    assert motion.shape == (1, 3, 3, 8)
+    # Heights 0.4 and 0.2: both climb by a twentieth of their heights a frame.
+    expected = np.zeros((3, 2, 4))
+    expected[..., 0] = np.array([-0.5, 0.0, 0.5])[:, None]
+    expected[:, 0, 1] = [-5.0, 0.0, 5.0]
+    np.testing.assert_allclose(motion[0, :, :2, :4], expected, atol=1e-4)
+    relative = expected - expected.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(motion[0, :, :2, 4:], relative, atol=1e-4)
+    np.testing.assert_array_equal(motion[0, :, 2], 0)
