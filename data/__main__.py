@@ -40,8 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     parser_of_all = _Parser(prog="python -m data", description=__doc__)
     commands = parser_of_all.add_subparsers(required=True, metavar="command", parser_class=_Parser)
 
-    for parser in _add_datasets(commands, "prepare", "turn raw files into a prepared set"):
-        _add_raw_arguments(parser)
+    for dataset, parser in _add_datasets(commands, "prepare", "turn raw files into a prepared set"):
+        _add_raw_arguments(parser, dataset)
         parser.add_argument(
             "--out",
             type=pathlib.Path,
@@ -52,10 +52,10 @@ def _parser() -> argparse.ArgumentParser:
             "--allow-missing", action="store_true", help="skip clips that lack frames"
         )
         parser.set_defaults(run=_prepare)
-    for parser in _add_datasets(commands, "check", "tell what raw files are missing or malformed"):
-        _add_raw_arguments(parser)
+    for dataset, parser in _add_datasets(commands, "check", "tell what is missing or malformed"):
+        _add_raw_arguments(parser, dataset)
         parser.set_defaults(run=_check)
-    for parser in _add_datasets(commands, "synthesize", "render matches in the raw layout"):
+    for _, parser in _add_datasets(commands, "synthesize", "render matches in the raw layout"):
         parser.add_argument("--out", type=pathlib.Path, required=True, help="folder to fill")
         parser.add_argument("--matches", type=int, help="videos or sequences")
         parser.add_argument("--clips-per-match", type=int)
@@ -66,23 +66,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser_of_all
 
 
-def _add_datasets(commands, name: str, help_text: str) -> Iterator[argparse.ArgumentParser]:
-    """Adds a command, and yields the parser of its options for each dataset."""
+def _add_datasets(
+    commands, name: str, help_text: str
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Adds a command, and yields each dataset with the parser of its options."""
     # A misspelt option is an error, not the abbreviation of another one.
     strict = functools.partial(_Parser, allow_abbrev=False)
     datasets = commands.add_parser(name, help=help_text).add_subparsers(
         required=True, metavar="dataset", dest="dataset", parser_class=strict
     )
     for dataset in DATASETS:
-        yield datasets.add_parser(dataset)
+        yield dataset, datasets.add_parser(dataset)
 
 
-def _add_raw_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_raw_arguments(parser: argparse.ArgumentParser, dataset: str) -> None:
     parser.add_argument("--raw", type=pathlib.Path, required=True, help="folder of the raw files")
     parser.add_argument("--boxes-only", action="store_true", help="boxes and labels, no frames")
-    dataset = parser.prog.split()[-1]
     for option, choices in options_of(dataset).items():
-        parser.add_argument(f"--{option}", choices=choices, default=choices[0])
+        meaning = f"{choices[0]} if left out; see data/{dataset}/README.md"
+        parser.add_argument(f"--{option}", choices=choices, default=choices[0], help=meaning)
 
 
 def _variant(arguments: argparse.Namespace) -> Variant:

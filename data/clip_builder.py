@@ -1,5 +1,6 @@
 """What the TFDS builders of all datasets have in common: clips of boxes, labels and JPEG frames."""
 
+import collections
 import dataclasses
 import importlib
 from collections.abc import Callable, Iterator, Mapping
@@ -108,6 +109,8 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         raw = self._files.open_raw(dl_manager.manual_dir, **self.builder_config.choices)
         clips = {split: self._annotated_clips(raw, split) for split in raw.splits}
+        if not self._allow_missing:
+            _refuse_other_counts(raw, clips)
         skipped = dict.fromkeys(clips, 0)
         if self.builder_config.with_frames:
             whole = {
@@ -173,6 +176,21 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 done = f"{counts['clips']} of {len(clips)} clips"
                 self._report(f"{split}: {done} ({raw.match_name} {match})")
         self.info.metadata["splits"][split] = counts
+
+
+def _refuse_other_counts(
+    raw: RawClips, clips: Mapping[str, list[tuple[int, ClipAnnotation]]]
+) -> None:
+    """Refuses an official set whose splits have other clips than the published ones."""
+    for name, expected in raw.clip_counts.items():
+        members = [annotation for split in name.split("+") for _, annotation in clips[split]]
+        found = collections.Counter(annotation.activity for annotation in members)
+        if found != expected:
+            raise UserError(
+                f"{raw.folder}: {name} has {found.total()} clips, expected "
+                f"{sum(expected.values())}, or other activities; python -m data check tells what "
+                "differs, --allow-missing prepares what is there"
+            )
 
 
 def _example(raw: RawClips, match: int, annotation: ClipAnnotation) -> dict:

@@ -104,7 +104,7 @@ def parse_collective_tracks(path: str | pathlib.Path) -> Tracks:
     if announced != len(spans) or len(boxes) != sum(spans) or not boxes:
         raise UserError(
             f"{path}:{len(lines)}: the file ends with {len(spans)} targets and {len(boxes)} boxes; "
-            f"{announced} targets and {sum(spans)} boxes are announced; fetch it again"
+            f"{announced or 0} targets and {sum(spans)} boxes are announced; fetch it again"
         )
     return _tracks_from_boxes(boxes)
 

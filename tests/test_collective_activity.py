@@ -619,6 +619,16 @@ def test_real_annotations_are_complete(classes, split, window):
 
 
 @needs_real
+def test_real_splits_that_lost_a_clip_are_not_prepared(tmp_path):
+    shutil.copytree(REAL / "ActivityDataset", tmp_path / "raw/ActivityDataset")
+    path = tmp_path / "raw/ActivityDataset/seq05/annotations.txt"
+    rows = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(row for row in rows if not row.startswith("011\t")))
+    with pytest.raises(UserError, match="test has 764 clips, expected 765, or other activities"):
+        prepare(Builder(config="boxes_only", data_dir=tmp_path / "out"), tmp_path / "raw")
+
+
+@needs_real
 def test_real_tracks_are_all_read():
     for number in range(1, 75):
         path = REAL / f"tracks/track{number}.dat"
