@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     data.dir = "datasets"
     # Height and width that frames are resized to.
     data.image_size = (720, 1280)
-    # T: the frames around the key frame; 1 is the key frame alone.
+    # T: the frames around the key frame, as evenly as those stored allow; 1 is the key frame alone.
     data.num_frames = 10
     # N: the most actors of a clip; clips with fewer are masked.
     data.num_actors = 12

@@ -48,9 +48,7 @@ def _parser() -> argparse.ArgumentParser:
             default=pathlib.Path("datasets"),
             help="folder of prepared sets",
         )
-        parser.add_argument(
-            "--allow-missing", action="store_true", help="skip clips that lack frames"
-        )
+        parser.add_argument("--allow-missing", action="store_true", help="prepare what there is")
         parser.set_defaults(run=_prepare)
     for dataset, parser in _add_datasets(commands, "check", "tell what is missing or malformed"):
         _add_raw_arguments(parser, dataset)

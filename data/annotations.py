@@ -182,18 +182,19 @@ def scan_collective_annotations(
             if len(fields) != 7:
                 raise ValueError(f"expected 7 fields, found {len(fields)}")
             frame, x, y, width, height, kind, _ = fields
+            if frame < 1 or frame != int(frame):
+                raise ValueError(f"frame {frame:g} is no number from 1 on")
+            if frame % 10 != 1:
+                continue
             if kind not in range(1, num_classes + 1):
                 raise ValueError(f"unknown class {kind:g}; known: 1 to {num_classes}")
             if width <= 0 or height <= 0:
                 raise ValueError("the box has no positive width and height")
-            if frame < 1 or frame != int(frame):
-                raise ValueError(f"frame {frame:g} is no number from 1 on")
         except ValueError as error:
             problems.append(UserError(f"{path}:{number}: {error}"))
             continue
-        if frame % 10 == 1:
-            box = (y, x, y + height, x + width)
-            people.setdefault(int(frame), []).append((box, int(kind), number))
+        box = (y, x, y + height, x + width)
+        people.setdefault(int(frame), []).append((box, int(kind), number))
     key_frames = []
     for frame in sorted(people):
         boxes, classes, lines = zip(*people[frame])
@@ -235,9 +236,12 @@ def read_lines(path: str | pathlib.Path) -> list[str]:
     """Reads the lines of a text file, bytes that are no text replaced.
 
     Raises:
-      UserError: if there is no such file.
+      UserError: if there is no such file, or it cannot be read.
     """
     try:
-        return pathlib.Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        # Some editors begin a file with a byte-order mark.
+        return pathlib.Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None

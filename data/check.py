@@ -62,7 +62,12 @@ def check_raw(raw: RawClips, *, frames: bool, report: Callable[[str], None]) -> 
     problems += _report_actions(raw, matches, report)
     _report_coverage(matches, report)
     report("")
-    report(f"problems: {len(problems)}" if problems else "complete: no problem found")
+    if problems:
+        report(f"problems: {len(problems)}")
+    elif raw.official and not raw.clip_counts:
+        report("no problem found; how many clips the complete set has is not known")
+    else:
+        report("complete: no problem found")
     for problem in problems[:MAX_PROBLEMS_SHOWN]:
         report(f"  {problem}")
     if len(problems) > MAX_PROBLEMS_SHOWN:
@@ -80,6 +85,8 @@ def inspect_match(raw: RawClips, match: int, *, split: str, frames: bool) -> Mat
         return found
     found.key_frames = scan.key_frames
     found.problems += map(str, scan.problems)
+    if not scan.key_frames and not scan.problems:
+        found.problems.append(f"{raw.annotation_path(match)}: no key frame is annotated")
     found.activities.update(clip.activity for clip in scan.clips)
     found.actions.update(action for clip in scan.clips for action in clip.actions)
     _inspect_tracks(raw, match, scan.clips, found)
@@ -109,7 +116,7 @@ def _inspect_frames(
     raw: RawClips, match: int, clips: Sequence[ClipAnnotation], found: MatchReport
 ) -> None:
     found.with_frames = 0
-    incomplete = []
+    incomplete, problems = [], []
     for clip in clips:
         if not raw.has_frames(match, clip.clip):
             incomplete.append(clip.clip)
@@ -120,8 +127,10 @@ def _inspect_frames(
                 check_frame(path, raw.frame_size(match))
             except UserError as error:
                 damaged.append(str(error))
-        found.problems += damaged
+        problems += damaged
         found.with_frames += not damaged
+    # Frames may be damaged in the same way: none is of the size that a damaged one tells.
+    found.problems += dict.fromkeys(problems)
     if incomplete:
         found.problems.append(
             f"{raw.annotation_path(match).parent}: {len(incomplete)} of {len(clips)} clips lack "
@@ -204,7 +213,10 @@ def _report_coverage(matches: Sequence[MatchReport], report: Callable[[str], Non
         clips = sum(match.activities.total() for match in members)
         actors = sum(match.actions.total() for match in members)
         tracked = sum(match.tracked or 0 for match in members)
+        key_frames = sum(match.key_frames for match in members)
         line = f"{split}: {tracked} of {actors} people on tracks"
+        if clips < key_frames:
+            line += f", {key_frames - clips} of {key_frames} annotated key frames make no clip"
         if any(match.with_frames is not None for match in members):
             whole = sum(match.with_frames or 0 for match in members)
             line += f", {whole} of {clips} clips with all {NUM_FRAMES} frames"

@@ -48,15 +48,17 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     Args:
       allow_missing: prepare what is there and skip the clips that lack frames and the matches that
-        lack annotations, in place of refusing an incomplete folder.
+        lack annotations, in place of refusing a folder that is incomplete, or an official set with
+        other clips than the published ones.
       report: called with a line of text as each match is done.
       **options: what every TFDS builder takes; `config` may be the name of any variant.
     """
 
     VERSION = tfds.core.Version("2.0.0")
     RELEASE_NOTES = {
-        "2.0.0": "The annotated boxes of the key frame, and its place among the frames.",
-        "1.0.0": "First release.",
+        "2.0.0": "The annotated boxes of the key frame, and its place among the frames; the first "
+        "format of the Collective Activity sets.",
+        "1.0.0": "The first format of Volleyball.",
     }
     HOMEPAGE: str
 

@@ -66,7 +66,8 @@ def open_dataset(config: ml_collections.ConfigDict) -> "ClipDataset":
         image_size=tuple(config.image_size),
         num_frames=config.num_frames,
         num_actors=config.num_actors,
-        still_boxes=config.still_boxes,
+        # Runs made before there was a choice have none.
+        still_boxes=config.get("still_boxes", False),
     )
 
 
@@ -78,6 +79,7 @@ class ClipDataset:
       action_names: the actions, in the order of their numbers.
       splits: the splits that have clips.
       key_frame: the key frame's place among the T frames of a batch.
+      has_frames: whether clips have pixels.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class ClipDataset:
         self.splits: tuple[str, ...] = tuple(builder.info.splits)
         self._builder = builder
         self._image_size = image_size
-        self._has_frames = "frames" in features
+        self.has_frames: bool = "frames" in features
         self._stored_frames, self._stored_actors, _ = features["boxes"].shape
         if num_actors < self._stored_actors:
             raise UserError(
@@ -216,7 +218,7 @@ class ClipDataset:
         Raises:
           UserError: if the set has no frames or the split no such clip.
         """
-        if not self._has_frames:
+        if not self.has_frames:
             raise UserError("the prepared set has boxes only; prepare it with frames for images")
         data = self._load(split)
         names = zip(data.arrays["match"].tolist(), data.arrays["clip"].tolist())
@@ -283,7 +285,7 @@ class ClipDataset:
         drawn = drawn.batch(batch_size).map(
             lambda index, mirrored: (tf.gather(index, share), tf.gather(mirrored, share))
         )
-        if frames and self._has_frames:
+        if frames and self.has_frames:
             with_frames = functools.partial(self._with_frames, data)
             drawn = drawn.unbatch().map(with_frames, tf.data.AUTOTUNE).batch(len(share))
         batches = drawn.prefetch(2).as_numpy_iterator()

@@ -6,7 +6,7 @@ import functools
 import io
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -160,22 +160,24 @@ def read_splits(path: pathlib.Path, count: str) -> tuple[dict[str, tuple[int, ..
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        splits = {split: tuple(int(match) for match in content[split]) for split in SPLITS}
-        number = int(content[count])
+        splits = {split: tuple(content[split]) for split in SPLITS}
+        number = content[count]
+        matches = [match for split in splits.values() for match in split]
+        for value in (number, *matches):
+            if not isinstance(value, int):
+                raise TypeError(f"{value!r} is no whole number")
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f'{path}: expected {{"train": [numbers], "validation": [...], "test": [...], '
             f'"{count}": N}} ({type(error).__name__}: {error})'
         ) from None
-    matches = [match for split in splits.values() for match in split]
     if len(set(matches)) < len(matches):
         raise UserError(f"{path}: a number is listed twice; each belongs to one split")
     return splits, number
 
 
-def find_beside(folder: pathlib.Path, *names: str) -> pathlib.Path | None:
-    """Finds what people keep with the raw files: in the folder or up to two levels above it."""
-    places = (folder, folder.parent, folder.parent.parent)
+def find_in(places: Iterable[pathlib.Path], *names: str) -> pathlib.Path | None:
+    """Finds the first of some files or folders that exists in one of some places."""
     paths = (place / name for place in places for name in names)
     return next((path for path in paths if path.exists()), None)
 
@@ -202,7 +204,7 @@ def check_frame(path: pathlib.Path, size: tuple[int, int]) -> None:
     if (found := image_size(path)) != size:
         raise UserError(
             f"{path}: {found[1]}x{found[0]} pixels among frames of {size[1]}x{size[0]}; boxes in "
-            "pixels need one frame size a video"
+            "pixels need one frame size throughout"
         )
     content = path.read_bytes()
     try:

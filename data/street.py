@@ -25,7 +25,7 @@ from data.street_rendering import (
     SHOPS,
     Clothes,
     Person,
-    Sequence,
+    StreetScene,
     edge_of,
     person_boxes,
 )
@@ -74,7 +74,7 @@ def sample_sequence(
     frames: int,
     difficulty: float = 0.0,
     image_size: tuple[int, int] = (96, 144),
-) -> Sequence:
+) -> StreetScene:
     """Draws a sequence, without drawing a picture.
 
     At every frame there are 1..11 people, and more than half of them do the activity. Whoever
@@ -96,7 +96,7 @@ def sample_sequence(
     for _ in range(rng.binomial(room, 0.2 + 0.5 * difficulty)):
         action = "na" if rng.random() < NAMELESS else others[rng.integers(len(others))]
         people += _people(rng, action, 1, frames, image_size)
-    return Sequence(activity, tuple(people), sample_hand(rng, frames))
+    return StreetScene(activity, tuple(people), sample_hand(rng, frames))
 
 
 def sample_hand(rng: np.random.Generator, frames: int) -> Float[np.ndarray, "T 3"]:
@@ -296,7 +296,7 @@ def _shuffle(rng, frames) -> Float[np.ndarray, "T"]:
 
 def annotation_lines(
     rng: np.random.Generator,
-    sequence: Sequence,
+    sequence: StreetScene,
     *,
     difficulty: float = 0.0,
     image_size: tuple[int, int] = (96, 144),
@@ -320,7 +320,7 @@ def annotation_lines(
 
 def track_lines(
     rng: np.random.Generator,
-    sequence: Sequence,
+    sequence: StreetScene,
     *,
     difficulty: float = 0.0,
     image_size: tuple[int, int] = (96, 144),

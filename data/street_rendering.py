@@ -122,7 +122,7 @@ class Person:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sequence:
+class StreetScene:
     """A source video before it is drawn.
 
     Attributes:
@@ -248,7 +248,7 @@ def _draw_shops(panel, look, rng):
 
 
 def render_street(
-    rng: np.random.Generator, scene: Scene, sequence: Sequence, frame: int, *, noise: float = 0.0
+    rng: np.random.Generator, scene: Scene, sequence: StreetScene, frame: int, *, noise: float = 0.0
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Renders one frame of a sequence.
 

@@ -489,7 +489,8 @@ def synthesize_collective(
       matches: how many sequences, three of each activity at least: 15, or 21 if extended; twelve
         of each if None.
       clips_per_match: how many key frames each has, ten frames apart.
-      seed: 0 or more; a sequence depends on the seed, its number and its activity alone.
+      seed: 0 or more; with another number of sequences, one of the same number and activity is
+        the same.
       difficulty: 0..1, see `street.sample_sequence`; also the noise of boxes and pictures.
       image_size: height and width of a frame (pixels).
       progress: is told, line by line, how far it is.

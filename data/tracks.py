@@ -80,12 +80,12 @@ def parse_collective_tracks(path: str | pathlib.Path) -> Tracks:
     """
     lines = read_lines(path)
     boxes, spans = {}, []
-    announced, block = None, None
+    announced, block = 0, None
     for number, line in enumerate(lines, start=1):
         if found := re.match(r"Number of Targets (\d+)", line):
             announced = int(found[1])
         elif found := re.match(r"Target \d+ \(frames from (\d+) to (\d+)\)", line):
-            spans.append(int(found[2]) - int(found[1]) + 1)
+            spans.append(range(int(found[1]), int(found[2]) + 1))
         elif found := re.match(r"Bounding Boxes|3D Traj|Total frames", line):
             block = found[0]
         elif line.strip():
@@ -94,17 +94,19 @@ def parse_collective_tracks(path: str | pathlib.Path) -> Tracks:
                 if len(fields) != 5 or not spans:
                     raise ValueError(f"expected 5 numbers of a target, found: {line.strip()}")
                 frame, x, y, width, height = fields
-                place = int(frame), len(spans)
                 if block == "Bounding Boxes":
-                    if place in boxes:
-                        raise ValueError(f"the target already has a box in frame {frame:g}")
+                    place = frame, len(spans)
+                    if frame not in spans[-1] or place in boxes:
+                        raise ValueError(f"no further box of the target belongs to frame {frame:g}")
+                    if width <= 0 or height <= 0:
+                        raise ValueError("the box has no positive width and height")
                     boxes[place] = y, x, y + height, x + width
             except ValueError as error:
                 raise UserError(f"{path}:{number}: {error}") from None
-    if announced != len(spans) or len(boxes) != sum(spans) or not boxes:
+    if announced != len(spans) or len(boxes) != sum(map(len, spans)) or not boxes:
         raise UserError(
             f"{path}:{len(lines)}: the file ends with {len(spans)} targets and {len(boxes)} boxes; "
-            f"{announced or 0} targets and {sum(spans)} boxes are announced; fetch it again"
+            f"{announced} targets and {sum(map(len, spans))} boxes are announced; fetch it again"
         )
     return _tracks_from_boxes(boxes)
 

@@ -250,7 +250,7 @@ class Evaluation:
                 "data": {
                     "name": config.data.name,
                     "variant": config.data.variant,
-                    "still_boxes": config.data.still_boxes,
+                    "still_boxes": config.data.get("still_boxes", False),
                     "base_split": base_split,
                     "query_split": query_split,
                     "base_clips": len(base),
@@ -346,7 +346,7 @@ class Evaluation:
         name = f"evaluation-{self.results['data']['query_split'].replace('+', '-')}"
         written = [run / f"{name}.json", run / name, run / f"{name}.html"]
         hits = {}
-        if self.encoder.config.data.variant.startswith("frames"):
+        if self.dataset.has_frames:
             ends = {self.encoder.foci[0], self.encoder.foci[-1]}
             hits = {focus: self.hits(focus) for focus in sorted(ends)}
         history = curves(read_history(run))

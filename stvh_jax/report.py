@@ -177,14 +177,17 @@ def _headlines(results: Mapping) -> dict[str, str]:
 
 def _subtitle(results: Mapping) -> str:
     data, checkpoint = results.get("data") or {}, results.get("checkpoint") or {}
+    untracked = _number("", data.get("untracked_share"))
+    boxes = f"{untracked} % of the queries' actors without a track"
+    if data.get("still_boxes"):
+        boxes = "every actor with the still box of the key frame"
     return (
         f"{_text(results.get('run'))}: {_text(results.get('model'))}, "
         f"{_text(results.get('bits'))} bits, {_text(results.get('layers'))} layers, "
         f"{_text(checkpoint.get('kind'))} checkpoint of step {_text(checkpoint.get('step'))}; "
         f"{_text(data.get('name'))}, {_text(data.get('query_clips'))} "
         f"{_text(data.get('query_split'))} clips searched in {_text(data.get('base_clips'))} "
-        f"{_text(data.get('base_split'))} clips; "
-        f"{_number('', data.get('untracked_share'))} % of the queries' actors without a track"
+        f"{_text(data.get('base_split'))} clips; " + boxes
     )
 
 

@@ -233,7 +233,8 @@ def describe_motion(
 
     Centre (y, x), height and width, in tenths of the actor's mean height (y) or width (x): a step
     is as long near the camera as far from it. Then the same less its mean over the valid actors
-    of the frame, which takes the camera's own motion out. Zeros for padded actors.
+    of the frame, which takes the camera's own motion out as far as the boxes of all follow it.
+    Zeros for padded actors.
     """
     mask = actor_mask[:, None, :, None]
     y_min, x_min, y_max, x_max = jnp.moveaxis(boxes, -1, 0)

@@ -76,6 +76,7 @@ class FakeDataset:
     splits = ("train", "validation", "test")
 
     def __init__(self, sizes=(48, 19, 23), key_frame=None, **options):
+        self.has_frames = "pixels" in options
         self.key_frame = options.get("frames", 1) // 2 if key_frame is None else key_frame
         self.clips = {
             split: random_clips(seed, clips=size, **options)

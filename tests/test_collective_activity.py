@@ -96,7 +96,8 @@ def write(folder, text, name="annotations.txt"):
 
 def test_rows_become_the_people_of_key_frames(tmp_path):
     text = "011\t9\t8\t7\t6\t2\t-1\n001\t-4\t20\t30\t40\t6\t-1\n\n011\t1\t2\t3\t4\t1\t5\n"
-    path = write(tmp_path, text + "005\t1\t2\t3\t4\t2\t-1")
+    # Rows between the key frames are passed over, whatever they say; so is a byte-order mark.
+    path = write(tmp_path, "\ufeff" + text + "005\t1\t2\t0\t4\t9\t-1")
     frames, problems = scan_collective_annotations(path, num_classes=6)
     assert not problems
     assert [(frame.frame, frame.classes, frame.line) for frame in frames] == [
@@ -234,7 +235,10 @@ GOOD = track_text([{1: (1, 2, 3, 4), 2: (2, 2, 3, 4)}, {2: (5, 6, 7, 8)}])
         (lambda text: text.replace("to 2)", "to 5)", 1), 14, "6 boxes are announced"),
         (lambda text: text.replace("2\t2\t2\t3\t4", "2\t2\t2\t3"), 6, "expected 5 numbers"),
         (lambda text: text.replace("2\t2\t2\t3\t4", "2\tx\t2\t3\t4"), 6, "expected numbers"),
-        (lambda text: text.replace("2\t2\t2\t3\t4", "1\t2\t2\t3\t4"), 6, "already has a box"),
+        (lambda text: text.replace("2\t2\t2\t3\t4", "1\t2\t2\t3\t4"), 6, "belongs to frame 1"),
+        (lambda text: text.replace("2\t2\t2\t3\t4", "3\t2\t2\t3\t4"), 6, "belongs to frame 3"),
+        (lambda text: text.replace("2\t2\t2\t3\t4", "1.5\t2\t2\t3\t4"), 6, "belongs to frame 1.5"),
+        (lambda text: text.replace("2\t2\t2\t3\t4", "2\t2\t2\t-3\t4"), 6, "no positive width"),
         (lambda text: "<html>\n" + text, 1, "expected numbers, found: <html>"),
     ],
 )
@@ -273,11 +277,57 @@ def test_a_folder_without_sequences_is_refused(tmp_path):
         subject.open_raw(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["{", json.dumps(SPLITS), json.dumps({"key_frames": 1})])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        json.dumps(SPLITS),
+        json.dumps({"key_frames": 1}),
+        json.dumps(SPLITS | {"key_frames": 1.5}),
+        json.dumps(SPLITS | {"key_frames": 1, "train": "12"}),
+        '{"train": [1], "validation": [], "test": [], "key_frames": 1e999}',
+    ],
+)
 def test_malformed_splits_are_refused(whole, content):
     (whole / "splits.json").write_text(content)
     with pytest.raises(UserError, match=r"splits.json: expected .*key_frames"):
         subject.open_raw(whole)
+
+
+def test_splits_may_lie_with_the_sequences(whole):
+    (whole / "splits.json").rename(whole / "ActivityDataset/splits.json")
+    assert not subject.open_raw(whole).official
+
+
+def test_a_split_cannot_be_chosen_beside_one_of_its_own(whole):
+    with pytest.raises(UserError, match=r"splits.json deals the sequences out; remove it or leave"):
+        subject.open_raw(whole, split="sfu")
+
+
+def test_a_sequence_in_two_places_is_refused(whole):
+    # A folder without annotations is none.
+    (whole / "ActivityDataset2/seq01").mkdir(parents=True)
+    raw = subject.open_raw(whole)
+    assert raw.annotation_path(1) == whole / "ActivityDataset/seq01/annotations.txt"
+    shutil.copytree(whole / "ActivityDataset/seq02", whole / "ActivityDataset2/seq02")
+    with pytest.raises(UserError, match="seq02 are the same sequence; remove one of them"):
+        raw.scan(2)
+
+
+def test_images_may_show_that_an_official_sequence_is_longer(tmp_path):
+    root = write_sequences(tmp_path, {48: {41: people(TALKING)}}, frames=0, second=(48,))
+    assert extended.open_raw(root).scan(48).clips == []  # 47 frames
+    write_frame(root / "ActivityDataset2/seq48/frame0050.jpg", (0, 0, 0), (9, 9, 9))
+    assert len(extended.open_raw(root).scan(48).clips) == 1
+
+
+def test_tracks_are_those_of_this_folder(whole):
+    write_tracks(whole.parent, 1, [dict.fromkeys(range(1, 21), (2, 6, 6, 12))])
+    raw = subject.open_raw(whole)
+    assert not raw.has_tracks()
+    (whole.parent / "ActivityTracks").rename(whole / "tracks")
+    raw = subject.open_raw(whole)
+    assert raw.boxes(1, raw.scan(1).clips[0])[2].any()
 
 
 def test_official_sequences_are_known_without_images(tmp_path):
@@ -437,7 +487,7 @@ def test_still_boxes_are_the_annotated_ones(whole, tmp_path):
     np.testing.assert_array_equal(second.actor_mask, first.actor_mask)
 
 
-def test_five_activities_and_another_split_are_variants(whole, tmp_path, monkeypatch):
+def test_five_activities_are_a_variant(whole, tmp_path):
     builder = prepare(Builder(config="boxes_only-five", data_dir=tmp_path / "out"), whole)
     assert builder.info.features["activity"].names == list(constants.ACTIVITIES["five"])
     names = builder.info.features["activity"]
@@ -532,9 +582,40 @@ def test_every_problem_is_listed_once(whole):
         f"{whole}/ActivityDataset/seq03/annotations.txt: no such file",
         f"{whole}/ActivityTracks/track2.dat:1: expected numbers",
         "5 annotated key frames, expected 6",
+        "train: 0 of 8 people on tracks, 3 of 4 clips",
         "problems: 5",
     ):
         assert problem in text
+
+
+def test_a_sequence_without_annotations_is_a_problem(whole):
+    write(whole / "ActivityDataset/seq03", "")
+    complete, text = run_check(subject.open_raw(whole), frames=False)
+    assert not complete
+    assert "seq03/annotations.txt: no key frame is annotated" in text
+
+
+def test_key_frames_that_make_no_clip_are_counted(whole):
+    complete, text = run_check(subject.open_raw(whole, window="centred"), frames=False)
+    assert complete
+    assert "train: 0 of 3 people on tracks, 2 of 4 annotated key frames make no clip" in text
+
+
+def test_what_is_not_known_is_not_called_complete(tmp_path):
+    sequences = {n: {1: people(TALKING)} for n in range(1, 75)}
+    raw = extended.open_raw(write_sequences(tmp_path, sequences, frames=0))
+    complete, text = run_check(raw, frames=False)
+    assert complete and "complete:" not in text
+    assert "no problem found; how many clips the complete set has is not known" in text
+
+
+def test_an_official_set_with_other_counts_is_not_prepared(tmp_path):
+    sequences = {n: {1: people(TALKING)} for n in range(1, 45)}
+    root = write_sequences(tmp_path / "raw", sequences, frames=0)
+    with pytest.raises(UserError, match=r"train\+validation has 32 clips, expected 1746"):
+        prepare(Builder(config="boxes_only", data_dir=tmp_path / "out"), root)
+    builder = Builder(config="boxes_only", data_dir=tmp_path / "out", allow_missing=True)
+    assert prepare(builder, root).info.splits["test"].num_examples == 12
 
 
 # Clips by activity as the data's own description counts them: split A, five classes.

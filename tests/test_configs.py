@@ -6,11 +6,13 @@ import math
 import pathlib
 
 import jax
+import numpy as np
 import pytest
 
 from configs import base
 from data.variants import DATASETS, Variant
 from stvh_jax.models import build_model
+from stvh_jax.optimizer import learning_rate_schedule
 from stvh_jax.state import example_clips
 from stvh_jax.trainer import check_config
 from tests.fakes import FakeDataset
@@ -144,6 +146,16 @@ def test_every_config_can_be_trained_on_as_many_devices_as_it_asks_for(name):
     key_frame = config.data.num_frames // 2 if config.data.name == "volleyball" else 0
     dataset = FakeDataset(sizes=(3493, 10, 1337), key_frame=key_frame)
     check_config(config, dataset, devices=max(config.devices, 1))
+
+
+@pytest.mark.parametrize("name", ["cad", "caed"])
+def test_collective_activity_is_trained_as_the_paper_prints(name):
+    config = config_of(name)
+    assert (config.data.image_size, config.data.num_frames) == ((480, 720), 10)
+    assert (config.model.num_actors, config.model.layers, config.model.bits) == (13, 4, 128)
+    assert (config.train.batch_size, config.train.epochs) == (2, 60)
+    rate = learning_rate_schedule(config.optimizer, steps_per_epoch=10, epochs=60)
+    np.testing.assert_allclose([rate(step) for step in range(0, 600, 50)], 1e-5, rtol=1e-6)
 
 
 def test_an_unknown_variant_is_named():

@@ -136,6 +136,7 @@ def test_results_are_json_with_the_keys_of_the_manual(evaluated):
     assert results["data"] == {
         "name": "volleyball",
         "variant": "boxes_only",
+        "still_boxes": False,
         "base_split": "train",
         "query_split": "test",
         "base_clips": 48,

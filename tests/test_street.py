@@ -297,7 +297,7 @@ def lone_person(action, gait, heading, place=(0.0, 6.2)):
 
 
 def sequence_of(*people):
-    return street_rendering.Sequence("na", people, np.array([[1.0, 0.0, 0.0]]))
+    return street_rendering.StreetScene("na", people, np.array([[1.0, 0.0, 0.0]]))
 
 
 # The files.

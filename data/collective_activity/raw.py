@@ -23,7 +23,7 @@ from data.annotations import (
     scan_collective_annotations,
 )
 from data.collective_activity import constants
-from data.raw import RawClips, corner_scale, find_beside, read_splits
+from data.raw import RawClips, corner_scale, find_in, read_splits
 from data.tracks import Tracks, parse_collective_tracks
 from stvh_jax.errors import UserError
 
@@ -48,9 +48,16 @@ class RawCollective(RawClips):
 
     @functools.cache  # noqa: B019 - lives as long as the few roots a process opens
     def _sequence(self, match: int) -> pathlib.Path:
-        """Returns the folder of a sequence; where it should be, if there is none."""
-        places = [self.folder / name / f"seq{match:02d}" for name in ("", *_FOLDERS)]
-        return next((place for place in places if place.exists()), places[1])
+        """Returns the folder of a sequence; where it should be, if there is none.
+
+        Raises:
+          UserError: there are two.
+        """
+        places = [self.folder / name / f"seq{match:02d}" for name in (*_FOLDERS, "")]
+        found = [place for place in places if (place / "annotations.txt").exists()]
+        if len(found) > 1:
+            raise UserError(f"{found[0]} and {found[1]} are the same sequence; remove one of them")
+        return (found or [place for place in places if place.exists()] or places)[0]
 
     def annotation_path(self, match: int) -> pathlib.Path:
         """Returns where the sequence's annotations are, whether or not they exist."""
@@ -80,24 +87,27 @@ class RawCollective(RawClips):
     def num_frames(self, match: int) -> int:
         """Returns how many frames a sequence has.
 
-        It is known of the official sequences, so that missing files cost no clip unnoticed;
-        of others it is the number of the last image.
+        It is known of the official sequences, so that missing files cost no clip unnoticed; of
+        others, and where there are more, it is the number of the last image.
 
         Raises:
           UserError: there is no image of a sequence that is not an official one.
         """
-        if match in self.known_lengths:
-            return self.known_lengths[match]
-        names = (re.fullmatch(r"frame(\d+)", path.stem) for path in self._images(match))
-        numbers = [int(name[1]) for name in names if name]
-        if not numbers:
+        images, known = self._images(match), self.known_lengths.get(match, 0)
+        if not images and not known:
             raise UserError(
                 f"{self._sequence(match)}: no frame<NNNN>.jpg to tell how long the sequence is"
             )
-        return max(numbers)
+        return max([known, *images])
 
-    def _images(self, match: int):
-        return self._sequence(match).glob("frame*.jpg")
+    @functools.cache  # noqa: B019 - lives as long as the few roots a process opens
+    def _images(self, match: int) -> dict[int, pathlib.Path]:
+        """Finds the images of a sequence, by their numbers."""
+        found = {}
+        for path in sorted(self._sequence(match).glob("frame*.jpg")):
+            if name := re.fullmatch(r"frame(\d+)", path.stem):
+                found[int(name[1])] = path
+        return found
 
     def frame_path(self, match: int, clip: int, frame: int) -> pathlib.Path:
         """Returns where a frame of the sequence is, whether or not it exists."""
@@ -105,11 +115,11 @@ class RawCollective(RawClips):
 
     def any_image(self, match: int) -> pathlib.Path | None:
         """Returns some image of a sequence, None if there is none."""
-        return next(self._images(match), None)
+        return next(iter(self._images(match).values()), None)
 
     @functools.cached_property
     def _track_folder(self) -> pathlib.Path | None:
-        return find_beside(self.folder, "ActivityTracks", "tracks")
+        return find_in([self.folder], "ActivityTracks", "tracks")
 
     def has_tracks(self) -> bool:
         """Says whether there are tracks of any sequence."""
@@ -181,6 +191,7 @@ def open_raw(
     """
     return open_sequences(
         root,
+        split_chosen=split != constants.OPTIONS["split"][0],
         splits=constants.SPLITS[split],
         count=constants.NUM_KEY_FRAMES,
         form=clip_format(classes=classes, window=window),
@@ -193,11 +204,18 @@ def open_raw(
     )
 
 
-def open_sequences(root: str | pathlib.Path, **official) -> RawCollective:
+def open_sequences(
+    root: str | pathlib.Path, *, split_chosen: bool = False, **official
+) -> RawCollective:
     """Opens a folder of sequences with the fields of the official set, or of its `splits.json`.
 
+    Args:
+      root: the folder.
+      split_chosen: whether a split other than the default was asked for.
+      **official: the fields of `RawCollective` for the official set.
+
     Raises:
-      UserError: if there are no sequences, or `splits.json` is malformed.
+      UserError: if there are no sequences, or `splits.json` is malformed or not the split chosen.
     """
     root = pathlib.Path(os.path.abspath(root))
     # The folder that holds ActivityDataset/, so that its neighbour ActivityDataset2/ is found.
@@ -209,8 +227,10 @@ def open_sequences(root: str | pathlib.Path, **official) -> RawCollective:
             "ActivityDataset/"
         )
     fields = {"folder": folder, "official": True, **official}
-    path = folder / "splits.json"
-    if path.exists():
+    path = find_in([folder, *(folder / name for name in _FOLDERS)], "splits.json")
+    if path and split_chosen:
+        raise UserError(f"{path} deals the sequences out; remove it or leave --split out")
+    if path:
         splits, count = read_splits(path, "key_frames")
         fields |= {"splits": splits, "count": count, "official": False}
         fields |= dict.fromkeys(

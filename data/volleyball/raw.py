@@ -13,7 +13,7 @@ import os
 import pathlib
 
 from data.annotations import ClipFormat, Scan, scan_volleyball_annotations
-from data.raw import RawClips, corner_scale, find_beside, read_splits
+from data.raw import RawClips, corner_scale, find_in, read_splits
 from data.tracks import Tracks, load_normalized_tracks, parse_volleyball_tracks
 from data.volleyball import constants
 from stvh_jax.errors import UserError
@@ -45,14 +45,19 @@ class RawVolleyball(RawClips):
         """Returns some image of a video, None if there is none."""
         return next((self.folder / str(match)).glob("*/*.jpg"), None)
 
+    @property
+    def _places(self) -> tuple[pathlib.Path, ...]:
+        """Where people keep tracks: with the videos, or up to two levels above."""
+        return self.folder, self.folder.parent, self.folder.parent.parent
+
     @functools.cached_property
     def _normalized_tracks(self) -> dict[tuple[int, int], Tracks]:
-        path = find_beside(self.folder, "tracks_normalized.pkl")
+        path = find_in(self._places, "tracks_normalized.pkl")
         return load_normalized_tracks(path) if path else {}
 
     @functools.cached_property
     def _track_folder(self) -> pathlib.Path | None:
-        return find_beside(self.folder, "volleyball_tracking_annotation")
+        return find_in(self._places, "volleyball_tracking_annotation")
 
     def has_tracks(self) -> bool:
         """Says whether there are tracks of any clip."""
@@ -103,8 +108,7 @@ def open_raw(root: str | pathlib.Path) -> RawVolleyball:
             f"{root}: found no videos/<number>/annotations.txt; give the folder that holds videos/"
         )
     splits, count = constants.SPLITS, constants.NUM_CLIPS
-    paths = [folder / "splits.json" for folder in (videos, videos.parent)]
-    given = next((path for path in paths if path.exists()), None)
+    given = find_in((videos, videos.parent), "splits.json")
     if given:
         splits, count = read_splits(given, "clips")
     return RawVolleyball(
