@@ -20,9 +20,6 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from data.pipeline import open_dataset
 from stvh_jax import command_line
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.")
-SEEDS = flags.DEFINE_integer("seeds", 3, "How many seeds.", lower_bound=2)
-
 LEAVES = (4, 8, 16, 32)
 MOST_TREES = 300
 LEARNING_RATE = 0.05
@@ -122,13 +119,12 @@ def predict(model, trees, rows):
     return next(itertools.islice(model.staged_predict(rows), trees - 1, None))
 
 
-def main(_):
+def report(dataset, seeds):
     """Fits and judges, and prints one line a seed and their mean."""
-    dataset = open_dataset(CONFIG.value.data)
     parts = {split: read(dataset, split) for split in ("train", "validation", "test")}
     rows, labels = parts["test"]
     results = []
-    for seed in range(SEEDS.value):
+    for seed in range(seeds):
         chosen, leaves, trees, model = choose(parts["train"], parts["validation"], seed)
         predicted = predict(model, trees, rows)
         recalls = [(predicted[labels == kind] == kind).mean() for kind in np.unique(labels)]
@@ -143,4 +139,8 @@ def main(_):
 
 
 if __name__ == "__main__":
-    command_line.run(main, required=("config",))
+    CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.")
+    SEEDS = flags.DEFINE_integer("seeds", 3, "How many seeds.", lower_bound=2)
+    command_line.run(
+        lambda _: report(open_dataset(CONFIG.value.data), SEEDS.value), required=("config",)
+    )
