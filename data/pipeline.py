@@ -127,10 +127,13 @@ class ClipDataset:
         return sum(self._builder.info.splits[part].num_examples for part in self._parts(split))
 
     def untracked_share(self, split: str) -> float:
-        """Returns the share of a split's actors whose box stands still for want of a track."""
+        """Returns the share of a split's actors whose box stands still.
+
+        That is those without a track, or all if so chosen.
+        """
+        counts = [self._builder.info.metadata["splits"][part] for part in self._parts(split)]
         if self._still_boxes:
             return 1.0
-        counts = [self._builder.info.metadata["splits"][part] for part in self._parts(split)]
         return sum(part["untracked"] for part in counts) / sum(part["actors"] for part in counts)
 
     def training_batches(

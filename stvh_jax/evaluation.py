@@ -192,6 +192,21 @@ def without_nan(value):
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
+def check_same_classes(encoder: Encoder, dataset) -> None:
+    """Checks that a data set has the classes that a model knows.
+
+    Raises:
+      UserError: it has others.
+    """
+    for kind in ("activity_names", "action_names"):
+        known, found = (tuple(getattr(source, kind)) for source in (encoder, dataset))
+        if known != found:
+            raise UserError(
+                f"the model's {kind} are {', '.join(known)}, those of the data set "
+                f"{', '.join(found)}; evaluate it on the variant that it was trained on"
+            )
+
+
 class Evaluation:
     """The evaluation of one trained model on one data set, and what it leaves behind."""
 
@@ -220,13 +235,7 @@ class Evaluation:
         """
         started = time.monotonic()
         config = encoder.config
-        for kind in ("activity_names", "action_names"):
-            known, found = (tuple(getattr(source, kind)) for source in (encoder, dataset))
-            if known != found:
-                raise UserError(
-                    f"the model's {kind} are {', '.join(known)}, those of the data set "
-                    f"{', '.join(found)}; evaluate it on the variant that it was trained on"
-                )
+        check_same_classes(encoder, dataset)
         query_split = query_split or config.data.test_split
         base_split = base_split or config.data.train_split
         self.encoder, self.dataset = encoder, dataset

@@ -28,6 +28,7 @@ from tests.collective_files import (
     write_sequences,
     write_tracks,
 )
+from tests.prepared_sets import examples_of, prepare
 from tests.volleyball_files import SIZE, write_frame
 
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="real data not present")
@@ -58,17 +59,6 @@ def whole(tmp_path):
         },
         splits=SPLITS,
     )
-
-
-def prepare(builder, root):
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=root))
-    return builder
-
-
-def examples_of(builder, split):
-    decoders = {"frames": tfds.decode.SkipDecoding()} if "frames" in builder.info.features else None
-    examples = builder.as_dataset(split=split, decoders=decoders).as_numpy_iterator()
-    return {(int(example["match"]), int(example["clip"])): example for example in examples}
 
 
 class CollectiveActivityTest(tfds.testing.DatasetBuilderTestCase):

@@ -6,7 +6,6 @@ import json
 import jax
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from configs import cad_boxes
 from data.collective_activity.collective_activity_dataset_builder import Builder
@@ -18,6 +17,7 @@ from stvh_jax.models import build_model
 from stvh_jax.trainer import train
 from tests.collective_files import REAL
 from tests.fakes import FakeDataset
+from tests.prepared_sets import prepare
 
 pytestmark = pytest.mark.usefixtures("unchecked_shapes")
 
@@ -40,9 +40,7 @@ def real(tmp_path_factory):
     if not REAL.exists():
         pytest.skip("real data not present")
     folder = tmp_path_factory.mktemp("real")
-    Builder(config="boxes_only", data_dir=folder).download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=REAL)
-    )
+    prepare(Builder(config="boxes_only", data_dir=folder), REAL)
     config = cad_boxes.get_config()
     config.data.dir = str(folder)
     return open_dataset(config.data)

@@ -11,6 +11,8 @@ from data.volleyball import raw as subject
 from data.volleyball.constants import ACTIONS, ACTIVITIES
 from data.volleyball.volleyball_dataset_builder import Builder
 from stvh_jax.errors import UserError
+from tests import prepared_sets
+from tests.prepared_sets import examples_of
 from tests.volleyball_files import REAL, SIZE, write_frame, write_raw
 
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="real data not present")
@@ -27,15 +29,7 @@ def clips_of(*keys):
 
 
 def prepare(root, out, config, **options):
-    builder = Builder(config=config, data_dir=out, **options)
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=root))
-    return builder
-
-
-def examples_of(builder, split):
-    decoders = {"frames": tfds.decode.SkipDecoding()} if "frames" in builder.info.features else None
-    examples = builder.as_dataset(split=split, decoders=decoders).as_numpy_iterator()
-    return {(int(example["match"]), int(example["clip"])): example for example in examples}
+    return prepared_sets.prepare(Builder(config=config, data_dir=out, **options), root)
 
 
 @pytest.fixture
