@@ -1,0 +1,454 @@
+"""An index of clips, searched by their codes at any focus: `stvh_jax.Index.open(uri)`.
+
+Hits are in the order of (distance, match, clip), whatever the engine behind: LanceDB and FAISS for
+a folder or a bucket, a Milvus server for a URI that begins with http.
+"""
+
+import csv
+import dataclasses
+import functools
+import io
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from etils import epath
+from jaxtyping import UInt8
+
+from stvh_jax.codes import hamming_distances
+from stvh_jax.errors import UserError
+from stvh_jax.filter_matrix import FilterMatrix
+from stvh_jax.hamming_search import Neighbours
+from stvh_jax.index_info import (
+    HUNDREDTHS,
+    RECORD,
+    IndexInfo,
+    Surroundings,
+    agreeing_bits,
+    code_column,
+    codes_of_column,
+    to_table,
+)
+
+Codes = UInt8[np.ndarray, "..."] | Mapping[int, UInt8[np.ndarray, "..."]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Hit:
+    """A clip that was found, and why.
+
+    Attributes:
+      distance: from the query at the focus searched, in bits; the mean over several queries.
+      match: the source video.
+      clip: the clip's number within it.
+      record: what else is known of the clip: start, stop, activity, predicted, confidence, split,
+        media.
+      distances: the same distance at every focus.
+      agreeing_bits: the bits in which the clip's code agrees with that of the query, or of every
+        query, at the focus searched; of a blend, at the focus that weighs more.
+    """
+
+    distance: float
+    match: str
+    clip: int
+    record: dict[str, Any]
+    distances: dict[int, float]
+    agreeing_bits: list[int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Gives everything in plain values, for JSON."""
+        return {
+            "distance": self.distance,
+            "match": self.match,
+            "clip": self.clip,
+            **self.record,
+            "distances": {str(focus): value for focus, value in self.distances.items()},
+            "agreeing_bits": self.agreeing_bits,
+        }
+
+
+class Hits(Sequence[Hit]):
+    """The clips found for a query, nearest first; their records are read when first asked for.
+
+    Attributes:
+      distances: from the query at the focus searched.
+      ties_at_k: how many clips, among the hits or not, are as far as the last hit: if that is
+        more than the hits at this distance, others would have done as well.
+    """
+
+    def __init__(
+        self, index: "Index", found: Neighbours, queries: Mapping, *, focus: int, unit: int
+    ):
+        """Wraps what an engine found, with distances in `unit` parts of a bit."""
+        self._index, self._found, self._queries, self._focus = index, found, queries, focus
+        self.distances = found.distances / unit
+        self.ties_at_k = found.ties
+
+    def __len__(self) -> int:
+        """Counts the hits."""
+        return len(self.distances)
+
+    def __getitem__(self, place):
+        """Gives a hit, or several as a list."""
+        return self._hits[place]
+
+    def __iter__(self) -> Iterator[Hit]:
+        """Gives the hits, nearest first."""
+        return iter(self._hits)
+
+    @functools.cached_property
+    def _hits(self) -> list[Hit]:
+        info = self._index.info
+        records = self._index.engine.records(self._found.rows)
+        stored = {
+            focus: codes_of_column(records[code_column(focus)], info.bits)
+            for focus in info.stored_foci
+        }
+        found, asked = info.all_codes(stored), info.all_codes(self._queries)
+        distances = {
+            focus: hamming_distances(asked[focus], found[focus]).mean(axis=0) for focus in info.foci
+        }
+        hits = []
+        for place, record in enumerate(records.select(RECORD.names).to_pylist()):
+            agreeing = [
+                set(agreeing_bits(query, found[self._focus][place])) for query in asked[self._focus]
+            ]
+            hits.append(
+                Hit(
+                    distance=float(self.distances[place]),
+                    match=record.pop("match"),
+                    clip=record.pop("clip"),
+                    record=record,
+                    distances={focus: float(values[place]) for focus, values in distances.items()},
+                    agreeing_bits=sorted(set.intersection(*agreeing)),
+                )
+            )
+        return hits
+
+    def export(self, path: epath.PathLike) -> None:
+        """Writes the hits as a table: `.csv`, `.json` or `.parquet`, by the file's ending.
+
+        Raises:
+          UserError: the ending is another, or the file cannot be written.
+        """
+        path = epath.Path(path)
+        rows = [{"rank": rank, **hit.to_dict()} for rank, hit in enumerate(self, start=1)]
+        writers = {".csv": _to_csv, ".json": _to_json, ".parquet": _to_parquet}
+        if path.suffix not in writers:
+            raise UserError(f"{path}: hits are written as {', '.join(writers)}")
+        try:
+            path.write_bytes(writers[path.suffix](rows, self._index.info))
+        except OSError as error:
+            raise UserError(f"cannot write {path} ({error.strerror or error})") from error
+
+
+class Index:
+    """Clips that can be searched.
+
+    Attributes:
+      info: the codes stored, the filter matrix, where the clips came from.
+      engine: where they are.
+    """
+
+    def __init__(self, engine):
+        """Wraps an engine; use `Index.open` or `Index.create`."""
+        self.engine, self.info = engine, engine.info
+
+    @classmethod
+    def create(
+        cls,
+        uri: epath.PathLike,
+        *,
+        bits: int,
+        stored_foci: Sequence[int],
+        filter_matrix: FilterMatrix | None = None,
+        origin: Mapping[str, Any] | None = None,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> "Index":
+        """Makes an empty index.
+
+        Args:
+          uri: a folder, a bucket's URI (`s3://...`), or a Milvus server's
+            (`http://HOST:PORT/COLLECTION`).
+          bits: K.
+          stored_foci: the foci whose own codes are stored, in order; the last of all among them.
+          filter_matrix: derives the other foci; None if there are none.
+          origin: the run and the data that the codes come from; plain values.
+          storage_options: credentials and the like, for a bucket.
+
+        Raises:
+          UserError: there is an index already, or the parts do not fit.
+        """
+        info = IndexInfo(
+            bits=bits,
+            stored_foci=tuple(stored_foci),
+            filter_matrix=filter_matrix,
+            name=uuid.uuid4().hex,
+            origin=dict(origin or {}),
+        )
+        return cls(_engine(uri).create(str(uri), info, storage_options=storage_options))
+
+    @classmethod
+    def open(
+        cls,
+        uri: epath.PathLike,
+        *,
+        version: int | None = None,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> "Index":
+        """Opens an index, as it is now or was at a version.
+
+        Raises:
+          UserError: there is none, or it cannot be read.
+        """
+        return cls(_engine(uri).open(str(uri), version=version, storage_options=storage_options))
+
+    def __len__(self) -> int:
+        """Counts the clips."""
+        return self.engine.count()
+
+    @property
+    def foci(self) -> tuple[int, ...]:
+        """The foci that can be searched."""
+        return self.info.foci
+
+    @property
+    def version(self) -> int:
+        """The version searched; every write makes a new one."""
+        return self.engine.version
+
+    def versions(self) -> list[dict[str, Any]]:
+        """Lists the versions: number, time, clips."""
+        return self.engine.versions()
+
+    def restore(self, version: int) -> None:
+        """Makes an older version the newest again."""
+        self.engine.restore(version)
+
+    def refresh(self) -> None:
+        """Goes on to the newest version, which another process may have written."""
+        self.engine.refresh()
+
+    def compact(self) -> None:
+        """Joins the files of many small writes."""
+        self.engine.compact()
+
+    def count(self, filter: str | None = None) -> int:
+        """Counts the clips that a filter lets through.
+
+        Raises:
+          UserError: the filter cannot be read.
+        """
+        return self.engine.count(filter)
+
+    def add(self, codes: Codes, **record: Sequence) -> None:
+        """Adds clips; when it returns they are kept, and either all of them or none.
+
+        Args:
+          codes: packed codes, `[M, bytes]`, by focus (`Encoding.codes`); an array if only the
+            last focus is stored.
+          **record: `match=` and `clip=`, which name the clips; `start=`, `stop=` in seconds,
+            `activity=`, `predicted=`, `confidence=`, `split=`, `media=` as far as known.
+
+        Raises:
+          UserError: the codes or the record do not fit, or a clip is in the index already.
+        """
+        self.engine.add(to_table(self.info, codes, record))
+
+    def upsert(self, codes: Codes, **record: Sequence) -> None:
+        """Adds clips as `add` does, in place of those of the same match and clip."""
+        self.engine.upsert(to_table(self.info, codes, record))
+
+    def delete(self, filter: str) -> int:
+        """Deletes the clips that a filter lets through, and counts them.
+
+        Raises:
+          UserError: the filter cannot be read.
+        """
+        return self.engine.delete(filter)
+
+    def search(
+        self,
+        codes: Codes,
+        *,
+        focus: str | float = "activity",
+        k: int | None = 10,
+        radius: float | None = None,
+        filter: str | None = None,
+        without: Sequence[Surroundings] = (),
+        together: bool = False,
+    ) -> list[Hits]:
+        """Finds the clips nearest to each query.
+
+        Args:
+          codes: packed codes of Q queries, as for `add`; of one also without the first axis.
+          focus: `activity`, `visual`, a number, or one between two neighbours: 2.3 is the sum of
+            0.7 times the distance at focus 2 and 0.3 times that at focus 3.
+          k: how many; None, with a radius, for all within it.
+          radius: the largest distance in bits, itself included; None for any.
+          filter: a condition on the record in SQL: `match = '13' AND start >= 60`.
+          without: clips left out.
+          together: the queries are one: the mean of their distances counts.
+
+        Returns:
+          The hits of each query; of all of them in one list, together.
+
+        Raises:
+          UserError: the codes do not fit, there is no such focus, k or the radius make no sense,
+            or the filter cannot be read.
+        """
+        if k is None and radius is None:
+            raise UserError("give k, how many clips to find, or a radius")
+        if k is not None and k < 1:
+            raise UserError(f"k = {k}; at least one clip is searched for")
+        if radius is not None and not 0 <= radius <= self.info.bits:
+            raise UserError(f"radius = {radius}; give 0 to {self.info.bits} bits")
+        weights = self.info.weights(focus)
+        stored = self.info.stored_codes(codes, what="the query")
+        queries = {each: self.info.codes_of(each, stored) for each in weights}
+        count = len(stored[self.info.stored_foci[-1]])
+        if len(weights) == 1:
+            weights = dict.fromkeys(weights, 1)
+        unit = sum(weights.values()) * (count if together else 1)
+        found = self.engine.search(
+            queries,
+            weights,
+            k=k,
+            radius=None if radius is None else int(np.floor(radius * unit + 1e-9)),
+            where=filter,
+            without=without,
+            together=together,
+        )
+        nearer = max(weights, key=weights.__getitem__)
+        groups = [slice(None)] if together else [slice(i, i + 1) for i in range(count)]
+        return [
+            Hits(
+                self,
+                one,
+                {each: values[group] for each, values in stored.items()},
+                focus=nearer,
+                unit=unit,
+            )
+            for one, group in zip(found, groups)
+        ]
+
+    def search_like(
+        self,
+        clips: Sequence[tuple[str, int]],
+        *,
+        exclude_near: float | None = None,
+        exclude_match: bool = False,
+        **options,
+    ) -> Hits:
+        """Finds the clips most like some clips of the index, which are left out themselves.
+
+        Args:
+          clips: (match, clip) of each; several make one query, by the mean of their distances.
+          exclude_near: also leave out what is less than these seconds from one of them, in its
+            match.
+          exclude_match: also leave out their matches.
+          **options: focus, k, radius, filter as `search` has them.
+
+        Raises:
+          UserError: as `search`, or a clip is not in the index, or no time is known of it.
+        """
+        records = self.engine.records(self.engine.find(clips))
+        stored = {
+            focus: codes_of_column(records[code_column(focus)], self.info.bits)
+            for focus in self.info.stored_foci
+        }
+        without = []
+        for clip in records.select(["match", "clip", "start", "stop"]).to_pylist():
+            without += around(**clip, exclude_near=exclude_near, exclude_match=exclude_match)
+        (hits,) = self.search(stored, without=without, together=True, **options)
+        return hits
+
+
+def around(
+    match: str,
+    clip: int | None,
+    start: float | None,
+    stop: float | None,
+    *,
+    exclude_near: float | None = None,
+    exclude_match: bool = False,
+) -> list[Surroundings]:
+    """Names what a search leaves out around a query: itself, its time, or its match.
+
+    Args:
+      match: the query's match.
+      clip: its number, None if it is not in the index.
+      start: where it begins, in seconds.
+      stop: where it ends.
+      exclude_near: leave out what is less than these seconds from it.
+      exclude_match: leave out the whole match.
+
+    Raises:
+      UserError: what is near is not known, as the query has no time.
+    """
+    if exclude_match:
+        return [Surroundings(match)]
+    itself = [] if clip is None else [Surroundings(match, clip=clip)]
+    if exclude_near is None:
+        return itself
+    if exclude_near < 0:
+        raise UserError(f"{exclude_near} seconds around the query; give 0 or more")
+    if start is None or stop is None:
+        raise UserError(
+            f"clip {match}/{clip} has no time in the index, so that none is known to be near; "
+            "index the clips with their start and stop"
+        )
+    return [*itself, Surroundings(match, seconds=(start - exclude_near, stop + exclude_near))]
+
+
+def _engine(uri: epath.PathLike):
+    """Chooses the engine by the URI; each imports what it needs."""
+    try:
+        if str(uri).startswith(("http://", "https://")):
+            from stvh_jax.milvus_engine import MilvusEngine
+
+            return MilvusEngine
+        from stvh_jax.lance_engine import LanceEngine
+    except ModuleNotFoundError as error:
+        extra = "milvus" if error.name == "pymilvus" else "search"
+        raise UserError(
+            f"an index needs {error.name}, which is not installed; pip install 'stvh_jax[{extra}]'"
+        ) from error
+    return LanceEngine
+
+
+def _to_csv(rows: list[dict], info: IndexInfo) -> bytes:
+    text = io.StringIO()
+    foci = [f"distance_{focus}" for focus in info.foci]
+    names = ["rank", "distance", *RECORD.names, *foci, "agreeing_bits"]
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    for row in rows:
+        distances = {f"distance_{focus}": v for focus, v in row.pop("distances").items()}
+        bits = " ".join(map(str, row.pop("agreeing_bits")))
+        writer.writerow({**row, **distances, "agreeing_bits": bits})
+    return text.getvalue().encode()
+
+
+def _to_json(rows: list[dict], info: IndexInfo) -> bytes:
+    return (json.dumps(rows, indent=2) + "\n").encode()
+
+
+def _to_parquet(rows: list[dict], info: IndexInfo) -> bytes:
+    distances = [(str(focus), pa.float64()) for focus in info.foci]
+    schema = pa.schema(
+        [
+            ("rank", pa.int64()),
+            ("distance", pa.float64()),
+            *RECORD,
+            ("distances", pa.struct(distances)),
+            ("agreeing_bits", pa.list_(pa.int64())),
+        ]
+    )
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer)
+    return buffer.getvalue()
