@@ -12,33 +12,20 @@ from collections.abc import Iterator
 
 from data.raw import RawClips
 from data.variants import DATASETS, Variant, options_of
-from stvh_jax.errors import UserError
+from stvh_jax import subcommands
+from stvh_jax.subcommands import StrictParser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit status; a user's mistake is one line and status 2."""
     # TFDS warns on stderr of its own deprecated calls.
     logging.getLogger("absl").setLevel(logging.ERROR)
-    arguments = _parser().parse_args(argv)
-    try:
-        return arguments.run(arguments)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that says a mistake in one line."""
-
-    def error(self, message: str):
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+    return subcommands.run(_parser(), argv)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser_of_all = _Parser(prog="python -m data", description=__doc__)
-    commands = parser_of_all.add_subparsers(required=True, metavar="command", parser_class=_Parser)
+    parser_of_all = StrictParser(prog="python -m data", description=__doc__)
+    commands = parser_of_all.add_subparsers(required=True, metavar="command")
 
     for dataset, parser in _add_datasets(commands, "prepare", "turn raw files into a prepared set"):
         _add_raw_arguments(parser, dataset)
@@ -68,10 +55,8 @@ def _add_datasets(
     commands, name: str, help_text: str
 ) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Adds a command, and yields each dataset with the parser of its options."""
-    # A misspelt option is an error, not the abbreviation of another one.
-    strict = functools.partial(_Parser, allow_abbrev=False)
     datasets = commands.add_parser(name, help=help_text).add_subparsers(
-        required=True, metavar="dataset", dest="dataset", parser_class=strict
+        required=True, metavar="dataset", dest="dataset"
     )
     for dataset in DATASETS:
         yield dataset, datasets.add_parser(dataset)

@@ -217,7 +217,7 @@ class FilterMatrix:
 
 def load_or_fit(
     run: epath.Path,
-    codes: Mapping[int, UInt8[np.ndarray, "M bytes"]],
+    base_codes: Callable[[], Mapping[int, UInt8[np.ndarray, "M bytes"]]],
     *,
     step: int,
     base_split: str,
@@ -231,7 +231,7 @@ def load_or_fit(
 
     Args:
       run: the run's folder; F is kept in its folder `filter_matrix/`.
-      codes: packed codes of the base set, of every focus.
+      base_codes: makes the packed codes of the base set, of every focus, if F is to be fitted.
       step: the checkpoint's step.
       base_split: the name of the base set.
       values: see `fit`, as the rest.
@@ -244,7 +244,7 @@ def load_or_fit(
     if path.exists():
         return FilterMatrix.from_bytes(path.read_bytes(), where=str(path))
     options = {"values": values, "per_step": per_step, "normalise": normalise, "seed": seed}
-    matrix = fit(codes, **options, progress=progress)
+    matrix = fit(base_codes(), **options, progress=progress)
     facts = dict(matrix.facts) | {"step": step, "base_split": base_split}
     matrix = dataclasses.replace(matrix, facts=facts)
     temporary = path.with_name(f"{path.name}.new")

@@ -24,7 +24,6 @@ from stvh_jax.errors import UserError
 from stvh_jax.filter_matrix import FilterMatrix
 from stvh_jax.hamming_search import Neighbours
 from stvh_jax.index_info import (
-    HUNDREDTHS,
     RECORD,
     IndexInfo,
     Surroundings,
@@ -103,17 +102,13 @@ class Hits(Sequence[Hit]):
     @functools.cached_property
     def _hits(self) -> list[Hit]:
         info = self._index.info
-        records = self._index.engine.records(self._found.rows)
-        stored = {
-            focus: codes_of_column(records[code_column(focus)], info.bits)
-            for focus in info.stored_foci
-        }
+        stored, records = self._index._codes_and_records(self._found.rows)
         found, asked = info.all_codes(stored), info.all_codes(self._queries)
         distances = {
             focus: hamming_distances(asked[focus], found[focus]).mean(axis=0) for focus in info.foci
         }
         hits = []
-        for place, record in enumerate(records.select(RECORD.names).to_pylist()):
+        for place, record in enumerate(records):
             agreeing = [
                 set(agreeing_bits(query, found[self._focus][place])) for query in asked[self._focus]
             ]
@@ -206,6 +201,13 @@ class Index:
           UserError: there is none, or it cannot be read.
         """
         return cls(_engine(uri).open(str(uri), version=version, storage_options=storage_options))
+
+    @classmethod
+    def exists(
+        cls, uri: epath.PathLike, *, storage_options: Mapping[str, str] | None = None
+    ) -> bool:
+        """Says whether there is an index at a URI."""
+        return _engine(uri).exists(str(uri), storage_options=storage_options)
 
     def __len__(self) -> int:
         """Counts the clips."""
@@ -336,36 +338,36 @@ class Index:
             for one, group in zip(found, groups)
         ]
 
-    def search_like(
-        self,
-        clips: Sequence[tuple[str, int]],
-        *,
-        exclude_near: float | None = None,
-        exclude_match: bool = False,
-        **options,
-    ) -> Hits:
-        """Finds the clips most like some clips of the index, which are left out themselves.
+    def holds(self, match: str, clip: int) -> bool:
+        """Says whether a clip is in the index."""
+        return self.engine.find(match, clip) is not None
+
+    def get(
+        self, clips: Sequence[tuple[str, int]]
+    ) -> tuple[dict[int, UInt8[np.ndarray, "Q bytes"]], list[dict[str, Any]]]:
+        """Gives the stored codes and the records of some clips.
 
         Args:
-          clips: (match, clip) of each; several make one query, by the mean of their distances.
-          exclude_near: also leave out what is less than these seconds from one of them, in its
-            match.
-          exclude_match: also leave out their matches.
-          **options: focus, k, radius, filter as `search` has them.
+          clips: (match, clip) of each.
 
         Raises:
-          UserError: as `search`, or a clip is not in the index, or no time is known of it.
+          UserError: a clip is not in the index.
         """
-        records = self.engine.records(self.engine.find(clips))
-        stored = {
-            focus: codes_of_column(records[code_column(focus)], self.info.bits)
+        rows = []
+        for match, clip in clips:
+            if (row := self.engine.find(match, clip)) is None:
+                raise UserError(f"clip {match}/{clip} is not in the index")
+            rows.append(row)
+        return self._codes_and_records(np.array(rows, np.int64))
+
+    def _codes_and_records(self, rows):
+        """Gives the stored codes and the records of rows of the engine."""
+        table = self.engine.records(rows)
+        codes = {
+            focus: codes_of_column(table[code_column(focus)], self.info.bits)
             for focus in self.info.stored_foci
         }
-        without = []
-        for clip in records.select(["match", "clip", "start", "stop"]).to_pylist():
-            without += around(**clip, exclude_near=exclude_near, exclude_match=exclude_match)
-        (hits,) = self.search(stored, without=without, together=True, **options)
-        return hits
+        return codes, table.select(RECORD.names).to_pylist()
 
 
 def around(

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import UInt8
 
-from stvh_jax.codes import pack, unpack
+from stvh_jax.codes import unpack
 from stvh_jax.errors import UserError
 from stvh_jax.filter_matrix import FilterMatrix
 

@@ -13,6 +13,7 @@ import fcntl
 import functools
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -65,18 +66,29 @@ class LanceEngine:
         self._snapshot: _Snapshot | None = None
 
     @classmethod
+    def exists(cls, uri: str, *, storage_options: Mapping[str, str] | None) -> bool:
+        """Says whether there is a store, readable or not."""
+        folder = _local(uri)
+        if folder is not None and not folder.is_dir():
+            return False  # to connect would make it
+        with _told(uri):
+            return (
+                _TABLE in lancedb.connect(uri, storage_options=storage_options).list_tables().tables
+            )
+
+    @classmethod
     def create(cls, uri: str, info: IndexInfo, *, storage_options: Mapping[str, str] | None):
         """Makes an empty store.
 
         Raises:
           UserError: there is one already, or it cannot be made.
         """
-        schema = info.schema.with_metadata({_INFO: info.to_json()})
+        if cls.exists(uri, storage_options=storage_options):
+            raise UserError(f"{uri} holds an index already; give another place, or delete it")
         with _told(uri):
-            connection = lancedb.connect(uri, storage_options=storage_options)
-            if _TABLE in connection.list_tables().tables:
-                raise UserError(f"{uri} holds an index already; give another place, or delete it")
-            table = connection.create_table(_TABLE, schema=schema)
+            table = lancedb.connect(uri, storage_options=storage_options).create_table(
+                _TABLE, schema=info.schema.with_metadata({_INFO: info.to_json()})
+            )
         return cls(uri, table, info)
 
     @classmethod
@@ -88,15 +100,12 @@ class LanceEngine:
         Raises:
           UserError: there is none, or it cannot be read.
         """
-        folder = _local(uri)
-        absent = f"{uri} holds no index; make one with: python search.py index --out {uri}"
-        if folder is not None and not folder.is_dir():
-            raise UserError(absent)
+        if not cls.exists(uri, storage_options=storage_options):
+            raise UserError(
+                f"{uri} holds no index; make one with: python search.py index --run RUN --out {uri}"
+            )
         with _told(uri):
-            connection = lancedb.connect(uri, storage_options=storage_options)
-            if _TABLE not in connection.list_tables().tables:
-                raise UserError(absent)
-            table = connection.open_table(_TABLE)
+            table = lancedb.connect(uri, storage_options=storage_options).open_table(_TABLE)
             described = (table.schema.metadata or {}).get(_INFO)
             if described is None:
                 raise UserError(f"{uri} is a store of something else; give another place")
@@ -240,19 +249,9 @@ class LanceEngine:
         place = {row_id: row for row, row_id in enumerate(taken[_ROW_ID].to_pylist())}
         return taken.take([place[row_id] for row_id in ids]).select(columns)
 
-    def find(self, names: Sequence[tuple[str, int]]) -> list[int]:
-        """Finds the rows of clips by (match, clip).
-
-        Raises:
-          UserError: a clip is not in the index.
-        """
-        snapshot = self._current()
-        rows = []
-        for match, clip in names:
-            if (row := snapshot.row_of(match, clip)) is None:
-                raise UserError(f"clip {match}/{clip} is not in {self._uri}")
-            rows.append(row)
-        return rows
+    def find(self, match: str, clip: int) -> int | None:
+        """Finds the row of a clip; None if it is not in the store."""
+        return self._current().row_of(match, clip)
 
     def _current(self) -> "_Snapshot":
         """The version in memory, read anew where the store has moved on."""
@@ -514,9 +513,10 @@ def _told(uri: str, where: str | None = None) -> Iterator[None]:
     except (UserError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:
-        cause = " ".join(str(error).split())[:300].removeprefix("Invalid input, ")
+        # Lance adds the list of all columns, codes too, and where in its source it was.
+        cause = re.split(r" Valid fields are |, \S+\.rs:\d", " ".join(str(error).split()))[0]
+        cause = cause.removeprefix("Invalid input, ").rstrip(".")[:300]
         if where is not None:
-            raise UserError(
-                f"filter {where!r}: {cause} (fields: {', '.join(RECORD.names)})"
-            ) from error
+            fields = ", ".join(RECORD.names)
+            raise UserError(f"filter {where!r}: {cause}; the fields are {fields}") from error
         raise UserError(f"{uri} cannot be read or written as an index: {cause}") from error

@@ -26,14 +26,14 @@ class Picture:
     Attributes:
       image: one of its frames.
       activity: the name of its activity.
-      match: the number of its match.
-      distance: the Hamming distance from the query, or None for the query itself.
+      match: the number or the name of its match.
+      distance: the Hamming distance from the query in bits, or None for the query itself.
     """
 
     image: UInt8[np.ndarray, "H W 3"]
     activity: str
-    match: int
-    distance: int | None = None
+    match: int | str
+    distance: float | None = None
 
 
 def confusion_matrix(
@@ -183,7 +183,7 @@ def _draw_picture(axes: Axes, picture: Picture, *, query: Picture) -> None:
         frame, dashes = (GREEN, "-") if same_match else (RED, (0, (3, 2)))
     axes.set_title(caption, fontsize=11, color=colour, pad=5)
     bits = "bit" if picture.distance == 1 else "bits"
-    away = "" if picture.distance is None else f" · {picture.distance} {bits} away"
+    away = "" if picture.distance is None else f" · {picture.distance:g} {bits} away"
     axes.set_xlabel(f"match {picture.match}{away}", fontsize=10)
     for spine in axes.spines.values():
         spine.set(color=frame, linewidth=3, linestyle=dashes)

@@ -44,9 +44,9 @@ def metrics_table(results: Mapping) -> str:
         [label, *(_number(key, values.get(key)) for key in _COLUMNS.values())]
         for label, values in _foci(results).items()
     ]
-    parts = [_subtitle(results), _aligned(headlines)]
+    parts = [_subtitle(results), aligned(headlines)]
     if foci:
-        parts.append(_aligned([["focus (mAP in %)", *_COLUMNS], *foci]))
+        parts.append(aligned([["focus (mAP in %)", *_COLUMNS], *foci]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -215,7 +215,8 @@ def _number(key: str, value) -> str:
     return f"{value:.3f}" if key.endswith("bit_balance") else f"{100 * value:.2f}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Lays rows out as plain text, the first column to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows

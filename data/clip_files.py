@@ -1,0 +1,153 @@
+"""A clip from files of one's own: a folder of frames, and the boxes of its people over time."""
+
+import pathlib
+import re
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image, UnidentifiedImageError
+
+from stvh_jax.errors import UserError
+
+_IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+
+
+def read_clip(
+    boxes_file: pathlib.Path, frames_folder: pathlib.Path | None, *, num_frames: int
+) -> tuple[UInt8[np.ndarray, "T H W 3"] | None, Float[np.ndarray, "T N 4"], Bool[np.ndarray, "N"]]:
+    """Reads one clip: the middle T of the frames there are.
+
+    Args:
+      boxes_file: `.npy`, `[frames, N, 4]` in 0..1 of the frame, y_min, x_min, y_max, x_max, NaN
+        where a person is not seen; or what trackers write, a line a box: frame (the first image is
+        1), person, left, top, width, height in pixels, separated by commas, more columns ignored.
+      frames_folder: the images, in the order of the numbers in their names; None for a `.npy` of
+        boxes alone.
+      num_frames: T.
+
+    Returns:
+      The pixels, or None; the boxes, a person unseen in a frame having the box of the nearest frame
+      where they are seen; and who is there at all.
+
+    Raises:
+      UserError: a file is missing or malformed, or there are fewer frames.
+    """
+    images = None if frames_folder is None else _images(frames_folder)
+    if boxes_file.suffix == ".npy":
+        boxes = _read_array(boxes_file)
+        available = len(boxes)
+        if images is not None and len(images) != available:
+            raise UserError(
+                f"{boxes_file} has boxes of {available} frames, but {frames_folder} has "
+                f"{len(images)} images"
+            )
+    elif images is None:
+        raise UserError(
+            f"{boxes_file} has boxes in pixels; give the frames too, or a .npy file of boxes in "
+            "0..1 of the frame"
+        )
+    else:
+        available = len(images)
+        with _open(images[0]) as image:
+            width, height = image.size
+        boxes = _read_tracks(boxes_file, available) / [height, width, height, width]
+    if available < num_frames:
+        raise UserError(
+            f"{frames_folder or boxes_file} has {available} frames; this model takes {num_frames}"
+        )
+    first = (available - num_frames) // 2
+    window = slice(first, first + num_frames)
+    boxes = boxes[window]
+    seen = np.isfinite(boxes).all(axis=-1)
+    present = seen.any(axis=0)
+    if not present.any():
+        raise UserError(f"{boxes_file} has nobody in frames {first + 1} to {window.stop}")
+    boxes = _nearest_seen(boxes[:, present], seen[:, present])
+    pixels = None if images is None else _read_images(images[window])
+    return pixels, boxes.astype(np.float32), np.ones(int(present.sum()), bool)
+
+
+def _images(folder: pathlib.Path) -> list[pathlib.Path]:
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder of frames")
+    images = [path for path in folder.iterdir() if path.suffix.lower() in _IMAGES]
+    if not images:
+        raise UserError(f"{folder} has no images ({', '.join(sorted(_IMAGES))})")
+    return sorted(images, key=_frame_order)
+
+
+def _frame_order(path: pathlib.Path) -> tuple:
+    """Orders frame 9 before frame 10."""
+    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.stem))
+
+
+def _open(path: pathlib.Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except (UnidentifiedImageError, OSError) as error:
+        raise UserError(f"{path} is no readable image ({error})") from error
+
+
+def _read_images(paths: list[pathlib.Path]) -> UInt8[np.ndarray, "T H W 3"]:
+    frames = []
+    for path in paths:
+        with _open(path) as image:
+            try:
+                frames.append(np.asarray(image.convert("RGB")))
+            except (OSError, ValueError) as error:
+                raise UserError(f"{path} is no readable image ({error})") from error
+        if frames[-1].shape != frames[0].shape:
+            raise UserError(f"{path} has another size than {paths[0].name}")
+    return np.stack(frames)
+
+
+def _read_array(path: pathlib.Path) -> Float[np.ndarray, "frames N 4"]:
+    try:
+        boxes = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} is no readable array ({error})") from error
+    if boxes.ndim != 3 or boxes.shape[2] != 4 or not np.issubdtype(boxes.dtype, np.floating):
+        raise UserError(f"{path} holds {boxes.dtype} {boxes.shape}; give floats [frames, N, 4]")
+    seen = boxes[np.isfinite(boxes)]
+    if seen.size and (seen.min() < -0.5 or seen.max() > 1.5):
+        raise UserError(
+            f"{path} has boxes beyond the frame; give them in 0..1 of it, not in pixels"
+        )
+    return boxes.astype(np.float64)
+
+
+def _read_tracks(path: pathlib.Path, frames: int) -> Float[np.ndarray, "frames N 4"]:
+    """Reads a tracker's lines to boxes in pixels, y before x, NaN where a person is not seen."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from error
+    boxes: dict[int, np.ndarray] = {}
+    for number, line in enumerate(lines, start=1):
+        cells = line.replace(",", " ").split()
+        if not cells or (number == 1 and cells[0].lower().startswith("frame")):
+            continue
+        try:
+            frame, person, left, top, width, height = map(float, cells[:6])
+        except ValueError as error:
+            raise UserError(
+                f"{path}, line {number}: expected frame, person, left, top, width, height"
+            ) from error
+        if not (frame.is_integer() and 1 <= frame <= frames):
+            raise UserError(
+                f"{path}, line {number}: frame {cells[0]} is none of the {frames} images, which "
+                "count from 1"
+            )
+        track = boxes.setdefault(int(person), np.full((frames, 4), np.nan))
+        track[int(frame) - 1] = top, left, top + height, left + width
+    if not boxes:
+        raise UserError(f"{path} has no box")
+    return np.stack(list(boxes.values()), axis=1)
+
+
+def _nearest_seen(boxes: Float[np.ndarray, "T N 4"], seen: Bool[np.ndarray, "T N"]):
+    """Gives each person's box of the nearest frame where they are seen, the earlier on a tie."""
+    places = np.arange(len(boxes))
+    distance = np.abs(places[:, None, None] - places[None, :, None]) + 0.0
+    nearest = np.where(seen[None], distance, np.inf).argmin(axis=1)
+    return boxes[nearest, np.arange(boxes.shape[1])[None]]

@@ -1,0 +1,202 @@
+"""From a trained model and a prepared set to an index, and from a clip to a query."""
+
+import itertools
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from stvh_jax import filter_matrix
+from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.encoder import Encoder
+from stvh_jax.errors import UserError
+from stvh_jax.evaluation import EncodedClips, check_same_classes, encode_clips
+from stvh_jax.index import Index
+
+# Clips encoded and written at a time: what a killed indexing has to do again.
+_CLIPS_AT_ONCE = 512
+
+
+def index_split(
+    run: epath.Path,
+    encoder: Encoder,
+    dataset,
+    uri: str,
+    *,
+    split: str,
+    stored_foci: Sequence[int] | None = None,
+    frames_per_second: float = 25.0,
+    media: str = "",
+) -> Index:
+    """Encodes the clips of a split and adds them to an index, which is made if there is none.
+
+    An indexing that was killed goes on where it stopped.
+
+    Args:
+      run: the model's run, which keeps the filter matrix.
+      encoder: the model.
+      dataset: an opened `data.pipeline.ClipDataset`.
+      uri: where the index is.
+      split: a split, or several as in "train+test".
+      stored_foci: the foci whose own codes are stored; the first and the last if None, for the
+        visual code cannot be derived from that of the activity.
+      frames_per_second: turns frame numbers into the seconds of `start` and `stop`.
+      media: the file of a clip, with {match} and {clip} in it where they stand in its name.
+
+    Raises:
+      UserError: the index is of another run, a split has no clip, or the data other classes.
+    """
+    check_same_classes(encoder, dataset)
+    if frames_per_second <= 0:
+        raise UserError(f"{frames_per_second} frames per second; give more than 0")
+    _media_of(media, "match", 0)
+    parts = split.split("+")
+    totals = {part: dataset.num_clips(part) for part in parts}
+    index = _open_or_create(run, encoder, dataset, uri, stored_foci, frames_per_second)
+    for part, total in totals.items():
+        done = index.count(f"split = '{part}'")
+        batches = dataset.evaluation_batches(
+            part, batch_size=encoder.config.train.evaluation_batch_size, start=min(done, total)
+        )
+        while done < total:
+            encoded = _encode_some(encoder, batches)
+            rate = frames_per_second
+            record = record_of(encoder, dataset, encoded, split=part, frames_per_second=rate)
+            if media:
+                record["media"] = [_media_of(media, *name) for name in encoded.ids]
+            index.upsert(encoded.codes, **record)
+            done += len(encoded)
+            _show(f"indexing {part}: {done}/{total}", last=done == total)
+    return index
+
+
+def _encode_some(encoder: Encoder, batches) -> EncodedClips:
+    """Encodes the next batches."""
+    size = encoder.config.train.evaluation_batch_size
+    return encode_clips(encoder, itertools.islice(batches, -(-_CLIPS_AT_ONCE // size)))
+
+
+def _open_or_create(run, encoder: Encoder, dataset, uri: str, stored_foci, rate) -> Index:
+    """Opens the index of this run, or makes it.
+
+    Raises:
+      UserError: there is one of another run or with other codes.
+    """
+    foci = tuple(encoder.foci)
+    stored = tuple(stored_foci) if stored_foci else tuple(sorted({foci[0], foci[-1]}))
+    if not set(stored) <= set(foci) or foci[-1] not in stored:
+        raise UserError(
+            f"stored foci {list(stored)}; choose some of {list(foci)}, {foci[-1]} among them"
+        )
+    origin = origin_of(run, encoder) | {"frames_per_second": rate}
+    if Index.exists(uri):
+        index = Index.open(uri)
+        found = {**index.info.origin, "stored_foci": list(index.info.stored_foci)}
+        for name, wanted in {**origin, "stored_foci": list(stored)}.items():
+            if found.get(name) != wanted:
+                raise UserError(
+                    f"{uri} is an index with {name} = {found.get(name)!r}, not {wanted!r}; give "
+                    "another place, or delete it"
+                )
+        return index
+    matrix = None
+    if set(stored) != set(foci):
+        base = encoder.config.data.train_split
+        matrix = filter_matrix.load_or_fit(
+            run,
+            lambda: encode_split(encoder, dataset, base).codes,
+            step=encoder.step,
+            base_split=base,
+            seed=encoder.config.seed,
+            progress=lambda done, steps, loss: _show(
+                f"fitting the filter matrix: {done}/{steps}, loss {loss:.3f}", last=done == steps
+            ),
+        )
+    return Index.create(
+        uri, bits=encoder.config.model.bits, stored_foci=stored, filter_matrix=matrix, origin=origin
+    )
+
+
+def origin_of(run: epath.Path, encoder: Encoder) -> dict[str, Any]:
+    """Says which codes an index holds: of which run, checkpoint and data."""
+    data = encoder.config.data
+    return {
+        "run": str(run),
+        "step": encoder.step,
+        "checkpoint": encoder.checkpoint,
+        "model": encoder.config.model.name,
+        "data": {"name": data.name, "variant": data.variant},
+    }
+
+
+def encode_split(encoder: Encoder, dataset, split: str) -> EncodedClips:
+    """Encodes a split, or several as in "train+test", showing how far it is."""
+    batches = dataset.evaluation_batches(
+        split, batch_size=encoder.config.train.evaluation_batch_size
+    )
+    total = dataset.num_clips(split)
+    return encode_clips(
+        encoder,
+        batches,
+        progress=lambda done: _show(f"encoding {split}: {done}/{total}", last=done == total),
+    )
+
+
+def record_of(
+    encoder: Encoder, dataset, encoded: EncodedClips, *, split: str, frames_per_second: float
+) -> dict[str, list]:
+    """Gives the record of encoded clips, a list for each field but `media`."""
+    matches, clips = encoded.ids.T
+    first_frames = clips - dataset.key_frame
+    probabilities = np.asarray(jax.nn.softmax(encoded.activity_scores))
+    names = encoder.activity_names
+    return {
+        "match": [str(match) for match in matches],
+        "clip": clips.tolist(),
+        "start": (first_frames / frames_per_second).tolist(),
+        "stop": ((first_frames + encoder.config.model.num_frames) / frames_per_second).tolist(),
+        "activity": [None if label == UNKNOWN else names[label] for label in encoded.activity],
+        "predicted": [names[label] for label in probabilities.argmax(axis=1)],
+        "confidence": probabilities.max(axis=1).tolist(),
+        "split": [split] * len(encoded),
+    }
+
+
+def encode_clip(
+    encoder: Encoder, dataset, match: str, clip: int
+) -> tuple[str, EncodedClips] | None:
+    """Encodes one clip of a prepared set and names its split; None if it is in none."""
+    for split in dataset.splits:
+        place = 0
+        for batch in dataset.evaluation_batches(split, batch_size=64, frames=False):
+            found = _places(batch, match, clip)
+            if len(found):
+                (one,) = itertools.islice(
+                    dataset.evaluation_batches(split, batch_size=1, start=place + found[0]), 1
+                )
+                return split, encode_clips(encoder, [one])
+            place += 64
+    return None
+
+
+def _places(batch: Clips, match: str, clip: int) -> np.ndarray:
+    named = (np.asarray(batch.match).astype(str) == match) & (np.asarray(batch.clip) == clip)
+    return np.flatnonzero(named & np.asarray(batch.clip_mask))
+
+
+def _media_of(template: str, match, clip) -> str:
+    try:
+        return template.format(match=match, clip=clip)
+    except (LookupError, ValueError) as error:
+        raise UserError(
+            f"media {template!r} cannot be filled in; it may have {{match}} and {{clip}} in it"
+        ) from error
+
+
+def _show(text: str, *, last: bool) -> None:
+    """Shows how far it is, on a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r{text}", end="\n" if last else "", file=sys.stderr, flush=True)
