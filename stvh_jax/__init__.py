@@ -5,6 +5,7 @@ import importlib
 _HOMES = {
     "Encoder": "stvh_jax.encoder",
     "Encoding": "stvh_jax.encoder",
+    "Index": "stvh_jax.index",
     "UserError": "stvh_jax.errors",
     "load": "stvh_jax.encoder",
 }

@@ -160,7 +160,7 @@ def _merged(codes, query, k: int, parts: Sequence[Range], found) -> Neighbours:
             for (start, stop), (d, _) in zip(parts, found)
         )
         if not whole:
-            found = [_within_part(codes, part, query, farthest) for part in parts]
+            found = [_within_part(codes, part, query, int(farthest)) for part in parts]
     distances, rows = (np.concatenate(values) for values in zip(*found, _NONE))
     return _sorted(rows, distances).cut(k)
 
@@ -175,7 +175,7 @@ def _within_part(codes, part: Range, query, radius: int):
         faiss.swig_ptr(codes[start:stop]),
         1,
         stop - start,
-        int(radius) + 1,  # FAISS leaves the radius itself out
+        radius + 1,  # FAISS leaves the radius itself out
         codes.shape[1],
         found,
     )

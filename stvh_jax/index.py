@@ -11,13 +11,14 @@ import io
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 from jaxtyping import UInt8
+from numpy.typing import ArrayLike
 
 from stvh_jax.codes import hamming_distances
 from stvh_jax.errors import UserError
@@ -33,6 +34,7 @@ from stvh_jax.index_info import (
     to_table,
 )
 
+Number = SupportsFloat
 Codes = UInt8[np.ndarray, "..."] | Mapping[int, UInt8[np.ndarray, "..."]]
 
 
@@ -247,7 +249,7 @@ class Index:
         """
         return self.engine.count(filter)
 
-    def add(self, codes: Codes, **record: Sequence) -> None:
+    def add(self, codes: Codes, **record: ArrayLike) -> None:
         """Adds clips; when it returns they are kept, and either all of them or none.
 
         Args:
@@ -261,7 +263,7 @@ class Index:
         """
         self.engine.add(to_table(self.info, codes, record))
 
-    def upsert(self, codes: Codes, **record: Sequence) -> None:
+    def upsert(self, codes: Codes, **record: ArrayLike) -> None:
         """Adds clips as `add` does, in place of those of the same match and clip."""
         self.engine.upsert(to_table(self.info, codes, record))
 
@@ -277,9 +279,9 @@ class Index:
         self,
         codes: Codes,
         *,
-        focus: str | float = "activity",
+        focus: str | Number = "activity",
         k: int | None = 10,
-        radius: float | None = None,
+        radius: Number | None = None,
         filter: str | None = None,
         without: Sequence[Surroundings] = (),
         together: bool = False,
@@ -372,11 +374,11 @@ class Index:
 
 def around(
     match: str,
-    clip: int | None,
-    start: float | None,
-    stop: float | None,
+    clip: SupportsIndex | None,
+    start: Number | None,
+    stop: Number | None,
     *,
-    exclude_near: float | None = None,
+    exclude_near: Number | None = None,
     exclude_match: bool = False,
 ) -> list[Surroundings]:
     """Names what a search leaves out around a query: itself, its time, or its match.

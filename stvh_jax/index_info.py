@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 import pyarrow as pa
@@ -94,7 +94,7 @@ class IndexInfo:
         columns = [pa.field(code_column(f), code, nullable=False) for f in self.stored_foci]
         return pa.schema([*RECORD, *columns])
 
-    def weights(self, focus: str | float) -> dict[int, int]:
+    def weights(self, focus: str | SupportsFloat) -> dict[int, int]:
         """Gives what each focus weighs in a search, in hundredths.
 
         Args:
