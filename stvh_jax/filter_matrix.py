@@ -93,7 +93,8 @@ class FilterMatrix:
         for step in range(self.layers):
             product = self.factors[step % len(self.factors)] @ product
             if self.values == "real":
-                product = _rounded_quotient(product, -(-np.abs(product).max() // _LARGEST_REAL))
+                scale = max(1, int(_ceil_quotient(np.abs(product).max(), _LARGEST_REAL)))
+                product = _rounded_quotient(product, scale)
             matrices[self.layers - 1 - step] = product
         return matrices
 
@@ -155,16 +156,16 @@ class FilterMatrix:
         table = np.einsum("kpi,vi->pvk", matrix.reshape(self.bits, -1, 8), signs)
         divisor = max(1, int(np.gcd.reduce(table, axis=None)))
         table = table // divisor
+        most = int(np.abs(matrix).sum(axis=1).max()) // divisor
         if self.normalise == "code":
             return (
-                _narrowest(table, np.abs(matrix).sum(axis=1).max() // divisor),
+                _narrowest(table, most),
                 # Their sum over the bits, and K, by which it is divided, in integers of one kind.
-                _narrowest(table.sum(axis=2), self.bits * np.abs(matrix).sum(axis=1).max()),
+                _narrowest(table.sum(axis=2), self.bits * max(1, most)),
                 np.zeros(self.bits, np.int8),
             )
         constant = _ceil_quotient(self.means[focus], divisor)
-        most = max(np.abs(matrix).sum(axis=1).max() // divisor, np.abs(constant).max())
-        table = _narrowest(table, most)
+        table = _narrowest(table, max(most, int(np.abs(constant).max())))
         return table, np.zeros(table.shape[:2], np.int16), constant.astype(table.dtype)
 
     def to_bytes(self) -> bytes:
@@ -373,12 +374,10 @@ def _derive_slab(codes, table, threshold_table, constant):
 
     def derive_block(block):
         means = _ceil_quotient(total(threshold_table, block), table.shape[-1])
-        bits = total(table, block) >= means.astype(table.dtype)[:, None] + constant.astype(
-            table.dtype
-        )
+        thresholds = means.astype(table.dtype)[:, None] + constant.astype(table.dtype)[None]
+        bits = (total(table, block) >= thresholds).reshape(len(block), -1, 8)
         places = jnp.left_shift(jnp.uint8(1), jnp.arange(7, -1, -1, dtype=jnp.uint8))
-        bytes_of_bits = bits.reshape(len(block), -1, 8)
-        return jnp.where(bytes_of_bits, places, jnp.uint8(0)).sum(axis=-1, dtype=jnp.uint8)
+        return jnp.where(bits, places[None, None], jnp.uint8(0)).sum(axis=-1, dtype=jnp.uint8)
 
     return jax.lax.map(derive_block, codes.reshape(-1, _BLOCK, codes.shape[1])).reshape(codes.shape)
 
