@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -41,6 +42,11 @@ _LARGEST_REAL = 2**15 - 1
 # NumPy makes less ado.
 _SLAB, _BLOCK, _FEW = 1 << 16, 512, 256
 _FORMAT = "stvh filter matrix 1"
+# What reading a damaged or foreign file raises; RuntimeError where it seems encrypted or packed.
+_UNREADABLE = (
+    ValueError, LookupError, TypeError, OSError, EOFError, RuntimeError, zipfile.BadZipFile,
+    zlib.error,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -209,7 +215,7 @@ class FilterMatrix:
             )
             if matrix.digest != about["digest"]:
                 raise ValueError("its digest is not that of its content")
-        except (ValueError, LookupError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise UserError(
                 f"{where} is no readable filter matrix ({error}); delete it, and it is fitted anew"
             ) from error
