@@ -78,8 +78,9 @@ class FilterMatrix:
 
     @property
     def storage_bits(self) -> int:
-        """What F takes to store: K^2 bits for a binary one of all steps."""
-        return self.factors.size * _ENTRY_BITS[self.values]
+        """What F takes to store, with its means: K^2 bits for a binary one of all steps."""
+        means = 0 if self.means is None else 8 * self.means.nbytes
+        return self.factors.size * _ENTRY_BITS[self.values] + means
 
     @functools.cached_property
     def digest(self) -> str:
@@ -340,7 +341,7 @@ def fit(
         layers,
         values,
         normalise,
-        facts={"clips": clips, "seed": seed, "steps": _STEPS, "loss": float(losses[-1])},
+        facts={"clips": len(chosen), "seed": seed, "steps": _STEPS, "loss": float(losses[-1])},
     )
     return (
         matrix if normalise == "code" else dataclasses.replace(matrix, means=_means(matrix, codes))
