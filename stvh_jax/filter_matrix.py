@@ -119,7 +119,8 @@ class FilterMatrix:
         """
         if codes.shape[-1] * 8 != self.bits:
             raise UserError(
-                f"the codes have {codes.shape[-1] * 8} bits, but the filter matrix is of {self.bits}"
+                f"the codes have {codes.shape[-1] * 8} bits, "
+                f"but the filter matrix is of {self.bits}"
             )
         if focus == self.layers:
             return codes
@@ -202,7 +203,7 @@ class FilterMatrix:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 about = json.loads(arrays["about"].tobytes())
                 factors = arrays["factors"]
-                means = arrays["means"] if "means" in arrays else None
+                means = arrays.get("means")
             if about["values"] != "real":
                 low = 0 if about["values"] == "01" else -1
                 factors = np.where(np.unpackbits(factors, axis=-1), 1, low)
@@ -242,7 +243,11 @@ def load_or_fit(
       base_codes: makes the packed codes of the base set, of every focus, if F is to be fitted.
       step: the checkpoint's step.
       base_split: the name of the base set.
-      values: see `fit`, as the rest.
+      values: see `fit`.
+      per_step: see `fit`.
+      normalise: see `fit`.
+      seed: see `fit`.
+      progress: see `fit`.
 
     Raises:
       UserError: the file in the run is damaged, or the run cannot be written.
