@@ -92,28 +92,27 @@ def loss_curves(history: Mapping[str, Sequence[tuple[int, float]]]) -> Figure:
 
 
 def focus_curves(
-    activity_map10: Sequence[float | None], match_map10: Sequence[float | None]
+    activity_map10: Sequence[float | None],
+    match_map10: Sequence[float | None],
+    *,
+    derived: tuple[Sequence[float | None], Sequence[float | None]] | None = None,
 ) -> Figure:
     """Draws what each focus finds, from 0 (before any fusion layer) to L (Fig. 10).
 
     Args:
       activity_map10: mAP@10 in 0..1 by focus, clips of the query's activity being relevant.
       match_map10: the same, clips of the query's match being relevant; None is left out of a line.
+      derived: both for the codes that the filter matrix derives, dashed and with hollow markers;
+        there are then no numbers, which would cover each other.
     """
     figure = _figure(6.4, 3.8)
     axes = _plain(figure.add_subplot())
-    percent = 100 * np.array(
-        [
-            [math.nan if value is None else value for value in values]
-            for values in (activity_map10, match_map10)
-        ],
-        float,
-    )
-    names, styles = ("same activity", "same match"), ((BLUE, "o-"), (ORANGE, "s--"))
+    percent = _percent(activity_map10, match_map10)
+    names, styles = ("same activity", "same match"), ((BLUE, "o-"), (ORANGE, "s-"))
     for values, others, name, (colour, style) in zip(percent, percent[::-1], names, styles):
         foci = np.flatnonzero(np.isfinite(values))
         axes.plot(foci, values[foci], style, color=colour, linewidth=2, label=name)
-        for focus in foci:
+        for focus in foci if derived is None else ():
             # Below the lower point, where that does not run into the axis.
             above = values[focus] < 10 or not values[focus] < others[focus]
             axes.annotate(
@@ -124,6 +123,13 @@ def focus_curves(
                 ha="center",
                 fontsize=8,
             )
+    styles = ((BLUE, "^--"), (ORANGE, "v--"))
+    for values, name, (colour, style) in zip(_percent(*derived) if derived else (), names, styles):
+        foci = np.flatnonzero(np.isfinite(values))
+        axes.plot(
+            foci, values[foci], style, color=colour, markerfacecolor="white", markersize=9,
+            label=f"{name}, derived",
+        )  # fmt: skip
     last = percent.shape[1] - 1
     ticks = [str(focus) for focus in range(last + 1)]
     ticks[0], ticks[-1] = f"{ticks[0]}\nvisual", f"{ticks[-1]}\nactivity"
@@ -132,6 +138,12 @@ def focus_curves(
     axes.set_title("What the nearest clips share with the query", fontsize=11)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
+
+
+def _percent(*lines: Sequence[float | None]) -> Float[np.ndarray, "lines foci"]:
+    """Turns shares by focus into percent, None into NaN."""
+    shares = [[math.nan if value is None else value for value in values] for values in lines]
+    return 100 * np.array(shares, float)
 
 
 def hits_grid(

@@ -32,12 +32,21 @@ _COLUMNS = {
     "bit balance": "bit_balance",
     "distinct codes": "distinct_codes",
 }
+# A column of the codes that the filter matrix derives, or of the network's own beside it.
+_DERIVED_COLUMNS = (
+    ("activity mAP@10", "foci", "activity_map@10"),
+    ("derived", "derived", "activity_map@10"),
+    ("match mAP@10", "foci", "match_map@10"),
+    ("derived", "derived", "match_map@10"),
+    ("equal bits, queries", "derived", "bit_agreement_query"),
+)
 
 
 def metrics_table(results: Mapping) -> str:
     """Lays the results out as plain text: accuracies above, then one row a focus.
 
-    Accuracies and mAP are in percent.
+    Two more tables say what becomes of the codes that the filter matrix derives and what it saves,
+    where the results have it. Accuracies, agreement and mAP are in percent.
     """
     headlines = [[name, f"{_number(key, results.get(key))} %"] for name, key in _HEADLINES.items()]
     foci = [
@@ -47,6 +56,8 @@ def metrics_table(results: Mapping) -> str:
     parts = [_subtitle(results), aligned(headlines)]
     if foci:
         parts.append(aligned([["focus (mAP in %)", *_COLUMNS], *foci]))
+    tables = (_derived_table(results), _storage_table(results))
+    parts += [aligned([table.header, *table.rows]) for table in tables if table.rows]
     return "\n\n".join(parts) + "\n"
 
 
@@ -135,12 +146,22 @@ def write_evaluation(
     """
     sections = [
         Section("What each focus finds", _focus_figure(results)),
+        Section(
+            "One stored code",
+            [*_derived_figure(results), _derived_table(results), _storage_table(results)],
+        ),
         Section("Nearest clips", _hit_figures(hits or {})),
         Section(
             "Activities taken for others", _confusion_figure(results) + _distances_figure(results)
         ),
         Section("Training", _loss_figure(history)),
-        Section("All measures", [_all_measures(results)]),
+        Section(
+            "All measures",
+            [
+                _all_measures("percent, by focus", _foci(results)),
+                _all_measures("percent, derived codes, by focus", _foci(results, "derived")),
+            ],
+        ),
         Section("How this was made", [Table([], _facts(results, facts or {}))]),
         Section("Config", [Table([], _flat(config or {}))], folded=True),
     ]
@@ -157,7 +178,7 @@ def write_evaluation(
         title=f"{_MODELS.get(model, _text(model))} on {_text(name)}",
         subtitle=_subtitle(results),
         summary=_headlines(results),
-        sections=[section for section in sections if any(_filled(i) for i in section.items)],
+        sections=[section for section in map(_without_empty, sections) if section.items],
     )
 
 
@@ -191,9 +212,14 @@ def _subtitle(results: Mapping) -> str:
     )
 
 
-def _foci(results: Mapping) -> dict[str, Mapping]:
-    """Gives the measures of each focus in order, by a label that names the two ends."""
-    foci = results.get("foci") or {}
+def _foci(results: Mapping, codes: str = "foci") -> dict[str, Mapping]:
+    """Gives the measures of each focus in order, by a label that names the two ends.
+
+    Args:
+      results: the results of an evaluation.
+      codes: `foci` for the network's own codes, or `derived`.
+    """
+    foci = results.get(codes) or {}
     ends = {"0": "0 visual", str(results.get("layers")): f"{results.get('layers')} activity"}
     return {ends.get(focus, focus): foci[focus] or {} for focus in sorted(foci, key=int)}
 
@@ -243,16 +269,74 @@ def _focus_figure(results: Mapping) -> list[Illustration]:
     foci = results.get("foci") or {}
     if len(foci) < 2:
         return []
-    by_focus = [foci.get(str(focus)) or {} for focus in range(max(map(int, foci)) + 1)]
-    activity = [values.get("activity_map@10") for values in by_focus]
-    match = [values.get("match_map@10") for values in by_focus]
-    figure = load_plots().focus_curves(activity, match)
-    alt = "mAP@10 in percent by focus, 0 first. Same activity: {}. Same match: {}.".format(
-        *(", ".join(_number("", value) for value in values) for values in (activity, match))
-    )
-    caption = "Codes of every focus are derived from the same clips: the further along the model, "
+    lines = _map10_lines(foci)
+    figure = load_plots().focus_curves(*lines)
+    alt = "mAP@10 in percent by focus, 0 first. " + _said(lines)
+    caption = "Codes of every focus are made of the same clips: the further along the model, "
     caption += "the more they say what is done and the less who does it where."
     return [Illustration(load_plots().render(figure), alt, caption, "foci")]
+
+
+def _derived_figure(results: Mapping) -> list[Illustration]:
+    foci, derived = results.get("foci") or {}, results.get("derived") or {}
+    if not derived:
+        return []
+    own, last = _map10_lines(foci), max(foci, key=int)
+    # The last focus is the stored code itself, from which the derived lines start.
+    lines = _map10_lines({last: foci[last], **derived})
+    figure = load_plots().focus_curves(*own, derived=lines)
+    alt = "mAP@10 in percent by focus, 0 first, of own codes as solid lines and of those derived "
+    alt += f"from the code of the last focus as dashed ones. Own: {_said(own)} "
+    alt += f"Derived: {_said(lines)}"
+    caption = "Codes of every focus, derived from that of the last by the filter matrix, beside "
+    caption += "the network's own; half of the bits are equal by chance."
+    return [Illustration(load_plots().render(figure), alt, caption, "derived")]
+
+
+def _map10_lines(foci: Mapping) -> tuple[list, list]:
+    """Gives mAP@10 by focus from 0 on: by activity, and by match."""
+    by_focus = [foci.get(str(focus)) or {} for focus in range(max(map(int, foci)) + 1)]
+    return tuple(
+        [values.get(f"{relevant}_map@10") for values in by_focus]
+        for relevant in ("activity", "match")
+    )
+
+
+def _said(lines: tuple[list, list]) -> str:
+    """Says in words what `_map10_lines` gives."""
+    numbers = (", ".join(_number("", value) for value in values) for values in lines)
+    return "Same activity: {}. Same match: {}.".format(*numbers)
+
+
+def _derived_table(results: Mapping) -> Table:
+    """Lays the derived codes out beside the network's own: activity, match, bits of the queries."""
+    tables = {codes: _foci(results, codes) for codes in ("foci", "derived")}
+    rows = [
+        [
+            focus,
+            *(
+                _number(key, tables[codes].get(focus, {}).get(key))
+                for _, codes, key in _DERIVED_COLUMNS
+            ),
+        ]
+        for focus in tables["derived"]
+    ]
+    return Table(["focus (in %)", *(heading for heading, _, _ in _DERIVED_COLUMNS)], rows)
+
+
+def _storage_table(results: Mapping) -> Table:
+    """Lays out what it takes to store the codes of the base set, with the filter matrix or not."""
+    rows = [
+        [
+            way["name"],
+            str(way["bits_a_clip"]),
+            str(way["matrix_bits"]),
+            str(way["bits"]),
+            f"{way['compression_ratio']:.4f}",
+        ]
+        for way in results.get("storage") or []
+    ]
+    return Table(["stored", "bits a clip", "bits of F", "bits of all", "ratio (Eq. 18)"], rows)
 
 
 def focus_title(focus: int) -> str:
@@ -317,15 +401,15 @@ def _loss_figure(history) -> list[Illustration]:
     return [Illustration(load_plots().render(figure), alt, name="training")]
 
 
-def _all_measures(results: Mapping) -> Table:
-    foci = _foci(results)
+def _all_measures(heading: str, foci: Mapping) -> Table:
     keys = dict.fromkeys(key for values in foci.values() for key in values)
     rows = [[key, *(_number(key, values.get(key)) for values in foci.values())] for key in keys]
-    return Table(["percent, by focus", *foci], rows)
+    return Table([heading, *foci], rows)
 
 
 def _facts(results: Mapping, facts: Mapping) -> list[list[str]]:
     chosen = {key: results.get(key) for key in ("run", "data", "seed", "checkpoint", "hardware")}
+    chosen["filter_matrix"] = results.get("filter_matrix") or {}
     return _flat(chosen | dict(facts))
 
 
@@ -337,8 +421,10 @@ def _flat(values: Mapping, prefix: str = "") -> list[list[str]]:
     return rows
 
 
-def _filled(item: Illustration | Table) -> bool:
-    return isinstance(item, Illustration) or bool(item.rows)
+def _without_empty(section: Section) -> Section:
+    """Leaves out the tables that have no row."""
+    items = [item for item in section.items if isinstance(item, Illustration) or item.rows]
+    return dataclasses.replace(section, items=items)
 
 
 def _section(section: Section) -> str:

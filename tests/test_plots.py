@@ -63,6 +63,19 @@ def test_focus_curves_leave_missing_foci_out():
     assert [text.get_text() for text in figure.legends[0].texts] == ["same activity", "same match"]
 
 
+def test_derived_codes_are_told_apart_by_more_than_colour():
+    figure = plots.focus_curves([0.2, 0.9], [0.8, 0.1], derived=([0.7, 0.9], [None, 0.1]))
+    *own, activity, match = figure.axes[0].lines
+    np.testing.assert_allclose(activity.get_xydata(), [(0, 70), (1, 90)])
+    np.testing.assert_allclose(match.get_xydata(), [(1, 10)])
+    assert [line.get_linestyle() for line in own] == ["-", "-"]
+    assert activity.get_linestyle() == match.get_linestyle() == "--"
+    assert len({line.get_marker() for line in (*own, activity, match)}) == 4
+    assert [text.get_text() for text in figure.legends[0].texts] == [
+        "same activity", "same match", "same activity, derived", "same match, derived",
+    ]  # fmt: skip
+
+
 def picture(activity, match, distance=None):
     image = np.full((9, 16, 3), 10 * match, np.uint8)
     return plots.Picture(image, activity, match, distance)
@@ -100,6 +113,7 @@ def drawings():
     yield plots.class_distances(np.full((2, 2), np.nan), NAMES[:2], title="t")
     yield plots.loss_curves({"loss": [(0, 1.0)]})
     yield plots.focus_curves([0.5], [None])
+    yield plots.focus_curves([0.5, 0.1], [0.2, None], derived=([0.4, 0.1], [0.3, None]))
     yield plots.hits_grid([[picture("set", 1), picture("set", 2, 8)]], title="t")
 
 

@@ -56,6 +56,53 @@ def fake_results():
     }
 
 
+def derived_results():
+    """Results with a filter matrix."""
+    storage = {"name": "code of focus 3 and F", "bits_a_clip": 128, "matrix_bits": 16384}
+    return fake_results() | {
+        "filter_matrix": {"values": "binary", "digest": "c0ffee", "facts": {"clips": 3491}},
+        "derived": {
+            "0": {"activity_map@10": 0.7, "match_map@10": 0.02, "bit_agreement_query": 0.51},
+            "2": {"activity_map@10": 0.6, "bit_agreement_query": 0.875},
+        },
+        "storage": [storage | {"bits": 463488, "compression_ratio": 463488 / 1341312}],
+    }
+
+
+def test_tables_of_derived_codes():
+    text = report.metrics_table(derived_results())
+    assert text.startswith(report.metrics_table(fake_results()))
+    cells = [re.split(r" {2,}", line.strip()) for line in text.splitlines()]
+    header = cells.index(
+        ["focus (in %)", "activity mAP@10", "derived", "match mAP@10", "derived"]
+        + ["equal bits, queries"]
+    )
+    assert cells[header + 1 : header + 3] == [
+        ["0 visual", "41.00", "70.00", "98.77", "2.00", "51.00"],
+        ["2", "61.00", "60.00", "78.77", "–", "87.50"],
+    ]
+    assert cells[-2:] == [
+        ["stored", "bits a clip", "bits of F", "bits of all", "ratio (Eq. 18)"],
+        ["code of focus 3 and F", "128", "16384", "463488", "0.3455"],
+    ]
+
+
+def test_page_of_derived_codes(tmp_path):
+    page = Page(write_page(tmp_path, derived_results()))
+    assert page.headings[:2] == ["What each focus finds", "One stored code"]
+    own, derived = page.images[:2]
+    assert "Derived: Same activity: 70.00, –, 60.00, 71.00. Same match: 2.00" in derived["alt"]
+    assert "Own: Same activity: 41.00, 51.00, 61.00, 71.00." in derived["alt"]
+    assert "erived" not in own["alt"]
+    assert (tmp_path / "report" / "derived.png").exists()
+    for shown in (
+        "code of focus 3 and F", "0.3455", "filter_matrix.digest", "c0ffee", "87.50",
+        "percent, derived codes, by focus",
+    ):  # fmt: skip
+        assert shown in page.text
+    assert "derived" not in Page(write_page(tmp_path, fake_results())).text
+
+
 def test_table_has_a_row_a_focus():
     lines = report.metrics_table(fake_results()).splitlines()
     assert "vd_128" in lines[0]
