@@ -29,6 +29,15 @@ EXCLUDE_WITHIN_FRAMES = flags.DEFINE_integer(
     "In match retrieval, leave out clips this near to the query.",
     lower_bound=1,
 )
+FILTER_VALUES = flags.DEFINE_enum(
+    "filter_values", "binary", ["binary", "01", "real"], "The entries of the filter matrix."
+)
+FILTER_PER_STEP = flags.DEFINE_bool(
+    "filter_per_step", False, "A filter matrix for each step from focus to focus."
+)
+FILTER_NORMALISE = flags.DEFINE_enum(
+    "filter_normalise", "code", ["code", "bit"], "Derived codes: less the mean of the code or bit."
+)
 
 
 def main(_):
@@ -49,13 +58,18 @@ def main(_):
     evaluation = Evaluation(
         encoder,
         open_dataset(encoder.config.data),
-        run=workdir.name,
+        run=workdir,
         query_split=SPLIT.value,
         base_split=BASE.value,
         exclude_within_frames=EXCLUDE_WITHIN_FRAMES.value,
+        filter_options={
+            "values": FILTER_VALUES.value,
+            "per_step": FILTER_PER_STEP.value,
+            "normalise": FILTER_NORMALISE.value,
+        },
     )
     print(evaluation.table())
-    for path in evaluation.write(workdir):
+    for path in evaluation.write():
         print(f"wrote {path}")
 
 

@@ -1,24 +1,26 @@
 """Judges a trained model on a data set: classification, retrieval at every focus, codes."""
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import jax
 import numpy as np
 from etils import epath
 from jaxtyping import Float, Int, UInt8
 
-from stvh_jax import report
+from stvh_jax import filter_evaluation, report
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.codes import binarize, hamming_distances, pack
 from stvh_jax.encoder import Encoder
 from stvh_jax.errors import UserError
+from stvh_jax.filter_matrix import FilterMatrix, load_or_fit
 from stvh_jax.history import read_history
 from stvh_jax.metrics import (
     class_distances,
@@ -100,6 +102,31 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
     return EncodedClips.concatenate(parts)
 
 
+def encode_splits(encoder: Encoder, dataset) -> dict[str, EncodedClips]:
+    """Encodes every split of an opened `data.pipeline.ClipDataset`."""
+    encoded = {}
+    for split in dataset.splits:
+        batches = dataset.evaluation_batches(
+            split, batch_size=encoder.config.train.evaluation_batch_size
+        )
+        show = functools.partial(_show_progress, f"encoding {split}", dataset.num_clips(split))
+        encoded[split] = encode_clips(encoder, batches, progress=show)
+    return encoded
+
+
+def join(parts: Mapping[str, EncodedClips], split: str) -> EncodedClips:
+    """Joins the parts that a split is named by: `train+validation` are two."""
+    return EncodedClips.concatenate([parts[part] for part in split.split("+")])
+
+
+def _show_progress(what: str, total: int, done: int, loss: float | None = None) -> None:
+    """Shows how far something is, on a line that the next one replaces, if somebody watches."""
+    if sys.stderr.isatty():
+        also = "" if loss is None else f", loss {loss:.4f}"
+        end = "\n" if done == total else ""
+        print(f"\r{what}: {done}/{total}{also}", end=end, file=sys.stderr, flush=True)
+
+
 def classification(queries: EncodedClips, *, num_activities: int, num_actions: int) -> dict:
     """Judges the classes of the queries' activities and actions; keys as `evaluate.py` writes."""
     activity = classification_metrics(
@@ -161,6 +188,32 @@ def retrieval(
     return foci
 
 
+def derived_retrieval(
+    matrix: FilterMatrix,
+    queries: EncodedClips,
+    base: EncodedClips,
+    everything: EncodedClips,
+    *,
+    exclude_within_frames: int | None = None,
+) -> dict[str, dict]:
+    """Judges the codes that F derives, of queries and base, as `retrieval` does the own codes.
+
+    Beside its measures: `bit_agreement_base` and `bit_agreement_query`, the shares of bits in which
+    they are the own codes of the same focus.
+    """
+    own = (queries, base, everything)
+    derived = [
+        dataclasses.replace(clips, codes=filter_evaluation.derive_all(matrix, clips.codes))
+        for clips in own
+    ]
+    judged = retrieval(*derived, exclude_within_frames=exclude_within_frames)
+    for name, mine, theirs in zip(("query", "base"), own, derived):
+        for focus, codes in theirs.codes.items():
+            agreement = filter_evaluation.bit_agreement(mine.codes[focus], codes)
+            judged[str(focus)][f"bit_agreement_{name}"] = agreement
+    return judged
+
+
 def example_queries(queries: EncodedClips, *, count: int) -> list[int]:
     """Picks the first query of each activity in turn, so that no example is chosen by its hits."""
     labelled = [kind for kind in np.unique(queries.activity) if kind != UNKNOWN]
@@ -215,20 +268,23 @@ class Evaluation:
         encoder: Encoder,
         dataset,
         *,
-        run: str,
+        run: epath.Path,
         query_split: str | None = None,
         base_split: str | None = None,
         exclude_within_frames: int | None = None,
+        filter_options: Mapping | None = None,
     ):
         """Encodes every clip and judges the codes.
 
         Args:
           encoder: the model.
           dataset: an opened `data.pipeline.ClipDataset`.
-          run: name of the run, for the results.
+          run: the folder of the run, in which the filter matrix is kept.
           query_split: the queries; `config.data.test_split` if None.
           base_split: the clips searched; `config.data.train_split` if None.
           exclude_within_frames: see `retrieval`.
+          filter_options: `values`, `per_step` and `normalise` of `filter_matrix.fit`, where other
+            than its defaults.
 
         Raises:
           UserError: a split has no clip, or the data set has other classes than the model.
@@ -238,20 +294,16 @@ class Evaluation:
         check_same_classes(encoder, dataset)
         query_split = query_split or config.data.test_split
         base_split = base_split or config.data.train_split
-        self.encoder, self.dataset = encoder, dataset
+        self.encoder, self.dataset, self.run = encoder, dataset, run
         for split in (query_split, base_split):
             dataset.num_clips(split)
-        parts = {split: self._encode(split) for split in dataset.splits}
-
-        def join(split):
-            return EncodedClips.concatenate([parts[part] for part in split.split("+")])
-
-        self.queries, base = join(query_split), join(base_split)
+        parts = encode_splits(encoder, dataset)
+        self.queries, base = join(parts, query_split), join(parts, base_split)
         self.everything = EncodedClips.concatenate(list(parts.values()))
         self._split_of = [split for split, part in parts.items() for _ in range(len(part))]
         self.results = without_nan(
             {
-                "run": run,
+                "run": run.name,
                 "model": config.model.name,
                 "bits": config.model.bits,
                 "layers": config.model.layers,
@@ -290,23 +342,36 @@ class Evaluation:
                 ),
             }
         )
+        self.results |= without_nan(self._filter_results(base, filter_options or {}))
         self.seconds = time.monotonic() - started
 
-    def _encode(self, split: str) -> EncodedClips:
-        batches = self.dataset.evaluation_batches(
-            split, batch_size=self.encoder.config.train.evaluation_batch_size
+    def _filter_results(self, base: EncodedClips, options: Mapping) -> dict:
+        """Judges what F derives, where there is anything to derive: STVH has one focus."""
+        if len(self.encoder.foci) == 1:
+            return {}
+        data, config = self.results["data"], self.encoder.config
+        matrix = load_or_fit(
+            self.run,
+            base.codes,
+            step=self.encoder.step,
+            base_split=data["base_split"],
+            seed=config.seed,
+            progress=lambda done, steps, loss: _show_progress(
+                "fitting the filter matrix", steps, done, loss
+            ),
+            **options,
         )
-        total = self.dataset.num_clips(split)
-        progress = sys.stderr.isatty()
-
-        def show(done):
-            if progress:
-                print(f"\rencoding {split}: {done}/{total}", end="", file=sys.stderr, flush=True)
-
-        encoded = encode_clips(self.encoder, batches, progress=show)
-        if progress:
-            print(file=sys.stderr)
-        return encoded
+        return {
+            "filter_matrix": filter_evaluation.describe(matrix),
+            "derived": derived_retrieval(
+                matrix,
+                self.queries,
+                base,
+                self.everything,
+                exclude_within_frames=data["exclude_within_frames"],
+            ),
+            "storage": filter_evaluation.storage(matrix, clips=len(base)),
+        }
 
     def table(self) -> str:
         """Formats the results for the console."""
@@ -346,19 +411,19 @@ class Evaluation:
         match, clip = self.everything.ids[place].tolist()
         return match, clip
 
-    def write(self, run: epath.Path) -> list[epath.Path]:
-        """Writes the results as JSON, the plots and the page to look at; returns their paths.
+    def write(self) -> list[epath.Path]:
+        """Writes the results as JSON, the plots and the page into the run; returns their paths.
 
         Raises:
           UserError: the run's folder cannot be written.
         """
         name = f"evaluation-{self.results['data']['query_split'].replace('+', '-')}"
-        written = [run / f"{name}.json", run / name, run / f"{name}.html"]
+        written = [self.run / f"{name}.json", self.run / name, self.run / f"{name}.html"]
         hits = {}
         if self.dataset.has_frames:
             ends = {self.encoder.foci[0], self.encoder.foci[-1]}
             hits = {focus: self.hits(focus) for focus in sorted(ends)}
-        history = curves(read_history(run))
+        history = curves(read_history(self.run))
         try:
             written[0].write_text(json.dumps(self.results, indent=2, allow_nan=False) + "\n")
             report.write_evaluation(
@@ -370,7 +435,7 @@ class Evaluation:
                 facts={"evaluation": f"{self.seconds:.0f} s", "versions": versions()},
             )
         except OSError as error:
-            raise UserError(f"cannot write to {run} ({error.strerror or error})") from error
+            raise UserError(f"cannot write to {self.run} ({error.strerror or error})") from error
         return written
 
 

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from etils import epath
 
 from configs import demo
 from data.__main__ import main
@@ -137,7 +138,8 @@ def test_synthesized_streets_train_and_are_evaluated(dataset, matches, tmp_path,
     config.train.evaluate_every_epochs = 1
     dataset = open_dataset(config.data)
     train(config, dataset, tmp_path / "run")
-    results = Evaluation(load(tmp_path / "run"), dataset, run="run").results
+    run = epath.Path(tmp_path / "run")
+    results = Evaluation(load(run), dataset, run=run).results
     assert results["data"]["query_clips"] == clips["test"]
     assert set(results["foci"]) == {"0", "1"}
     assert 0 < results["data"]["untracked_share"] < 0.5

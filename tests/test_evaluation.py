@@ -8,6 +8,7 @@ import pytest
 from etils import epath
 
 import stvh_jax
+from stvh_jax import filter_evaluation
 from stvh_jax.clips import UNKNOWN
 from stvh_jax.evaluation import (
     EncodedClips,
@@ -19,7 +20,10 @@ from stvh_jax.evaluation import (
     retrieval,
     without_nan,
 )
-from tests.fakes import ACTIONS, ACTIVITIES, FakeDataset
+from stvh_jax.filter_matrix import FilterMatrix, compression_ratio
+from stvh_jax.metrics import retrieval_metrics
+from stvh_jax.trainer import train
+from tests.fakes import ACTIONS, ACTIVITIES, FakeDataset, small_config
 
 
 def encoded(codes, activity, matches=None, **scores):
@@ -118,8 +122,8 @@ def evaluated(trained, tmp_path_factory):
     run = epath.Path(tmp_path_factory.mktemp("evaluated") / "run")
     shutil.copytree(trained(), run)
     encoder = stvh_jax.load(run, checkpoint="latest")
-    evaluation = Evaluation(encoder, FakeDataset(), run="run")
-    return evaluation, encoder, run, evaluation.write(run)
+    evaluation = Evaluation(encoder, FakeDataset(), run=run)
+    return evaluation, encoder, run, evaluation.write()
 
 
 def refuse(constant):
@@ -154,6 +158,79 @@ def test_results_are_json_with_the_keys_of_the_manual(evaluated):
             for k in (5, 10, 20, 50):
                 assert 0 < focus[f"{relevant}_map@{k}"] <= 1
         assert 0 <= focus["bit_balance"] <= 1
+
+
+def test_derived_codes_are_judged_as_the_own_are(evaluated):
+    evaluation, _, run, _ = evaluated
+    results = json.loads((run / "evaluation-test.json").read_text())
+    (saved,) = (run / "filter_matrix").iterdir()
+    matrix = FilterMatrix.from_bytes(saved.read_bytes(), where="here")
+    assert results["filter_matrix"] == {
+        "values": "binary",
+        "per_step": False,
+        "normalise": "code",
+        "storage_bits": 16 * 16,
+        "digest": matrix.digest,
+        "facts": matrix.facts,
+    }
+    assert (matrix.facts["clips"], matrix.facts["step"]) == (48, 12)
+    assert list(results["derived"]) == ["0"]
+    derived = results["derived"]["0"]
+    assert set(derived) == set(results["foci"]["0"]) | {
+        "bit_agreement_base", "bit_agreement_query",
+    }  # fmt: skip
+    bits = np.unpackbits(matrix.derive(evaluation.queries.codes[1], 0))
+    own = np.unpackbits(evaluation.queries.codes[0])
+    assert derived["bit_agreement_query"] == pytest.approx(np.mean(bits == own))
+    codes = matrix.derive(evaluation.everything.codes[1], 0)
+    assert derived["distinct_codes"] == len({code.tobytes() for code in codes})
+    labels = evaluation.everything.ids[:, 0]
+    expected = retrieval_metrics(
+        codes, codes, labels, labels, query_ids=evaluation.everything.ids,
+        base_ids=evaluation.everything.ids,
+    )  # fmt: skip
+    assert derived["match_map@10"] == expected["map@10"]
+
+
+def test_storage_is_counted_by_hand():
+    matrix = FilterMatrix(np.ones((1, 128, 128), int), 3)
+    ways = filter_evaluation.storage(matrix, clips=3493)
+    assert [(way["bits_a_clip"], way["matrix_bits"], way["bits"]) for way in ways] == [
+        (384, 0, 1341312),
+        (512, 0, 1788416),
+        (128, 16384, 463488),
+        (256, 16384, 910592),
+    ]
+    ratios = [way["compression_ratio"] for way in ways]
+    assert ratios == pytest.approx([1, 4 / 3, 463488 / 1341312, 910592 / 1341312])
+    assert ratios[2] == pytest.approx(compression_ratio(bits=128, layers=3, clips=3493))
+    each_step = FilterMatrix(np.ones((3, 128, 128), int), 3, "real")
+    assert filter_evaluation.storage(each_step, clips=1)[2]["matrix_bits"] == 3 * 16 * 128 * 128
+
+
+def test_bits_agree_by_hand():
+    one = np.array([[0b10110000, 0], [1, 2]], np.uint8)
+    other = np.array([[0b10010001, 0], [1, 1]], np.uint8)
+    assert filter_evaluation.bit_agreement(one, other) == (32 - 4) / 32
+    assert filter_evaluation.bit_agreement(one, one) == 1
+
+
+def test_other_filter_matrices_can_be_asked_for(evaluated):
+    _, encoder, run, _ = evaluated
+    options = {"values": "real", "normalise": "bit"}
+    results = Evaluation(encoder, FakeDataset(), run=run, filter_options=options).results
+    assert (results["filter_matrix"] | options) == results["filter_matrix"]
+    assert len(list((run / "filter_matrix").iterdir())) == 2
+
+
+def test_a_model_of_one_focus_has_no_filter_matrix(tmp_path):
+    config = small_config(layers=1, bits=8, features=8, name="stvh")
+    config.devices = 1
+    run = epath.Path(tmp_path / "run")
+    train(config, FakeDataset(), run)
+    results = Evaluation(stvh_jax.load(run), FakeDataset(), run=run).results
+    assert not {"filter_matrix", "derived", "storage"} & set(results)
+    assert not (run / "filter_matrix").exists()
 
 
 def test_accuracies_are_those_of_the_encoder(evaluated):
@@ -197,9 +274,9 @@ def test_map_of_a_focus_is_a_loop_over_random_orders_of_ties(evaluated):
 
 
 def test_other_splits_can_be_asked_for(evaluated):
-    _, encoder, _, _ = evaluated
+    _, encoder, run, _ = evaluated
     evaluation = Evaluation(
-        encoder, FakeDataset(), run="run", query_split="validation+test", base_split="validation"
+        encoder, FakeDataset(), run=run, query_split="validation+test", base_split="validation"
     )
     assert evaluation.results["data"]["query_clips"] == 42
     assert evaluation.results["data"]["base_clips"] == 19
@@ -207,7 +284,7 @@ def test_other_splits_can_be_asked_for(evaluated):
 
 def test_a_split_without_clips_is_said(evaluated):
     with pytest.raises(stvh_jax.UserError, match="^split 'tset' has no clip; there are: train, "):
-        Evaluation(evaluated[1], FakeDataset(), run="run", query_split="tset")
+        Evaluation(evaluated[1], FakeDataset(), run=evaluated[2], query_split="tset")
 
 
 def test_what_is_left_in_the_folder(evaluated):
@@ -218,7 +295,9 @@ def test_what_is_left_in_the_folder(evaluated):
         "evaluation-test.html",
     ]
     names = {path.name for path in written[1].iterdir()}
-    assert names == {"confusion.png", "class_distances.png", "foci.png", "training.png"}
+    assert names == {
+        "confusion.png", "class_distances.png", "derived.png", "foci.png", "training.png",
+    }  # fmt: skip
     for path in written[1].iterdir():
         assert path.read_bytes().startswith(b"\x89PNG")
     page = written[2].read_text()
@@ -233,10 +312,11 @@ def test_what_is_left_in_the_folder(evaluated):
     assert distances[0, 3] == pytest.approx(apart.mean())
 
 
-def test_a_folder_that_cannot_be_written_is_said(evaluated, tmp_path):
+def test_a_folder_that_cannot_be_written_is_said(evaluated, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
+    monkeypatch.setattr(evaluated[0], "run", epath.Path(tmp_path / "file"))
     with pytest.raises(stvh_jax.UserError, match=r"^cannot write to .*/file \(Not a directory\)"):
-        evaluated[0].write(epath.Path(tmp_path / "file"))
+        evaluated[0].write()
 
 
 def test_a_data_set_of_other_classes_is_refused(evaluated):
@@ -245,4 +325,4 @@ def test_a_data_set_of_other_classes_is_refused(evaluated):
     with pytest.raises(
         stvh_jax.UserError, match="activity_names are r_set, r_spike, .*the data set r_set"
     ):
-        Evaluation(evaluated[1], dataset, run="run")
+        Evaluation(evaluated[1], dataset, run=evaluated[2])

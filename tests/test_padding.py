@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from etils import epath
 
 from configs import cad_boxes
 from data.collective_activity.collective_activity_dataset_builder import Builder
@@ -117,7 +118,7 @@ def test_losses_gradients_and_codes(name, source, judged, request):
 @pytest.fixture(scope="module")
 def run(fake, tmp_path_factory):
     """A run trained for an epoch."""
-    folder = tmp_path_factory.mktemp("padding") / "run"
+    folder = epath.Path(tmp_path_factory.mktemp("padding") / "run")
     train(config_for(fake), fake, folder)
     return folder
 
@@ -126,7 +127,7 @@ def run(fake, tmp_path_factory):
 def test_metrics_of_an_evaluation(fake, run, filling, capsys):
     encoder = load(run)
     first, second = (
-        Evaluation(encoder, dataset, run="run").results for dataset in (fake, Soiled(fake, filling))
+        Evaluation(encoder, dataset, run=run).results for dataset in (fake, Soiled(fake, filling))
     )
     assert first["foci"]["2"]["activity_map@10"] > 0
     assert json.dumps(first) == json.dumps(second)
