@@ -1,0 +1,177 @@
+"""What can be derived of a run's codes from those of the last focus: a table for every focus.
+
+python -m benchmarks.filter_matrix --workdir=RUN [--data_dir=DIR]
+
+Each kind of filter matrix is fitted on the base set (the train split), and so is what bounds them
+all: a logistic regression for every bit on all bits of the stored code. Derived codes take the
+place of the network's own on both sides of a search. The table is Markdown; agreement and mAP in
+percent.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from absl import flags
+from sklearn.linear_model import LogisticRegression
+
+from data.pipeline import open_dataset
+from stvh_jax import command_line
+from stvh_jax.codes import pack
+from stvh_jax.encoder import load
+from stvh_jax.evaluation import EncodedClips, encode_splits, hardware, join, retrieval
+from stvh_jax.filter_evaluation import bit_agreement
+from stvh_jax.filter_matrix import fit
+
+KINDS = {
+    "binary F": {},
+    "binary F, less the mean of each bit": {"normalise": "bit"},
+    "binary F for each step": {"per_step": True},
+    "F of 0 and 1": {"values": "01"},
+    "real F": {"values": "real"},
+    "real F for each step": {"values": "real", "per_step": True},
+}
+# Focus 0 is a random projection, of which the first bits are one as well.
+PREFIXES = (16, 32, 64)
+COLUMNS = (
+    "codes", "agree, base", "agree, queries", "activity mAP@10", "match mAP@10",
+    "bits a clip", "bits of F",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The clips that are judged: queries, the base set, and the clips of all splits."""
+
+    queries: EncodedClips
+    base: EncodedClips
+    everything: EncodedClips
+
+    def with_codes(self, focus, make):
+        """Gives the parts with codes of one focus alone, made of each part's own codes."""
+        return Parts(
+            **{
+                name: dataclasses.replace(clips, codes={focus: make(clips.codes)})
+                for name, clips in vars(self).items()
+            }
+        )
+
+
+def judge(parts, focus):
+    """Judges codes: mAP@10 by activity and by match."""
+    judged = retrieval(parts.queries, parts.base, parts.everything)[str(focus)]
+    return judged["activity_map@10"], judged["match_map@10"]
+
+
+def predict_bits(stored, wanted, others):
+    """Predicts each bit of codes by a logistic regression on all bits of the stored ones.
+
+    Args:
+      stored: packed codes `[M, bytes]` of the last focus.
+      wanted: packed codes `[M, bytes]` of the same clips that it is fitted to.
+      others: packed codes `[Q, bytes]` of the last focus of other clips.
+
+    Returns:
+      Packed codes `[Q, bytes]`. A bit that never changes stays what it is.
+    """
+    known, asked = (np.unpackbits(codes, axis=1) for codes in (stored, others))
+    columns = [
+        np.full(len(asked), bit[0])
+        if (bit == bit[0]).all()
+        else LogisticRegression(C=0.1, max_iter=1000).fit(known, bit).predict(asked)
+        for bit in np.unpackbits(wanted, axis=1).T
+    ]
+    return pack(np.stack(columns, axis=1))
+
+
+def rows(parts, matrices, focus) -> Iterator[tuple]:
+    """Judges every way to come by the codes of a focus below the last.
+
+    Args:
+      parts: the clips with their own codes.
+      matrices: fitted filter matrices by name, the default first.
+      focus: 0..L-1.
+
+    Returns:
+      One tuple a way, as `COLUMNS` has it; None where there is no such number. Bits a clip are
+      those of the code of the last focus, which is always stored, and of what is stored beside it.
+    """
+    default = next(iter(matrices.values()))
+    layers, bits = default.layers, default.bits
+    own = parts.with_codes(focus, lambda codes: codes[focus])
+
+    def row(name, made, *, a_clip=bits, matrix_bits=0):
+        agree = [
+            bit_agreement(mine.codes[focus], codes.codes[focus])
+            for mine, codes in ((own.base, made.base), (own.queries, made.queries))
+        ]
+        return (name, *agree, *judge(made, focus), a_clip, matrix_bits)
+
+    yield row("own", own, a_clip=2 * bits)
+    for name, matrix in matrices.items():
+        made = parts.with_codes(
+            focus, lambda codes, matrix=matrix: matrix.derive(codes[layers], focus)
+        )
+        yield row(name, made, matrix_bits=matrix.storage_bits)
+        if matrix is default:
+            # What comes of a query's own codes where only those of the base are derived.
+            activity, _ = judge(dataclasses.replace(made, queries=own.queries), focus)
+            mixed = f"{name}, queries' own codes"
+            yield mixed, None, None, activity, None, bits, matrix.storage_bits
+    stored, wanted = (parts.base.codes[place] for place in (layers, focus))
+    bound = parts.with_codes(focus, lambda codes: predict_bits(stored, wanted, codes[layers]))
+    yield (*row("logistic regressions", bound)[:-1], None)
+    if focus == 0:
+        for prefix in (prefix for prefix in PREFIXES if prefix < bits):
+            cut = parts.with_codes(0, lambda codes, end=prefix // 8: codes[0][:, :end])
+            yield f"own, first {prefix} bits", None, None, *judge(cut, 0), bits + prefix, 0
+
+
+def markdown(lines):
+    """Lays rows out as a Markdown table."""
+
+    def text(place, value):
+        if value is None:
+            return "–"
+        return f"{100 * value:.1f}" if 0 < place < 5 else str(value)
+
+    table = [COLUMNS, ["---", *["---:"] * (len(COLUMNS) - 1)]]
+    table += [[text(place, value) for place, value in enumerate(line)] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in table)
+
+
+def report(workdir, data_dir=None):
+    """Prints the tables of a run."""
+    encoder = load(workdir)
+    config = encoder.config
+    with config.data.unlocked():
+        config.data.dir = data_dir or config.data.dir
+    encoded = encode_splits(encoder, open_dataset(config.data))
+    parts = Parts(
+        join(encoded, config.data.test_split),
+        join(encoded, config.data.train_split),
+        EncodedClips.concatenate(list(encoded.values())),
+    )
+    print(
+        f"{config.model.name} of {config.model.bits} bits on {config.data.name}, "
+        f"{config.data.variant}; seed {config.seed}, {encoder.checkpoint} checkpoint of step "
+        f"{encoder.step}; base {config.data.train_split}, {len(parts.base)} clips; queries "
+        f"{config.data.test_split}, {len(parts.queries)} clips; match of "
+        f"{len(parts.everything)} clips; {hardware()}",
+        flush=True,
+    )
+    *foci, last = encoder.foci
+    matrices = {
+        name: fit(parts.base.codes, seed=config.seed, **options) for name, options in KINDS.items()
+    }
+    own = parts.with_codes(last, lambda codes: codes[last])
+    rows_of_last = [("own", 1.0, 1.0, *judge(own, last), config.model.bits, 0)]
+    print(f"\nFocus {last}\n\n{markdown(rows_of_last)}", flush=True)
+    for focus in reversed(foci):
+        print(f"\nFocus {focus}\n\n{markdown(rows(parts, matrices, focus))}", flush=True)
+
+
+if __name__ == "__main__":
+    WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.")
+    DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared data sets; of the config if absent.")
+    command_line.run(lambda _: report(WORKDIR.value, DATA_DIR.value), required=("workdir",))
