@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from data.pipeline import open_dataset
 from stvh_jax import command_line
-from stvh_jax.codes import pack
+from stvh_jax.codes import pack, unpack
 from stvh_jax.encoder import load
 from stvh_jax.evaluation import EncodedClips, encode_splits, hardware, join, retrieval
 from stvh_jax.filter_evaluation import bit_agreement
@@ -121,6 +121,10 @@ def rows(parts, matrices, focus) -> Iterator[tuple]:
     stored, wanted = (parts.base.codes[place] for place in (layers, focus))
     bound = parts.with_codes(focus, lambda codes: predict_bits(stored, wanted, codes[layers]))
     yield (*row("logistic regressions", bound)[:-1], None)
+    # All clips have one code then: what is found by chance, and what bits agree by being rare.
+    common = pack(unpack(wanted).sum(axis=0))
+    constant = parts.with_codes(focus, lambda codes: np.tile(common, (len(codes[focus]), 1)))
+    yield (*row("commoner value of each bit", constant, a_clip=0)[:-1], None)
     if focus == 0:
         for prefix in (prefix for prefix in PREFIXES if prefix < bits):
             cut = parts.with_codes(0, lambda codes, end=prefix // 8: codes[0][:, :end])

@@ -23,7 +23,7 @@ def derive_all(
 
 
 def bit_agreement(one: UInt8[np.ndarray, "M bytes"], other: UInt8[np.ndarray, "M bytes"]) -> float:
-    """Gives the share of equal bits of two codes of every clip; half of them agree by chance."""
+    """Gives the share of equal bits of two codes of every clip."""
     return 1 - float(np.bitwise_count(one ^ other).mean()) / 8
 
 

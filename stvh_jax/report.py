@@ -289,7 +289,7 @@ def _derived_figure(results: Mapping) -> list[Illustration]:
     alt += f"from the code of the last focus as dashed ones. Own: {_said(own)} "
     alt += f"Derived: {_said(lines)}"
     caption = "Codes of every focus, derived from that of the last by the filter matrix, beside "
-    caption += "the network's own; half of the bits are equal by chance."
+    caption += "the network's own."
     return [Illustration(load_plots().render(figure), alt, caption, "derived")]
 
 

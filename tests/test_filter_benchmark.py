@@ -54,8 +54,8 @@ def test_rows_of_a_focus():
     other = FilterMatrix(np.eye(24, dtype=int)[None], 2, "real")
     table = {row[0]: row[1:] for row in rows(parts, {"known": known, "other": other}, 1)}
     assert list(table) == ["own", "known", "known, queries' own codes", "other"] + [
-        "logistic regressions"
-    ]
+        "logistic regressions", "commoner value of each bit",
+    ]  # fmt: skip
     own = parts.with_codes(1, lambda codes: codes[1])
     assert table["own"] == (1, 1, *judge(own, 1), 48, 0)
     # F derives the very codes, which changes nothing but what is stored.
@@ -65,6 +65,17 @@ def test_rows_of_a_focus():
     assert table["other"][1] == 1 - bits.mean()
     assert table["other"][4:] == (24, 16 * 24 * 24)
     assert table["logistic regressions"][5] is None
+    ones = np.unpackbits(parts.base.codes[1], axis=1).mean(axis=0)
+    constant = table["commoner value of each bit"]
+    np.testing.assert_allclose(constant[0], np.maximum(ones, 1 - ones).mean())
+    # Each of 31 clips is a query, and the 30 others are equally near to it: the share of its match
+    # among the first i is that of one hit at i and of the rest evenly among the 29 others.
+    precisions = []
+    for match in parts.everything.ids[:, 0]:
+        others = int((parts.everything.ids[:, 0] == match).sum()) - 1
+        at_rank = [(1 + (i - 1) * (others - 1) / 29) / i for i in range(1, 11)]
+        precisions.append(others / 30 * sum(at_rank) / min(10, others))
+    np.testing.assert_allclose(constant[3], np.mean(precisions))
 
 
 def test_the_code_of_focus_0_can_be_cut():
