@@ -19,7 +19,7 @@ from data.pipeline import open_dataset
 from stvh_jax import command_line
 from stvh_jax.codes import pack, unpack
 from stvh_jax.encoder import load
-from stvh_jax.evaluation import EncodedClips, encode_splits, hardware, join, retrieval
+from stvh_jax.evaluation import EncodedClips, encode_split, hardware, join, retrieval
 from stvh_jax.filter_evaluation import bit_agreement
 from stvh_jax.filter_matrix import fit
 
@@ -150,7 +150,8 @@ def report(workdir, data_dir=None):
     config = encoder.config
     with config.data.unlocked():
         config.data.dir = data_dir or config.data.dir
-    encoded = encode_splits(encoder, open_dataset(config.data))
+    dataset = open_dataset(config.data)
+    encoded = {split: encode_split(encoder, dataset, split) for split in dataset.splits}
     parts = Parts(
         join(encoded, config.data.test_split),
         join(encoded, config.data.train_split),

@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Iterable, Mapping
 
@@ -15,7 +14,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import Float, Int, UInt8
 
-from stvh_jax import filter_evaluation, report
+from stvh_jax import filter_evaluation, progress, report
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.codes import binarize, hamming_distances, pack
 from stvh_jax.encoder import Encoder
@@ -102,29 +101,18 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
     return EncodedClips.concatenate(parts)
 
 
-def encode_splits(encoder: Encoder, dataset) -> dict[str, EncodedClips]:
-    """Encodes every split of an opened `data.pipeline.ClipDataset`."""
-    encoded = {}
-    for split in dataset.splits:
-        batches = dataset.evaluation_batches(
-            split, batch_size=encoder.config.train.evaluation_batch_size
-        )
-        show = functools.partial(_show_progress, f"encoding {split}", dataset.num_clips(split))
-        encoded[split] = encode_clips(encoder, batches, progress=show)
-    return encoded
+def encode_split(encoder: Encoder, dataset, split: str) -> EncodedClips:
+    """Encodes the clips of a split, or several as in "train+test", of an opened `ClipDataset`."""
+    batches = dataset.evaluation_batches(
+        split, batch_size=encoder.config.train.evaluation_batch_size
+    )
+    show = functools.partial(progress.show, f"encoding {split}", dataset.num_clips(split))
+    return encode_clips(encoder, batches, progress=show)
 
 
 def join(parts: Mapping[str, EncodedClips], split: str) -> EncodedClips:
     """Joins the parts that a split is named by: `train+validation` are two."""
     return EncodedClips.concatenate([parts[part] for part in split.split("+")])
-
-
-def _show_progress(what: str, total: int, done: int, loss: float | None = None) -> None:
-    """Shows how far something is, on a line that the next one replaces, if somebody watches."""
-    if sys.stderr.isatty():
-        also = "" if loss is None else f", loss {loss:.4f}"
-        end = "\n" if done == total else ""
-        print(f"\r{what}: {done}/{total}{also}", end=end, file=sys.stderr, flush=True)
 
 
 def classification(queries: EncodedClips, *, num_activities: int, num_actions: int) -> dict:
@@ -297,7 +285,7 @@ class Evaluation:
         self.encoder, self.dataset, self.run = encoder, dataset, run
         for split in (query_split, base_split):
             dataset.num_clips(split)
-        parts = encode_splits(encoder, dataset)
+        parts = {split: encode_split(encoder, dataset, split) for split in dataset.splits}
         self.queries, base = join(parts, query_split), join(parts, base_split)
         self.everything = EncodedClips.concatenate(list(parts.values()))
         self._split_of = [split for split, part in parts.items() for _ in range(len(part))]
@@ -352,13 +340,10 @@ class Evaluation:
         data, config = self.results["data"], self.encoder.config
         matrix = load_or_fit(
             self.run,
-            base.codes,
+            lambda: base.codes,
             step=self.encoder.step,
             base_split=data["base_split"],
             seed=config.seed,
-            progress=lambda done, steps, loss: _show_progress(
-                "fitting the filter matrix", steps, done, loss
-            ),
             **options,
         )
         return {

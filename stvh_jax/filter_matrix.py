@@ -26,6 +26,7 @@ import optax
 from etils import epath
 from jaxtyping import Int, Int64, Integer, UInt8
 
+from stvh_jax import progress as progress_line
 from stvh_jax.codes import pack, unpack
 from stvh_jax.errors import UserError
 
@@ -234,7 +235,6 @@ def load_or_fit(
     per_step: bool = False,
     normalise: Normalise = "code",
     seed: int = 0,
-    progress: Callable[[int, int, float], None] | None = None,
 ) -> FilterMatrix:
     """Loads the F of a run's checkpoint, or fits it and saves it beside the checkpoint.
 
@@ -247,7 +247,6 @@ def load_or_fit(
       per_step: see `fit`.
       normalise: see `fit`.
       seed: see `fit`.
-      progress: see `fit`.
 
     Raises:
       UserError: the file in the run is damaged, or the run cannot be written.
@@ -257,7 +256,13 @@ def load_or_fit(
     if path.exists():
         return FilterMatrix.from_bytes(path.read_bytes(), where=str(path))
     options = {"values": values, "per_step": per_step, "normalise": normalise, "seed": seed}
-    matrix = fit(base_codes(), **options, progress=progress)
+    matrix = fit(
+        base_codes(),
+        **options,
+        progress=lambda done, steps, loss: progress_line.show(
+            "fitting the filter matrix", steps, done, loss
+        ),
+    )
     facts = dict(matrix.facts) | {"step": step, "base_split": base_split}
     matrix = dataclasses.replace(matrix, facts=facts)
     temporary = path.with_name(f"{path.name}.new")

@@ -1,7 +1,6 @@
 """From a trained model and a prepared set to an index, and from a clip to a query."""
 
 import itertools
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +8,16 @@ import jax
 import numpy as np
 from etils import epath
 
-from stvh_jax import filter_matrix
+from stvh_jax import filter_matrix, progress
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.encoder import Encoder
 from stvh_jax.errors import UserError
-from stvh_jax.evaluation import EncodedClips, check_same_classes, encode_clips
+from stvh_jax.evaluation import (
+    EncodedClips,
+    check_same_classes,
+    encode_clips,
+    encode_split,
+)
 from stvh_jax.index import Index
 
 # Clips encoded and written at a time: what a killed indexing has to do again.
@@ -69,7 +73,7 @@ def index_split(
                 record["media"] = [_media_of(media, *name) for name in encoded.ids]
             index.upsert(encoded.codes, **record)
             done += len(encoded)
-            _show(f"indexing {part}: {done}/{total}", last=done == total)
+            progress.show(f"indexing {part}", total, done)
     return index
 
 
@@ -111,9 +115,6 @@ def _open_or_create(run, encoder: Encoder, dataset, uri: str, stored_foci, rate)
             step=encoder.step,
             base_split=base,
             seed=encoder.config.seed,
-            progress=lambda done, steps, loss: _show(
-                f"fitting the filter matrix: {done}/{steps}, loss {loss:.3f}", last=done == steps
-            ),
         )
     return Index.create(
         uri, bits=encoder.config.model.bits, stored_foci=stored, filter_matrix=matrix, origin=origin
@@ -130,19 +131,6 @@ def origin_of(run: epath.Path, encoder: Encoder) -> dict[str, Any]:
         "model": encoder.config.model.name,
         "data": {"name": data.name, "variant": data.variant},
     }
-
-
-def encode_split(encoder: Encoder, dataset, split: str) -> EncodedClips:
-    """Encodes a split, or several as in "train+test", showing how far it is."""
-    batches = dataset.evaluation_batches(
-        split, batch_size=encoder.config.train.evaluation_batch_size
-    )
-    total = dataset.num_clips(split)
-    return encode_clips(
-        encoder,
-        batches,
-        progress=lambda done: _show(f"encoding {split}: {done}/{total}", last=done == total),
-    )
 
 
 def record_of(
@@ -194,9 +182,3 @@ def _media_of(template: str, match, clip) -> str:
         raise UserError(
             f"media {template!r} cannot be filled in; it may have {{match}} and {{clip}} in it"
         ) from error
-
-
-def _show(text: str, *, last: bool) -> None:
-    """Shows how far it is, on a terminal."""
-    if sys.stderr.isatty():
-        print(f"\r{text}", end="\n" if last else "", file=sys.stderr, flush=True)

@@ -108,7 +108,7 @@ class LanceEngine:
             table = lancedb.connect(uri, storage_options=storage_options).open_table(_TABLE)
             described = (table.schema.metadata or {}).get(_INFO)
             if described is None:
-                raise UserError(f"{uri} is a store of something else; give another place")
+                raise UserError(f"{uri} is a store of something else, or damaged; give another place")
             if version is not None:
                 table.checkout(version)
         return cls(uri, table, IndexInfo.from_json(described.decode(), where=uri))

@@ -33,7 +33,7 @@ class Picture:
     image: UInt8[np.ndarray, "H W 3"]
     activity: str
     match: int | str
-    distance: float | None = None
+    distance: int | float | None = None
 
 
 def confusion_matrix(

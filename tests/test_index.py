@@ -185,7 +185,8 @@ def test_within_a_radius(filled):
     query = query_of(codes, 8)
     check(index.search(query, focus=1, k=None, radius=radius)[0], near)
     check(index.search(query, focus=1, k=3, radius=radius)[0], near, 3)
-    assert index.search(query, focus=1, k=None, radius=radius - 0.5)[0].distances.max() < radius
+    for part in (0.5, 0.99):  # of a bit: as the whole bits below
+        check(index.search(query, focus=1, k=None, radius=radius + part)[0], near)
     blend = (0.5 * oracle.distances(8, 1) + 0.5 * oracle.distances(8, 2)).round(6)
     wanted = [row for row in oracle.search(blend) if row[0] <= 9.5]
     check(index.search(query, focus=1.5, k=None, radius=9.5)[0], wanted)
@@ -463,7 +464,7 @@ def test_a_damaged_store(small, tmp_path, pattern, damage):
             half = content[: len(content) // 2]
             kept = {"cut": half, "emptied": b"", "overwritten": bytes(len(content))}
             path.write_bytes(kept[damage])
-    with pytest.raises(UserError, match="index (cannot be read|holds no index)") as told:
+    with pytest.raises(UserError, match="index (cannot be read|holds no index|.* or damaged)") as told:
         names(Index.open(tmp_path / "index"))
     assert "\n" not in str(told.value)
 
