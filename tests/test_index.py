@@ -464,7 +464,9 @@ def test_a_damaged_store(small, tmp_path, pattern, damage):
             half = content[: len(content) // 2]
             kept = {"cut": half, "emptied": b"", "overwritten": bytes(len(content))}
             path.write_bytes(kept[damage])
-    with pytest.raises(UserError, match="index (cannot be read|holds no index|.* or damaged)") as told:
+    with pytest.raises(
+        UserError, match="index (cannot be read|holds no index|.* or damaged)"
+    ) as told:
         names(Index.open(tmp_path / "index"))
     assert "\n" not in str(told.value)
 
