@@ -2,7 +2,8 @@
 
 Without --workdir it takes the newest finished run with those bits under runs/, and says which.
 Prints a table and leaves evaluation-SPLIT.json, evaluation-SPLIT.html and a folder of plots,
-evaluation-SPLIT/, in the run's folder.
+evaluation-SPLIT/, in the run's folder. The filter matrix of an M-STVH run is fitted the first time
+and kept in the run's filter_matrix/.
 """
 
 import os
