@@ -94,7 +94,9 @@ def within(
     without: Sequence[Range] = (),
 ) -> Neighbours:
     """Finds every row within a Hamming distance, `radius` itself included."""
-    found = [_within_part(codes, part, query, radius) for part in _complement(without, len(codes))]
+    parts = _complement(without, len(codes))
+    with _threads(1):
+        found = [_within_part(codes, part, query, radius) for part in parts]
     distances, rows = (np.concatenate(values) for values in zip(*found, _NONE))
     return _sorted(rows, distances).cut(len(rows))
 

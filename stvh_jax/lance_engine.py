@@ -67,14 +67,21 @@ class LanceEngine:
 
     @classmethod
     def exists(cls, uri: str, *, storage_options: Mapping[str, str] | None) -> bool:
-        """Says whether there is a store, readable or not."""
+        """Says whether there is a store; what was killed while it was made is none."""
         folder = _local(uri)
         if folder is not None and not folder.is_dir():
             return False  # to connect would make it
         with _told(uri):
-            return (
-                _TABLE in lancedb.connect(uri, storage_options=storage_options).list_tables().tables
-            )
+            connection = lancedb.connect(uri, storage_options=storage_options)
+            if _TABLE not in connection.list_tables().tables:
+                return False
+            try:
+                connection.open_table(_TABLE)
+            except ValueError as error:
+                if "was not found" in str(error):  # a folder without a version in it
+                    return False
+                raise
+        return True
 
     @classmethod
     def create(cls, uri: str, info: IndexInfo, *, storage_options: Mapping[str, str] | None):
@@ -108,7 +115,9 @@ class LanceEngine:
             table = lancedb.connect(uri, storage_options=storage_options).open_table(_TABLE)
             described = (table.schema.metadata or {}).get(_INFO)
             if described is None:
-                raise UserError(f"{uri} is a store of something else, or damaged; give another place")
+                raise UserError(
+                    f"{uri} is a store of something else, or damaged; give another place"
+                )
             if version is not None:
                 table.checkout(version)
         return cls(uri, table, IndexInfo.from_json(described.decode(), where=uri))

@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 
+import stvh_jax.lance_engine  # noqa: F401 - once, before the forks, for it takes a second
 from stvh_jax.filter_matrix import FilterMatrix
 from stvh_jax.index import Index
 

@@ -21,19 +21,20 @@ KILLS, KILLS_OF_AN_INDEX = 100, 10
 def kill_a_writer(process, folder, first, random):
     """Has an index written to and kills the writer; tells which writes it began and which it did.
 
-    The kill falls into the first to fourth write, from its beginning to a little after its usual
-    end.
+    The kill falls into the making of a new index, or into the first to fourth write, from its
+    beginning to a little after its usual end.
     """
     process.stdin.write(f"{folder} {first} 6\n")
     process.stdin.flush()
     writer = int(process.stdout.readline())
-    chosen = first + int(random.integers(0, 4))
+    new = not folder.exists()
+    chosen = first + (0 if new else int(random.integers(0, 4)))
     began, done = [], []
     for line in iter(process.stdout.readline, "ended\n"):
         what, number, kind = line.split()
         (began if what == "begin" else done).append((int(number), kind))
         if what == "begin" and int(number) == chosen:
-            time.sleep(random.uniform(0, 0.03))
+            time.sleep(random.uniform(0, 0.01 if new else 0.03))
             os.kill(writer, signal.SIGKILL)
     return began, done
 
