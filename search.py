@@ -132,7 +132,7 @@ def _query(arguments: argparse.Namespace) -> int:
 
     def open_model():
         return _open_model(
-            arguments.folder or origin.get("run"), origin.get("checkpoint"), arguments.data_dir
+            arguments.folder or origin.get("run"), origin.get("checkpoint_kind"), arguments.data_dir
         )
 
     if arguments.clip:
@@ -174,7 +174,8 @@ def _files_query(arguments: argparse.Namespace, index):
 
     origin = index.info.origin
     encoder = load(
-        _run_of(arguments.folder or origin.get("run")), checkpoint=origin.get("checkpoint", "best")
+        _run_of(arguments.folder or origin.get("run")),
+        checkpoint=origin.get("checkpoint_kind", "best"),
     )
     clip = read_clip(arguments.boxes, arguments.frames, num_frames=encoder.config.model.num_frames)
     return queries.files_query(encoder, *clip)

@@ -5,6 +5,7 @@ Needs JAX and Orbax alone; reads checkpoints from a folder or a bucket.
 
 import dataclasses
 import functools
+import hashlib
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +60,14 @@ class Encoder:
             )
         self.foci = self.model.foci
         self.apply = jax.jit(make_encode_step(self.model))
+
+    @functools.cached_property
+    def name(self) -> str:
+        """Names the checkpoint by its step and its variables: what else they make is theirs."""
+        hashed = hashlib.sha256()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.variables):
+            hashed.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
+        return f"{self.step}-{hashed.hexdigest()[:12]}"
 
     def encode(
         self,

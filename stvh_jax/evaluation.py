@@ -341,7 +341,7 @@ class Evaluation:
         matrix = load_or_fit(
             self.run,
             lambda: base.codes,
-            step=self.encoder.step,
+            checkpoint=self.encoder.name,
             base_split=data["base_split"],
             seed=config.seed,
             **options,

@@ -229,7 +229,7 @@ def load_or_fit(
     run: epath.Path,
     base_codes: Callable[[], Mapping[int, UInt8[np.ndarray, "M bytes"]]],
     *,
-    step: int,
+    checkpoint: str,
     base_split: str,
     values: Values = "binary",
     per_step: bool = False,
@@ -241,7 +241,7 @@ def load_or_fit(
     Args:
       run: the run's folder; F is kept in its folder `filter_matrix/`.
       base_codes: makes the packed codes of the base set, of every focus, if F is to be fitted.
-      step: the checkpoint's step.
+      checkpoint: names the checkpoint (`Encoder.name`).
       base_split: the name of the base set.
       values: see `fit`.
       per_step: see `fit`.
@@ -252,7 +252,7 @@ def load_or_fit(
       UserError: the file in the run is damaged, or the run cannot be written.
     """
     kind = "per_step" if per_step else "shared"
-    path = run / "filter_matrix" / f"{step}-{base_split}-{values}-{kind}-{normalise}.npz"
+    path = run / "filter_matrix" / f"{checkpoint}-{base_split}-{values}-{kind}-{normalise}.npz"
     if path.exists():
         return FilterMatrix.from_bytes(path.read_bytes(), where=str(path))
     options = {"values": values, "per_step": per_step, "normalise": normalise, "seed": seed}
@@ -263,7 +263,7 @@ def load_or_fit(
             "fitting the filter matrix", steps, done, loss
         ),
     )
-    facts = dict(matrix.facts) | {"step": step, "base_split": base_split}
+    facts = dict(matrix.facts) | {"checkpoint": checkpoint, "base_split": base_split}
     matrix = dataclasses.replace(matrix, facts=facts)
     temporary = path.with_name(f"{path.name}.new")
     try:

@@ -28,7 +28,7 @@ def index_split(
     run: epath.Path,
     encoder: Encoder,
     dataset,
-    uri: str,
+    uri: epath.PathLike,
     *,
     split: str,
     stored_foci: Sequence[int] | None = None,
@@ -83,7 +83,7 @@ def _encode_some(encoder: Encoder, batches) -> EncodedClips:
     return encode_clips(encoder, itertools.islice(batches, -(-_CLIPS_AT_ONCE // size)))
 
 
-def _open_or_create(run, encoder: Encoder, dataset, uri: str, stored_foci, rate) -> Index:
+def _open_or_create(run, encoder: Encoder, dataset, uri, stored_foci, rate) -> Index:
     """Opens the index of this run, or makes it.
 
     Raises:
@@ -112,7 +112,7 @@ def _open_or_create(run, encoder: Encoder, dataset, uri: str, stored_foci, rate)
         matrix = filter_matrix.load_or_fit(
             run,
             lambda: encode_split(encoder, dataset, base).codes,
-            step=encoder.step,
+            checkpoint=encoder.name,
             base_split=base,
             seed=encoder.config.seed,
         )
@@ -126,9 +126,9 @@ def origin_of(run: epath.Path, encoder: Encoder) -> dict[str, Any]:
     data = encoder.config.data
     return {
         "run": str(run),
-        "step": encoder.step,
-        "checkpoint": encoder.checkpoint,
         "model": encoder.config.model.name,
+        "checkpoint": encoder.name,
+        "checkpoint_kind": encoder.checkpoint,
         "data": {"name": data.name, "variant": data.variant},
     }
 

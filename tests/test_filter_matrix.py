@@ -302,16 +302,16 @@ def test_a_run_is_fitted_once_for_each_choice(tmp_path, monkeypatch):
         return fit(*arguments, **options)
 
     monkeypatch.setattr(filter_matrix, "fit", counting)
-    checkpoint = {"step": 12, "base_split": "train", "seed": 5}
+    checkpoint = {"checkpoint": "12-abc", "base_split": "train", "seed": 5}
     first = load_or_fit(run, lambda: codes, **checkpoint)
     again = load_or_fit(run, lambda: codes, **checkpoint)
     assert len(fitted) == 1
     assert again.digest == first.digest
-    assert (first.facts["step"], first.facts["base_split"], first.facts["seed"]) == (12, "train", 5)
+    assert [first.facts[name] for name in checkpoint] == ["12-abc", "train", 5]
     assert again.facts == first.facts
     for options in (
         {"values": "01"}, {"values": "real"}, {"per_step": True}, {"normalise": "bit"},
-        {"step": 13}, {"base_split": "train+validation"},
+        {"checkpoint": "12-abd"}, {"base_split": "train+validation"},
     ):  # fmt: skip
         load_or_fit(run, lambda: codes, **{**checkpoint, **options})
     assert len(fitted) == len(list((run / "filter_matrix").iterdir())) == 7
@@ -321,12 +321,14 @@ def test_what_cannot_be_read_or_written_is_said(tmp_path):
     codes = known_codes(23, clips=7, bits=8)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="^cannot write to .*/file "):
-        load_or_fit(epath.Path(tmp_path / "file"), lambda: codes, step=1, base_split="train")
-    load_or_fit(epath.Path(tmp_path), lambda: codes, step=1, base_split="train")
+        load_or_fit(
+            epath.Path(tmp_path / "file"), lambda: codes, checkpoint="1-a", base_split="train"
+        )
+    load_or_fit(epath.Path(tmp_path), lambda: codes, checkpoint="1-a", base_split="train")
     (saved,) = (tmp_path / "filter_matrix").iterdir()
     saved.write_bytes(saved.read_bytes()[:100])
     with pytest.raises(UserError, match=f"^{saved} is no readable filter matrix .* delete it"):
-        load_or_fit(epath.Path(tmp_path), lambda: codes, step=1, base_split="train")
+        load_or_fit(epath.Path(tmp_path), lambda: codes, checkpoint="1-a", base_split="train")
 
 
 def test_progress_is_told(tmp_path):

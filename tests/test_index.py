@@ -11,43 +11,12 @@ import pytest
 
 import stvh_jax
 from stvh_jax.errors import UserError
-from stvh_jax.filter_matrix import FilterMatrix
 from stvh_jax.index import Index, around
 from stvh_jax.index_info import RECORD, Surroundings, match_order
+from tests.indexed_clips import BITS, LAYERS, listed, random_codes, random_matrix, random_record
 
-LAYERS, BITS, CLIPS = 3, 24, 613
+CLIPS = 613
 FOCI = range(LAYERS + 1)
-# Names whose order as texts is another than that of their numbers, and one that needs quotes.
-MATCHES = ["2", "10", "9", "camera-3", "it's"]
-
-
-def random_matrix(bits=BITS, layers=LAYERS, seed=0):
-    factors = np.random.default_rng(seed).choice([-1, 1], (1, bits, bits))
-    return FilterMatrix(factors.astype(np.int64), layers)
-
-
-def random_codes(clips, *, distinct=None, bits=BITS, seed=0):
-    """Draws codes of every focus; of few distinct ones, most distances are shared by many."""
-    random = np.random.default_rng(seed)
-    codes = {f: random.integers(0, 256, (distinct or clips, bits // 8), np.uint8) for f in FOCI}
-    drawn = random.integers(0, distinct or clips, clips) if distinct else np.arange(clips)
-    return {focus: values[drawn] for focus, values in codes.items()}
-
-
-def random_record(clips, seed=0):
-    random = np.random.default_rng(seed)
-    number = random.permutation(10 * clips)[:clips]
-    return {
-        "match": [MATCHES[place] for place in random.integers(0, len(MATCHES), clips)],
-        "clip": number,
-        "start": number / 25,
-        "stop": number / 25 + 0.4,
-        "activity": [("spike", "set", None)[place] for place in random.integers(0, 3, clips)],
-        "predicted": ["set"] * clips,
-        "confidence": random.random(clips),
-        "split": ["train"] * clips,
-        "media": [f"videos/{place}.mp4" for place in range(clips)],
-    }
 
 
 class Oracle:
@@ -83,10 +52,6 @@ class Oracle:
             if kept
         ]
         return [(row[0], row[-1], row[-2]) for row in sorted(rows)]
-
-
-def listed(hits):
-    return [(pytest.approx(hit.distance), hit.match, hit.clip) for hit in hits]
 
 
 def check(hits, wanted, k=None):

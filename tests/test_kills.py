@@ -40,10 +40,10 @@ def kill_a_writer(process, folder, first, random):
 
 
 def clips_of(folder):
-    """Reads clip -> the number of the write that it is from; checks the derived codes on the way."""
+    """Reads clip -> the number of the write that it is from, and checks the derived codes."""
     index = Index.open(folder)
     zero = np.zeros(index_writer.BITS // 8, np.uint8)
-    everything = dict(k=None, radius=index_writer.BITS)
+    everything = {"k": None, "radius": index_writer.BITS}
     (hits,) = index.search(zero, **everything)
     names = [(hit.match, hit.clip) for hit in hits]
     if not names:
