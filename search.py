@@ -47,6 +47,9 @@ def _add_index(parser: subcommands.StrictParser) -> None:
         help="whose own codes are stored, as 3 or 0,3; the others are derived from the last. The "
         "first and the last if left out",
     )
+    parser.add_argument("--filter-values", choices=("binary", "01", "real"), default="binary")
+    parser.add_argument("--filter-per-step", action="store_true", help="one matrix a step")
+    parser.add_argument("--filter-normalise", choices=("code", "bit"), default="code")
     parser.add_argument("--fps", type=float, default=25.0, help="frames a second of the videos")
     parser.add_argument("--media", default="", help='file of a clip, as "videos/{match}.mp4"')
 
@@ -106,6 +109,11 @@ def _index(arguments: argparse.Namespace) -> int:
         arguments.out,
         split=arguments.split or encoder.config.data.train_split,
         stored_foci=arguments.stored_foci,
+        filter_options={
+            "values": arguments.filter_values,
+            "per_step": arguments.filter_per_step,
+            "normalise": arguments.filter_normalise,
+        },
         frames_per_second=arguments.fps,
         media=arguments.media,
     )

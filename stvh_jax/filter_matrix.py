@@ -33,6 +33,8 @@ from stvh_jax.errors import UserError
 Values = Literal["binary", "01", "real"]
 Normalise = Literal["code", "bit"]
 
+# What `fit` does unless told otherwise.
+DEFAULTS = {"values": "binary", "per_step": False, "normalise": "code"}
 # The most clips that F is fitted on; of a larger base set every so-manieth is taken.
 _MOST_CLIPS = 1 << 14
 _STEPS, _STEPS_AT_ONCE, _LEARNING_RATE = 1000, 50, 1e-2

@@ -1,7 +1,7 @@
 """From a trained model and a prepared set to an index, and from a clip to a query."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -32,6 +32,7 @@ def index_split(
     *,
     split: str,
     stored_foci: Sequence[int] | None = None,
+    filter_options: Mapping[str, Any] | None = None,
     frames_per_second: float = 25.0,
     media: str = "",
 ) -> Index:
@@ -47,6 +48,8 @@ def index_split(
       split: a split, or several as in "train+test".
       stored_foci: the foci whose own codes are stored; the first and the last if None, for the
         visual code cannot be derived from that of the activity.
+      filter_options: `values`, `per_step` and `normalise` of `filter_matrix.fit`, where other than
+        its defaults.
       frames_per_second: turns frame numbers into the seconds of `start` and `stop`.
       media: the file of a clip, with {match} and {clip} in it where they stand in its name.
 
@@ -59,7 +62,20 @@ def index_split(
     _media_of(media, "match", 0)
     parts = split.split("+")
     totals = {part: dataset.num_clips(part) for part in parts}
-    index = _open_or_create(run, encoder, dataset, uri, stored_foci, frames_per_second)
+    foci = tuple(encoder.foci)
+    stored = tuple(stored_foci) if stored_foci else tuple(sorted({foci[0], foci[-1]}))
+    if not set(stored) <= set(foci) or foci[-1] not in stored:
+        raise UserError(
+            f"stored foci {list(stored)}; choose some of {list(foci)}, {foci[-1]} among them"
+        )
+    origin = origin_of(run, encoder) | {
+        "frames_per_second": frames_per_second,
+        "filter_matrix": filter_matrix.DEFAULTS | dict(filter_options or {}),
+    }
+    if Index.exists(uri):
+        index = _open_same(uri, origin, stored)
+    else:
+        index = _create(run, encoder, dataset, uri, origin, stored)
     for part, total in totals.items():
         done = index.count(f"split = '{part}'")
         batches = dataset.evaluation_batches(
@@ -83,31 +99,27 @@ def _encode_some(encoder: Encoder, batches) -> EncodedClips:
     return encode_clips(encoder, itertools.islice(batches, -(-_CLIPS_AT_ONCE // size)))
 
 
-def _open_or_create(run, encoder: Encoder, dataset, uri, stored_foci, rate) -> Index:
-    """Opens the index of this run, or makes it.
+def _open_same(uri, origin: Mapping, stored: tuple[int, ...]) -> Index:
+    """Opens an index that is there.
 
     Raises:
-      UserError: there is one of another run or with other codes.
+      UserError: it is of another run, or has other codes.
     """
-    foci = tuple(encoder.foci)
-    stored = tuple(stored_foci) if stored_foci else tuple(sorted({foci[0], foci[-1]}))
-    if not set(stored) <= set(foci) or foci[-1] not in stored:
-        raise UserError(
-            f"stored foci {list(stored)}; choose some of {list(foci)}, {foci[-1]} among them"
-        )
-    origin = origin_of(run, encoder) | {"frames_per_second": rate}
-    if Index.exists(uri):
-        index = Index.open(uri)
-        found = {**index.info.origin, "stored_foci": list(index.info.stored_foci)}
-        for name, wanted in {**origin, "stored_foci": list(stored)}.items():
-            if found.get(name) != wanted:
-                raise UserError(
-                    f"{uri} is an index with {name} = {found.get(name)!r}, not {wanted!r}; give "
-                    "another place, or delete it"
-                )
-        return index
+    index = Index.open(uri)
+    found = {**index.info.origin, "stored foci": index.info.stored_foci}
+    for name, value in {**origin, "stored foci": stored}.items():
+        if found.get(name) != value:
+            raise UserError(
+                f"{uri} is an index with {name} = {found.get(name)!r}, not {value!r}; give "
+                "another place, or delete it"
+            )
+    return index
+
+
+def _create(run, encoder: Encoder, dataset, uri, origin: Mapping, stored: tuple[int, ...]) -> Index:
+    """Makes an index, with the run's filter matrix if there is anything to derive."""
     matrix = None
-    if set(stored) != set(foci):
+    if set(stored) != set(encoder.foci):
         base = encoder.config.data.train_split
         matrix = filter_matrix.load_or_fit(
             run,
@@ -115,6 +127,7 @@ def _open_or_create(run, encoder: Encoder, dataset, uri, stored_foci, rate) -> I
             checkpoint=encoder.name,
             base_split=base,
             seed=encoder.config.seed,
+            **origin["filter_matrix"],
         )
     return Index.create(
         uri, bits=encoder.config.model.bits, stored_foci=stored, filter_matrix=matrix, origin=origin

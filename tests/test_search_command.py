@@ -76,14 +76,15 @@ def test_an_index_is_made_of_a_run(command, trained, tmp_path):
     assert out == ("index: 48 clips, 32 bits each, the codes of focus 0, 1\n")
     status, out, _ = command(
         "index", "--run", "run", "--split", "train", "--out", "one", "--stored-foci", "1",
-        "--fps", "10", "--media", "videos/{match}.mp4",
+        "--fps", "10", "--filter-values", "01", "--filter-per-step", "--media", "videos/{match}.mp4",
     )  # fmt: skip
     assert status == 0
     assert out.endswith(" 16 bits each, the codes of focus 1; derived: 0\n")
     (matrix,) = (tmp_path / "run" / "filter_matrix").iterdir()
     index = Index.open("one")
     assert index.info.filter_matrix.facts["base_split"] == "train"
-    assert index.info.filter_matrix.digest[:8] and matrix.suffix == ".npz"
+    assert matrix.name.endswith("-train-01-per_step-code.npz")
+    assert set(np.unique(index.info.filter_matrix.factors)) <= {0, 1}
     _, (record,) = index.get([("2", 500)])
     clips = FakeDataset().clips["train"]
     assert record["activity"] == FakeDataset.activity_names[clips.activity[5]]
@@ -286,6 +287,10 @@ MISTAKES = [
     (
         ["index", "--run", "RUN", "--out", "INDEX", "--fps", "30"],
         "is an index with frames_per_second = 25.0, not 30.0; give another place, or delete it",
+    ),
+    (
+        ["index", "--run", "RUN", "--out", "INDEX", "--filter-values", "real"],
+        "is an index with filter_matrix = {'values': 'binary', ",
     ),
     (["query", "--index", "nowhere", *CLIP], "nowhere holds no index; make one with: python"),
     (["query", "--index", "INDEX"], "give --clip MATCH/CLIP, or --frames DIR with --boxes FILE"),
