@@ -12,7 +12,9 @@ demo: .venv/ready
 	$(BIN)/python -m data prepare volleyball --raw demo/raw --out demo/datasets
 	$(BIN)/python train.py --config=configs/demo.py --workdir=demo/run
 	$(BIN)/python evaluate.py --workdir=demo/run
-	@echo "Now open demo/run/evaluation-test.html"
+	$(BIN)/python search.py index --run demo/run --split train+validation+test --out demo/index
+	$(BIN)/python search.py query --index demo/index --clip 15/3719 --k 5 --grid demo/hits.png
+	@echo "Now open demo/run/evaluation-test.html, and demo/hits.png"
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2

@@ -76,7 +76,8 @@ def test_an_index_is_made_of_a_run(command, trained, tmp_path):
     assert out == ("index: 48 clips, 32 bits each, the codes of focus 0, 1\n")
     status, out, _ = command(
         "index", "--run", "run", "--split", "train", "--out", "one", "--stored-foci", "1",
-        "--fps", "10", "--filter-values", "01", "--filter-per-step", "--media", "videos/{match}.mp4",
+        "--fps", "10", "--filter-values", "01", "--filter-per-step",
+        "--media", "videos/{match}.mp4",
     )  # fmt: skip
     assert status == 0
     assert out.endswith(" 16 bits each, the codes of focus 1; derived: 0\n")
