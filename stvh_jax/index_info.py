@@ -33,6 +33,8 @@ RECORD = pa.schema(
         pa.field("media", pa.string()),  # the file to play, a path or a URL
     ]
 )
+# NumPy's types, by their letters, of the numbers that go into a column as they are.
+_NUMBERS = {pa.int64(): "bhilq", pa.float64(): "efd", pa.float32(): "efd"}
 
 
 def code_column(focus: int) -> str:
@@ -249,11 +251,9 @@ def to_table(info: IndexInfo, codes, record: Mapping[str, Any]) -> pa.Table:
     columns = []
     for field in RECORD:
         values = record.get(field.name)
-        values = [None] * count if values is None else np.asarray(values, object).tolist()
+        values = pa.nulls(count, field.type) if values is None else _values(values, field)
         if len(values) != count:
             raise UserError(f"{len(values)} values of {field.name!r} for {count} codes")
-        if field.name == "match":
-            values = [value if value is None else str(value) for value in values]
         try:
             columns.append(pa.array(values, field.type))
         except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError) as error:
@@ -270,6 +270,17 @@ def to_table(info: IndexInfo, codes, record: Mapping[str, Any]) -> pa.Table:
     if twice := names.filter(pc.greater(names["count_all"], 1)).to_pylist():
         raise UserError(f"clip {twice[0]['match']}/{twice[0]['clip']} is given twice")
     return table
+
+
+def _values(values, field: pa.Field):
+    """Gives the values of a field as Arrow takes them: numbers in an array at once."""
+    plain = isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.isnative
+    if plain and values.dtype.char in _NUMBERS.get(field.type, ""):
+        return values
+    values = np.asarray(values, object).tolist()
+    if field.name == "match":
+        return [value if value is None else str(value) for value in values]
+    return values
 
 
 def codes_of_column(column: pa.ChunkedArray, bits: int) -> UInt8[np.ndarray, "M bytes"]:
