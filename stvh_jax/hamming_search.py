@@ -15,8 +15,9 @@ from jaxtyping import Int, Int64, UInt8
 # Neighbours asked for beyond k: usually all that are as near as the k-th are among them, and one
 # pass over the codes is enough.
 _SLACK = 32
-# Rows whose distances are summed at a time: they stay in a core's own cache.
-_CHUNK = 1 << 16
+# Rows whose distances are summed at a time: at most as many as stay in a core's own cache, and few
+# at first, as those are sifted in full.
+_FIRST_CHUNK, _CHUNK = 1 << 10, 1 << 16
 
 Range = tuple[int, int]
 
@@ -73,13 +74,13 @@ def nearest(
       k: how many; fewer are found where there are fewer.
       without: ranges of rows (start, stop) that are left out, sorted and disjoint.
     """
+    # FAISS divides queries among threads; one alone it searches no faster than the sum of one term,
+    # and where many are as near as the k-th it has to search twice.
+    if len(queries) == 1:
+        return [weighted_nearest([Term(codes, queries[0])], k, without=without)]
     parts = _complement(without, len(codes))
     with _threads(len(queries)):
         found = [_nearest_in_part(codes, part, queries, k + _SLACK) for part in parts]
-        if len(found) == 1 and len(queries) == 1:  # the usual search spends no time on merging
-            distances, rows = found[0][0][0], found[0][1][0]
-            if len(distances) == parts[0][1] - parts[0][0] or distances[-1] > distances[k - 1]:
-                return [_sorted(rows, distances).cut(k)]
         return [
             _merged(codes, query, k, parts, [(d[place], r[place]) for d, r in found])
             for place, query in enumerate(queries)
@@ -118,21 +119,26 @@ def weighted_nearest(
     """
     most = 8 * sum(term.weight * term.codes.shape[1] for term in terms)
     limit = most if radius is None else radius
-    rows, sums = np.empty(0, np.int64), np.empty(0, np.int64)
+    found, held, sifted = [_NONE], 0, 0
+    size = _FIRST_CHUNK
     with _threads(1):
         for start, stop in _complement(without, len(terms[0].codes)):
-            for first in range(start, stop, _CHUNK):
-                chunk = slice(first, min(first + _CHUNK, stop))
-                total = sum(
-                    term.weight * _distances(term.codes[chunk], term.query) for term in terms
-                )
-                near = np.flatnonzero(total <= limit)
-                rows = np.concatenate([rows, first + near])
-                sums = np.concatenate([sums, total[near]])
-                if k is not None and len(sums) > k:
-                    # What is farther than the k-th so far is no longer of interest; its equals are.
+            while start < stop:
+                chunk = slice(start, min(start + size, stop))
+                sums = _weighted_sum(terms, chunk)
+                near = np.flatnonzero(sums <= limit)
+                if len(near):
+                    found.append((sums[near], near + start))
+                    held += len(near)
+                # What is farther than the k-th so far is no longer of interest; its equals are.
+                # They may be many, and are sifted again only when they have doubled.
+                if k is not None and held > max(k, 2 * sifted):
+                    sums, rows = (np.concatenate(values) for values in zip(*found))
                     limit = min(limit, int(np.partition(sums, k - 1)[k - 1]))
-                    rows, sums = rows[sums <= limit], sums[sums <= limit]
+                    found = [(sums[sums <= limit], rows[sums <= limit])]
+                    held = sifted = len(found[0][0])
+                start, size = chunk.stop, min(8 * size, _CHUNK)
+    sums, rows = (np.concatenate(values) for values in zip(*found))
     return _sorted(rows, sums).cut(len(rows) if k is None else k)
 
 
@@ -188,6 +194,17 @@ def _within_part(codes, part: Range, query, radius: int):
     return distances.astype(np.int64), rows + start
 
 
+def _weighted_sum(terms: Sequence[Term], chunk: slice) -> Int[np.ndarray, "M"]:
+    """Adds up the distances of some rows."""
+    total = None
+    for term in terms:
+        distances = _distances(term.codes[chunk], term.query)
+        if term.weight != 1:
+            distances *= term.weight
+        total = distances if total is None else np.add(total, distances, out=total)
+    return total
+
+
 def _distances(codes, query) -> Int[np.ndarray, "M"]:
     """Gives the Hamming distance of every code from one."""
     distances, query = np.empty(len(codes), np.int32), np.ascontiguousarray(query)
@@ -203,7 +220,7 @@ def _sorted(rows, distances) -> Neighbours:
 
 @contextlib.contextmanager
 def _threads(queries: int):
-    """Uses one thread for one query: FAISS divides queries, not codes, and idle threads spin."""
+    """Uses a thread a query at most: FAISS divides queries, not codes, and idle threads spin."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(min(queries, before))
     try:
