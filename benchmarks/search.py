@@ -1,0 +1,588 @@
+"""Times the search of an index against bare FAISS, NumPy and Lance in one run: read the ratios.
+
+taskset -c 1 python -m benchmarks.search [--clips=100000,1000000] [--bits=64,128] [--out=FILE.json]
+
+An index of random codes is made on disk and searched at a stored and a derived focus, between two
+foci, with filters and without a match; every way takes its turn in every round, and the median of
+its processor time counts. What is found is compared with brute force, on uniform codes and on
+codes of which many are equal. Opening and memory are those of processes of their own.
+"""
+
+import collections
+import dataclasses
+import itertools
+import json
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import faiss
+import lancedb
+import numpy as np
+from absl import flags
+
+from stvh_jax import command_line
+from stvh_jax.codes import hamming_distances
+from stvh_jax.filter_matrix import FilterMatrix
+from stvh_jax.index import Index
+from stvh_jax.index_info import Surroundings, code_column
+
+# The focus whose codes are stored, one that is derived, and one between two that are.
+STORED, DERIVED, BETWEEN = 4, 2.0, 2.3
+MATCHES = 55
+MATCH = "7"
+# Filters by the share of the clips they let through; the clips of a match are side by side, those
+# of the others scattered.
+FILTERS = {
+    "1/55": f"match = '{MATCH}'",
+    "50 %": "activity = 'left'",
+    "90 %": "split = 'train'",
+}
+# How many different codes there are where many are to be equal.
+DISTINCT = 500
+NEIGHBOURS, QUERIES = (10, 50), (1, 100)
+# Clips drawn and added at a time.
+BATCH = 10**6
+# What Lance is asked at a time, and the most clips it gets a batch on: its memory grows with both.
+LANCE_QUERIES, LANCE_CLIPS = 4, 10**6
+# Queries compared with brute force.
+COMPARED = 4
+# A way is called several times a turn until this is spent, in seconds.
+TURN = 5e-3
+# Rows that NumPy compares at a time: all that it touches stays in a core's own cache.
+CHUNK = 1 << 14
+DERIVED_CLIPS = 10**6
+
+
+def filter_matrix(bits: int) -> FilterMatrix:
+    """Draws a binary F of one matrix for all steps."""
+    factor = np.random.default_rng(bits).integers(0, 2, (1, bits, bits)) * 2 - 1
+    return FilterMatrix(factor, STORED)
+
+
+def drawn(clips: int, bits: int, distinct: int | None) -> Iterator[tuple[np.ndarray, dict]]:
+    """Draws clips a batch at a time, the same ones each time: packed codes and records.
+
+    Args:
+      clips: how many.
+      bits: of a code.
+      distinct: how many different codes there are; None for any.
+    """
+    few = np.random.default_rng(bits).integers(0, 256, (distinct or 0, bits // 8), np.uint8)
+    for start in range(0, clips, BATCH):
+        random = np.random.default_rng((clips, bits, start))
+        clip = np.arange(start, min(start + BATCH, clips))
+        codes = random.integers(0, 256, (len(clip), bits // 8), np.uint8)
+        if distinct:
+            codes = few[random.integers(distinct, size=len(clip))]
+        yield (
+            codes,
+            {
+                "match": (clip * MATCHES // clips).astype(str),
+                "clip": clip,
+                "activity": np.where(random.random(len(clip)) < 0.5, "left", "right"),
+                "split": np.where(random.random(len(clip)) < 0.9, "train", "test"),
+            },
+        )
+
+
+def masks(records: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Says which clips each of `FILTERS` lets through."""
+    return {
+        "1/55": records["match"] == MATCH,
+        "50 %": records["activity"] == "left",
+        "90 %": records["split"] == "train",
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Clips:
+    """All clips of an index in memory: packed codes of the stored focus, and who passes filters."""
+
+    codes: np.ndarray
+    masks: dict[str, np.ndarray]
+
+    @classmethod
+    def draw(cls, clips: int, bits: int, distinct: int | None = None) -> "Clips":
+        """Draws the same clips that `build` puts into an index."""
+        codes, passing = zip(
+            *((codes, masks(record)) for codes, record in drawn(clips, bits, distinct))
+        )
+        joined = {share: np.concatenate([one[share] for one in passing]) for share in FILTERS}
+        return cls(np.concatenate(codes), joined)
+
+
+def words(codes: np.ndarray) -> np.ndarray:
+    """Views codes as 64-bit words."""
+    return codes.view(np.uint64)
+
+
+class NumpyScan:
+    """What NumPy alone can do: chunks in a core's cache, nothing allocated, few rows selected."""
+
+    def __init__(self, codes: np.ndarray):
+        """Lays out the codes, one contiguous column a word."""
+        self._columns = np.ascontiguousarray(words(codes).T)
+        self._different = np.empty(CHUNK, np.uint64)
+        self._ones = np.empty(CHUNK, np.uint8)
+        # Distances that 8 bits hold are selected from twice as fast.
+        narrow = codes.shape[1] * 8 <= np.iinfo(np.uint8).max
+        self._total = np.empty(CHUNK, np.uint8 if narrow else np.uint16)
+
+    def nearest(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Finds distances and rows of the k nearest, equals in the order of their rows."""
+        distances, rows = np.empty(0, self._total.dtype), np.empty(0, np.int64)
+        limit = np.iinfo(self._total.dtype).max
+        for start in range(0, self._columns.shape[1], CHUNK):
+            total = self._distances(words(query), start)
+            # Of equals the first rows count, and they were here first.
+            near = np.flatnonzero(total < limit)
+            if not len(near):
+                continue
+            distances = np.concatenate([distances, total[near]])
+            rows = np.concatenate([rows, start + near])
+            order = np.argsort(distances, kind="stable")[:k]
+            distances, rows = distances[order], rows[order]
+            if len(rows) == k:
+                limit = distances[-1]
+        return distances, rows
+
+    def _distances(self, query_words: np.ndarray, start: int) -> np.ndarray:
+        size = min(CHUNK, self._columns.shape[1] - start)
+        different, ones, total = self._different[:size], self._ones[:size], self._total[:size]
+        for place, (column, word) in enumerate(zip(self._columns, query_words)):
+            np.bitwise_xor(column[start : start + size], word, out=different)
+            np.bitwise_count(different, out=ones if place else total, casting="unsafe")
+            if place:
+                np.add(total, ones, out=total)
+        return total
+
+
+def brute_force(distances: np.ndarray, passing: np.ndarray, k: int):
+    """Gives distances and rows of the k nearest of those that pass, equals by their rows."""
+    rows = np.flatnonzero(passing)
+    distances = distances[rows]
+    k = min(k, len(rows))
+    near = np.flatnonzero(distances <= np.partition(distances, k - 1)[k - 1])
+    nearest = near[np.argsort(distances[near], kind="stable")][:k]
+    return distances[nearest], rows[nearest]
+
+
+def milliseconds(ways: Mapping[str, Callable], rounds: int) -> dict[str, float]:
+    """Times each way in turn, `rounds` times: the median of the processor's time of a call."""
+    calls = {}
+    for name, way in ways.items():
+        way()  # opens, compiles, fills caches
+        start = time.process_time()
+        way()
+        calls[name] = 1 + min(99, int(TURN / max(1e-6, time.process_time() - start)))
+    spent = collections.defaultdict(list)
+    for _ in range(rounds):
+        for name, way in ways.items():
+            if calls[name] > 1:
+                way()  # brings its own codes back into the cache
+            start = time.process_time()
+            for _ in range(calls[name]):
+                way()
+            spent[name].append((time.process_time() - start) / calls[name])
+    return {name: 1e3 * statistics.median(durations) for name, durations in spent.items()}
+
+
+def lance_nearest(table, query: np.ndarray, k: int):
+    """Asks Lance for the k clips nearest to a few queries, by its own scan."""
+    search = table.search(query, vector_column_name=code_column(STORED))
+    return search.distance_type("hamming").limit(k).select(["clip", "_distance"]).to_arrow()
+
+
+def ways_to_search(uri: str, clips: Clips, queries: np.ndarray, k: int) -> dict[str, Callable]:
+    """Gives every way to search by its name."""
+    count = len(queries)
+    index = Index.open(uri)
+    heap, counting = (faiss.IndexBinaryFlat(8 * clips.codes.shape[1]) for _ in range(2))
+    counting.use_heap = False
+    for flat in (heap, counting):
+        flat.add(clips.codes)
+    table = lancedb.connect(uri).open_table("clips")
+    scan = NumpyScan(clips.codes)
+    ways = {
+        "limit": lambda: [np.bitwise_xor.reduce(words(clips.codes).ravel()) for _ in range(count)],
+        "FAISS, heap": lambda: heap.search(queries, k),
+        "FAISS, counting": lambda: counting.search(queries, k),
+        "stored": lambda: index.search(queries, k=k),
+        "derived": lambda: index.search(queries, k=k, focus=DERIVED),
+        "between": lambda: index.search(queries, k=k, focus=BETWEEN),
+        "without": lambda: index.search(queries, k=k, without=[Surroundings(MATCH)]),
+        "NumPy": lambda: [scan.nearest(query, k) for query in queries],
+    }
+    if count == 1 or len(clips.codes) <= LANCE_CLIPS:
+        few = [queries[i : i + LANCE_QUERIES] for i in range(0, count, LANCE_QUERIES)]
+        few = [part[0] if len(part) == 1 else list(part) for part in few]
+        ways["Lance"] = lambda: [lance_nearest(table, part, k) for part in few]
+    # Filters are new to it each time, and none of those that the other index keeps is lost.
+    fresh, number = Index.open(uri), itertools.count(1)
+    for share, where in FILTERS.items():
+        ways |= _filtered(index, counting, clips, share, queries, k)
+        if count == 1:
+            ways[f"{share}, first"] = lambda where=where: fresh.search(
+                queries, k=k, filter=f"{where} AND clip >= -{next(number)}"
+            )
+    return ways
+
+
+def _filtered(index, flat, clips: Clips, share: str, queries, k: int) -> dict[str, Callable]:
+    """Gives the ways to search the clips of a filter that are known already."""
+    passing = clips.masks[share]
+    bitmap = np.packbits(passing, bitorder="little")
+    selected = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bitmap))
+    rows = np.flatnonzero(passing)
+    gathered = clips.codes[rows]
+
+    # Whole codes as single numbers, where there are such: a tenth of the time.
+    whole = clips.codes.view({8: np.uint64, 16: np.complex128}[clips.codes.shape[1]])
+
+    def gather():
+        return np.take(whole, rows, axis=0).view(np.uint8)
+
+    return {
+        f"{share}, selector": lambda: flat.search(queries, k, params=selected),
+        f"{share}, gather": lambda: faiss.knn_hamming(queries, gather(), k, variant="mc"),
+        f"{share}, gathered": lambda: faiss.knn_hamming(queries, gathered, k, variant="mc"),
+        f"{share}, again": lambda: index.search(queries, k=k, filter=FILTERS[share]),
+    }
+
+
+def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
+    """Compares what is found with brute force.
+
+    Returns:
+      By way, the share of the right clips that are found (`recall`), and the share of queries
+      whose clips are the right ones in the right order, at the right distances (`equal`).
+    """
+    index = Index.open(uri)
+    codes = {focus: index.info.codes_of(focus, {STORED: clips.codes}) for focus in (STORED, 2, 3)}
+    everybody, match = np.ones(len(clips.codes), bool), clips.masks["1/55"]
+    random = np.random.default_rng(0)
+    queries = clips.codes[random.integers(len(clips.codes), size=COMPARED)]
+    queries[0] ^= 255
+    heap, counting = (faiss.IndexBinaryFlat(index.info.bits) for _ in range(2))
+    counting.use_heap = False
+    for flat in (heap, counting):
+        flat.add(clips.codes)
+    table, scan = lancedb.connect(uri).open_table("clips"), NumpyScan(clips.codes)
+
+    def ours(query, **options):
+        (hits,) = index.search(query, k=k, **options)
+        return hits.distances, np.array([hit.clip for hit in hits])
+
+    def bare(flat, query):
+        distances, rows = flat.search(query[None], k)
+        return distances[0], rows[0]
+
+    def by_lance(query):
+        found = lance_nearest(table, query, k)
+        return found["_distance"].to_numpy(), found["clip"].to_numpy()
+
+    # What is summed, in which parts of a bit, who passes, and the way.
+    plain, between = {STORED: 1}, index.info.weights(BETWEEN)
+    ways = {
+        "stored": (plain, everybody, ours),
+        "derived": (
+            {DERIVED: 1},
+            everybody,
+            lambda query: ours(query, focus=DERIVED),
+        ),
+        "between": (between, everybody, lambda query: ours(query, focus=BETWEEN)),
+        "without": (plain, ~match, lambda query: ours(query, without=[Surroundings(MATCH)])),
+        **{
+            share: (plain, passing, lambda query, share=share: ours(query, filter=FILTERS[share]))
+            for share, passing in clips.masks.items()
+        },
+        "FAISS, heap": (plain, everybody, lambda query: bare(heap, query)),
+        "FAISS, counting": (plain, everybody, lambda query: bare(counting, query)),
+        "NumPy": (plain, everybody, lambda query: scan.nearest(query, k)),
+        "Lance": (plain, everybody, by_lance),
+    }
+    scores = {name: [] for name in ways}
+    for query in queries:
+        own = {focus: index.info.codes_of(focus, {STORED: query[None]}) for focus in codes}
+        apart = {focus: hamming_distances(own[focus], codes[focus])[0] for focus in codes}
+        for name, (weights, passing, way) in ways.items():
+            total = sum(weight * apart[focus] for focus, weight in weights.items())
+            distances, rows = brute_force(total, passing, k)
+            found_distances, found_rows = way(query)
+            equal = np.array_equal(found_distances, distances / sum(weights.values()))
+            equal = equal and np.array_equal(found_rows, rows)
+            scores[name].append((np.isin(rows, found_rows).mean(), equal))
+    return {
+        name: dict(zip(("recall", "equal"), np.mean(values, axis=0).tolist()))
+        for name, values in scores.items()
+    }
+
+
+def derive_by_product(matrix: FilterMatrix, codes: np.ndarray, focus: int) -> np.ndarray:
+    """Derives a focus as NumPy can, by products in float32, exact up to 2^24, block by block."""
+    factor = matrix.matrices[focus].T.astype(np.float32)
+    derived = np.empty_like(codes)
+    for start in range(0, len(codes), CHUNK):
+        block = codes[start : start + CHUNK]
+        values = (np.float32(2) * np.unpackbits(block, axis=1) - np.float32(1)) @ factor
+        means = values.mean(axis=1, dtype=np.float64, keepdims=True)
+        derived[start : start + CHUNK] = np.packbits(values >= means, axis=1)
+    return derived
+
+
+def measure_derivation(bits: int, rounds: int) -> list[dict]:
+    """Times the derivation of each focus of a million codes."""
+    matrix = filter_matrix(bits)
+    codes = np.random.default_rng(bits).integers(0, 256, (DERIVED_CLIPS, bits // 8), np.uint8)
+    rows = []
+    for focus in range(STORED):
+        ways = {
+            "ours": lambda focus=focus: matrix.derive(codes, focus),
+            "NumPy": lambda focus=focus: derive_by_product(matrix, codes, focus),
+        }
+        different = int(np.bitwise_count(ways["ours"]() ^ ways["NumPy"]()).sum(dtype=np.int64))
+        rows.append(
+            {
+                "bits": bits,
+                "focus": focus,
+                "milliseconds": milliseconds(ways, rounds),
+                "different_bits": different,
+            }
+        )
+    return rows
+
+
+def memory(field: str) -> int:
+    """Reads this process's own memory in bytes: VmRSS as it is, VmHWM at its most."""
+    # The peak that getrusage knows may be that of the process which started this one.
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return 1024 * int(line.split()[1])
+    raise OSError(f"/proc/self/status has no {field}")
+
+
+def build(uri: str, clips: int, bits: int, distinct: int | None) -> dict[str, float]:
+    """Makes an index and tells how long it took to add the clips, and the memory it took."""
+    before = memory("VmRSS")
+    index = Index.create(uri, bits=bits, stored_foci=[STORED], filter_matrix=filter_matrix(bits))
+    spent = 0.0
+    for codes, record in drawn(clips, bits, distinct):
+        start = time.perf_counter()
+        index.add(codes, **record)
+        spent += time.perf_counter() - start
+    return {"build_seconds": spent, "build_memory": memory("VmHWM") - before}
+
+
+def first_searches(uri: str) -> dict[str, float]:
+    """Opens an index and tells how long the first searches took, and the memory they took."""
+    before, start = memory("VmRSS"), time.perf_counter()
+    index = Index.open(uri)
+    query = np.zeros(index.info.bits // 8, np.uint8)
+    found = {}
+    for name, focus in (("stored", "activity"), ("derived", DERIVED)):
+        index.search(query, focus=focus)
+        found[f"{name}_seconds"] = time.perf_counter() - start
+        found[f"{name}_memory"] = memory("VmHWM") - before
+        start = time.perf_counter()
+    return found
+
+
+def in_a_process(step: str, uri: str, clips: int, bits: int, distinct: int | None) -> dict:
+    """Runs a step in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.search", f"--step={step}", f"--folder={uri}"]
+    command += [f"--clips={clips}", f"--bits={bits}", f"--distinct={distinct or 0}"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def folder_bytes(folder: pathlib.Path) -> int:
+    """Counts the bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def measure_index(uri: str, clips: int, bits: int) -> dict[str, float]:
+    """Makes an index and measures it on disk, when it is opened, and in memory."""
+    found = in_a_process("build", uri, clips, bits, None)
+    found["store_bytes"] = folder_bytes(pathlib.Path(uri))
+    absent = in_a_process("open", uri, clips, bits, None)
+    present = in_a_process("open", uri, clips, bits, None)
+    found["derived_bytes"] = folder_bytes(pathlib.Path(uri) / "derived")
+    return {**found, "absent": absent, "present": present}
+
+
+def measure(folder: pathlib.Path, clips: int, bits: int, rounds: int) -> dict[str, list[dict]]:
+    """Measures an index of so many clips and bits."""
+    case = {"clips": clips, "bits": bits}
+    uri = str(folder / "uniform")
+    results = {"indexes": [{**case, **measure_index(uri, clips, bits)}], "searches": []}
+    drawn_clips = Clips.draw(clips, bits)
+    random = np.random.default_rng(1)
+    for queries, k in itertools.product(QUERIES, NEIGHBOURS):
+        asked = random.integers(0, 256, (queries, bits // 8), np.uint8)
+        ways = ways_to_search(uri, drawn_clips, asked, k)
+        spent = milliseconds(ways, rounds if queries == 1 else max(1, rounds // 3))
+        each = {name: value / queries for name, value in spent.items()}
+        results["searches"].append({**case, "k": k, "queries": queries, "milliseconds": each})
+    tied = str(folder / "tied")
+    in_a_process("build", tied, clips, bits, DISTINCT)
+    results["comparisons"] = [
+        {
+            **case,
+            "k": k,
+            "codes": name,
+            "ways": compare(place, Clips.draw(clips, bits, distinct), k),
+        }
+        for name, place, distinct in (("uniform", uri, None), ("tied", tied, DISTINCT))
+        for k in NEIGHBOURS
+    ]
+    return results
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """Lays out a table; floats have three figures."""
+
+    def line(cells):
+        texts = [f"{cell:#.3g}" if isinstance(cell, float) else str(cell) for cell in cells]
+        return f"| {' | '.join(text.removesuffix('.') for text in texts)} |"
+
+    return "\n".join([line(header), f"|{'---|' * len(header)}", *map(line, rows)])
+
+
+def tables(results: Mapping[str, Sequence[Mapping]]) -> str:
+    """Lays out everything measured."""
+    found = [
+        f"{name}\n\n{table(results[key])}"
+        for key, name, table in (
+            ("searches", "Searches: ms a query, then ratios to the faster FAISS", searches_table),
+            ("searches", "Filters: ratios to the faster FAISS without filter", filters_table),
+            ("indexes", "Indexes: seconds and MiB", indexes_table),
+            ("comparisons", "Found: recall, and queries equal to brute force", comparisons_table),
+            ("derivations", "Derivation of a million codes: ms", derivations_table),
+        )
+    ]
+    return "\n\n".join(found)
+
+
+def fastest_faiss(spent: Mapping[str, float]) -> float:
+    """Gives the time of the faster of FAISS's two ways to search everything."""
+    return min(spent["FAISS, heap"], spent["FAISS, counting"])
+
+
+def _ratios(spent: Mapping[str, float], names: Sequence[str]) -> list:
+    return [spent[name] / fastest_faiss(spent) if name in spent else "-" for name in names]
+
+
+def searches_table(searches: Sequence[Mapping]) -> str:
+    """Lays out the searches of all clips, one row each."""
+    names = ["stored", "derived", "between", "without", "NumPy", "Lance"]
+    rows = []
+    for search in searches:
+        spent = search["milliseconds"]
+        case = [search[key] for key in ("clips", "bits", "queries", "k")]
+        times = [spent[name] for name in ("limit", "FAISS, heap", "FAISS, counting", "stored")]
+        rows.append([*case, *times, *_ratios(spent, names)])
+    header = ["clips", "bits", "queries", "k", "limit", "FAISS, heap", "FAISS, counting"]
+    return markdown([*header, "stored", *(f"{name} x" for name in names)], rows)
+
+
+def filters_table(searches: Sequence[Mapping]) -> str:
+    """Lays out the searches with filters, one row a filter."""
+    names = ["again", "gathered", "gather", "selector", "first"]
+    rows = [
+        [
+            *(search[key] for key in ("clips", "bits", "queries", "k")),
+            share,
+            *_ratios(search["milliseconds"], [f"{share}, {name}" for name in names]),
+        ]
+        for search in searches
+        for share in FILTERS
+    ]
+    return markdown(["clips", "bits", "queries", "k", "filter", *names], rows)
+
+
+def indexes_table(indexes: Sequence[Mapping]) -> str:
+    """Lays out the indexes, one row each."""
+    mebibytes = ["build_memory", "store_bytes", "derived_bytes"]
+    opened = ["stored_seconds", "derived_seconds", "stored_memory", "derived_memory"]
+    rows = []
+    for one in indexes:
+        row = [one["clips"], one["bits"], one["build_seconds"]]
+        row += [one[name] / 2**20 for name in mebibytes]
+        for name in opened:
+            unit = 2**20 if name.endswith("memory") else 1
+            row += [one[cache][name] / unit for cache in ("absent", "present")]
+        rows.append(row)
+    header = [f"{name}, {cache}" for name in opened for cache in ("absent", "present")]
+    return markdown(["clips", "bits", "build_seconds", *mebibytes, *header], rows)
+
+
+def comparisons_table(comparisons: Sequence[Mapping]) -> str:
+    """Lays out how what is found compares with brute force, one row a case, one column a way."""
+    keys, ways = ["clips", "bits", "codes", "k"], list(comparisons[0]["ways"])
+    rows = []
+    for one in comparisons:
+        scores = [one["ways"][way] for way in ways]
+        cells = [f"{score['recall']:.3g} / {score['equal']:.3g}" for score in scores]
+        rows.append([*(one[key] for key in keys), *cells])
+    return markdown([*keys, *ways], rows)
+
+
+def derivations_table(derivations: Sequence[Mapping]) -> str:
+    """Lays out the derivations, one row a focus."""
+    rows = []
+    for one in derivations:
+        ours, theirs = (one["milliseconds"][name] for name in ("ours", "NumPy"))
+        rows.append([one["bits"], one["focus"], ours, theirs, ours / theirs, one["different_bits"]])
+    return markdown(["bits", "focus", "ours", "NumPy", "ratio", "different bits"], rows)
+
+
+def main(
+    clips: Sequence[int], bits: Sequence[int], rounds: int, folder: str | None, out: str | None
+):
+    """Measures everything, writes it where it is wanted after each index, and prints the tables."""
+    faiss.omp_set_num_threads(1)
+    results = collections.defaultdict(list)
+    for each in bits:
+        results["derivations"] += measure_derivation(each, rounds)
+    for size, each in itertools.product(clips, bits):
+        place = pathlib.Path(tempfile.mkdtemp(dir=folder))
+        try:
+            for name, rows in measure(place, size, each, rounds).items():
+                results[name] += rows
+        finally:
+            shutil.rmtree(place)
+        print(f"{size} clips of {each} bits are done", file=sys.stderr, flush=True)
+        if out:
+            pathlib.Path(out).write_text(json.dumps(results, indent=1) + "\n")
+    print(tables(results))
+
+
+def step_of(step: str, uri: str, clips: int, bits: int, distinct: int | None) -> None:
+    """Runs one step of `in_a_process`."""
+    done = build(uri, clips, bits, distinct) if step == "build" else first_searches(uri)
+    print(json.dumps(done))
+
+
+if __name__ == "__main__":
+    CLIPS = flags.DEFINE_list("clips", ["100000", "1000000", "10000000"], "How many clips.")
+    BITS = flags.DEFINE_list("bits", ["64", "128"], "Bits of a code, multiples of 64.")
+    ROUNDS = flags.DEFINE_integer("rounds", 9, "Timed turns of each way.", lower_bound=1)
+    FOLDER = flags.DEFINE_string("folder", None, "Where the indexes are made, and deleted again.")
+    OUT = flags.DEFINE_string("out", None, "A JSON file of everything measured.")
+    STEP = flags.DEFINE_enum("step", None, ["build", "open"], "Only this, of one index.")
+    DISTINCT_CODES = flags.DEFINE_integer("distinct", 0, "Different codes of a step; 0 for any.")
+
+    def _run(_):
+        clips, bits = ([int(text) for text in flag.value] for flag in (CLIPS, BITS))
+        if STEP.value:
+            step_of(STEP.value, FOLDER.value, clips[0], bits[0], DISTINCT_CODES.value or None)
+        else:
+            main(clips, bits, ROUNDS.value, FOLDER.value, OUT.value)
+
+    command_line.run(_run)
