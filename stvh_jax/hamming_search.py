@@ -74,10 +74,11 @@ def nearest(
       k: how many; fewer are found where there are fewer.
       without: ranges of rows (start, stop) that are left out, sorted and disjoint.
     """
-    # FAISS divides queries among threads; one alone it searches no faster than the sum of one term,
-    # and where many are as near as the k-th it has to search twice.
-    if len(queries) == 1:
-        return [weighted_nearest([Term(codes, queries[0])], k, without=without)]
+    # FAISS pays where it has threads to divide queries among. On one it is hardly faster than the
+    # sum of one term, and where many are as near as the k-th it has to search twice.
+    if min(len(queries), faiss.omp_get_max_threads()) == 1:
+        terms = ([Term(codes, query)] for query in queries)
+        return [weighted_nearest(term, k, without=without) for term in terms]
     parts = _complement(without, len(codes))
     with _threads(len(queries)):
         found = [_nearest_in_part(codes, part, queries, k + _SLACK) for part in parts]
