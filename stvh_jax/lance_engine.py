@@ -38,6 +38,8 @@ _TABLE = "clips"
 _INFO = b"stvh_jax"
 # Filters whose clips are kept in memory, with their codes side by side.
 _FILTERS = 4
+# Rows read at a time; what Lance does unless told, 1024, takes twenty times as long.
+_READ = 1 << 16
 _ROW_ID = "_rowid"
 
 
@@ -283,8 +285,7 @@ class LanceEngine:
     def _subset(self, snapshot: "_Snapshot", where: str) -> _Subset:
         if where not in snapshot.subsets:
             with _told(self._uri, where):
-                query = self._table.search().where(where).with_row_id(True).select([_ROW_ID])
-                row_ids = query.to_arrow()[_ROW_ID].to_numpy()
+                row_ids = _read(self._table, [], where)[_ROW_ID].to_numpy()
             snapshot.subsets[where] = _Subset(snapshot.rows_of_ids(row_ids))
             if len(snapshot.subsets) > _FILTERS:
                 snapshot.subsets.popitem(last=False)
@@ -473,9 +474,10 @@ class _Snapshot:
         return [(int(row), int(row) + 1) for row in near]
 
 
-def _read(table, columns: list[str]) -> pa.Table:
-    """Reads columns of all rows, with Lance's own numbers of the rows."""
-    return table.search().with_row_id(True).select([*columns, _ROW_ID]).to_arrow()
+def _read(table, columns: list[str], where: str | None = None) -> pa.Table:
+    """Reads columns of all rows, or those of a filter, with Lance's own numbers of the rows."""
+    query = table.search() if where is None else table.search().where(where)
+    return query.with_row_id(True).select([*columns, _ROW_ID]).to_batches(_READ).read_all()
 
 
 def _ordered_matches(column: pa.ChunkedArray) -> tuple[list[str], Int64[np.ndarray, "M"]]:
