@@ -446,12 +446,13 @@ def measure(folder: pathlib.Path, clips: int, bits: int, rounds: int) -> dict[st
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence]) -> str:
     """Lays out a table; floats have three figures."""
+    lines = [header, ["---"] * len(header)]
+    lines += [[_three_figures(x) if isinstance(x, float) else str(x) for x in row] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
-    def line(cells):
-        texts = [f"{cell:#.3g}" if isinstance(cell, float) else str(cell) for cell in cells]
-        return f"| {' | '.join(text.removesuffix('.') for text in texts)} |"
 
-    return "\n".join([line(header), f"|{'---|' * len(header)}", *map(line, rows)])
+def _three_figures(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def tables(results: Mapping[str, Sequence[Mapping]]) -> str:
@@ -508,18 +509,24 @@ def filters_table(searches: Sequence[Mapping]) -> str:
 
 def indexes_table(indexes: Sequence[Mapping]) -> str:
     """Lays out the indexes, one row each."""
-    mebibytes = ["build_memory", "store_bytes", "derived_bytes"]
-    opened = ["stored_seconds", "derived_seconds", "stored_memory", "derived_memory"]
     rows = []
     for one in indexes:
-        row = [one["clips"], one["bits"], one["build_seconds"]]
-        row += [one[name] / 2**20 for name in mebibytes]
-        for name in opened:
-            unit = 2**20 if name.endswith("memory") else 1
-            row += [one[cache][name] / unit for cache in ("absent", "present")]
-        rows.append(row)
-    header = [f"{name}, {cache}" for name in opened for cache in ("absent", "present")]
-    return markdown(["clips", "bits", "build_seconds", *mebibytes, *header], rows)
+        absent, present = one["absent"], one["present"]
+        seconds = [absent["stored_seconds"], absent["derived_seconds"], present["derived_seconds"]]
+        memory = [absent["stored_memory"], absent["derived_memory"], present["derived_memory"]]
+        disk = [one["store_bytes"], one["derived_bytes"]]
+        mebibytes = [size / 2**20 for size in (*disk, one["build_memory"], *memory)]
+        rows.append([one["clips"], one["bits"], one["build_seconds"], *seconds, *mebibytes])
+    header = [
+        "clips",
+        "bits",
+        "adding, s",
+        "first search, s",
+        "first derived, s",
+        "again opened, s",
+    ]
+    header += ["store, MiB", "derived, MiB", "adding, MiB", "search, MiB", "deriving, MiB"]
+    return markdown([*header, "again opened, MiB"], rows)
 
 
 def comparisons_table(comparisons: Sequence[Mapping]) -> str:
