@@ -315,6 +315,8 @@ class Index:
         stored = self.info.stored_codes(codes, what="the query")
         queries = {each: self.info.codes_of(each, stored) for each in weights}
         count = len(stored[self.info.stored_foci[-1]])
+        if not count:
+            raise UserError("no code to search for; give those of at least one clip")
         if len(weights) == 1:
             weights = dict.fromkeys(weights, 1)
         unit = sum(weights.values()) * (count if together else 1)

@@ -329,6 +329,7 @@ MISTAKES = {
     "codes have 40 bits, this index has 16": lambda i: i.search(np.zeros((1, 5), np.uint8)),
     "codes are float32 .*; give packed ones": lambda i: i.search(np.zeros((1, 2), np.float32)),
     "codes of focus 1 are missing": lambda i: i.search({0: np.zeros((1, 2), np.uint8)}),
+    "no code to search for": lambda i: i.search(np.zeros((0, 2), np.uint8)),
     "focus 'act' cannot be searched; choose activity": lambda i: find(i, focus="act"),
     "focus 2 cannot be searched": lambda i: find(i, focus=2),
     "focus 1.5 cannot be searched": lambda i: find(i, focus=1.5),
