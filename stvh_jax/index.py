@@ -221,8 +221,8 @@ class Index:
         return self.info.foci
 
     @property
-    def version(self) -> int:
-        """The version searched; every write makes a new one."""
+    def version(self) -> int | None:
+        """The version searched; every write makes a new one. None on Milvus, which keeps none."""
         return self.engine.version
 
     def versions(self) -> list[dict[str, Any]]:
