@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import operator
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
@@ -251,10 +252,10 @@ def to_table(info: IndexInfo, codes, record: Mapping[str, Any]) -> pa.Table:
     columns = []
     for field in RECORD:
         values = record.get(field.name)
-        values = pa.nulls(count, field.type) if values is None else _values(values, field)
-        if len(values) != count:
+        if values is not None and len(values) != count:
             raise UserError(f"{len(values)} values of {field.name!r} for {count} codes")
         try:
+            values = pa.nulls(count, field.type) if values is None else _values(values, field)
             columns.append(pa.array(values, field.type))
         except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError) as error:
             raise UserError(f"{field.name!r} of the clips is no {field.type} ({error})") from error
@@ -280,6 +281,8 @@ def _values(values, field: pa.Field):
     values = np.asarray(values, object).tolist()
     if field.name == "match":
         return [value if value is None else str(value) for value in values]
+    if pa.types.is_integer(field.type):  # Arrow would cut 2.5 down to 2
+        return [value if value is None else operator.index(value) for value in values]
     return values
 
 

@@ -347,6 +347,7 @@ MISTAKES = {
     "clip d/7 is given twice": lambda i: add(i, ["d", "d"], [7, 7]),
     "2 values of 'clip' for 1 codes": lambda i: add(i, ["d"], [7, 8]),
     "'clip' of the clips is no int64": lambda i: add(i, ["d"], ["seven"]),
+    "'clip' of the clips is no int64 .*float": lambda i: add(i, ["d"], [2.5]),
     "a clip has no match; each needs one": lambda i: add(i, [None], [7]),
     "clips need a match, which names them": lambda i: i.add(np.zeros((1, 2), np.uint8), clip=[1]),
     "clips have no field 'activty'; there are match": lambda i: i.add(
