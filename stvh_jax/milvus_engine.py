@@ -35,7 +35,7 @@ from stvh_jax.index_info import (
     codes_of_column,
     match_order,
 )
-from stvh_jax.milvus_filter import null_of, quoted, translate
+from stvh_jax.milvus_filter import joined, null_of, quoted, translate
 
 # What it logs, with stack traces, it raises as well.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -170,7 +170,8 @@ class MilvusEngine:
 
     def count(self, where: str | None = None) -> int:
         """Counts the clips that a filter lets through."""
-        return self._count(self._one_row_a_clip(where))
+        (answer,) = self._query(self._one_row_a_clip(where), ["count(*)"])
+        return int(answer["count(*)"])
 
     def add(self, clips: pa.Table) -> None:
         """Adds clips that are not there yet.
@@ -245,7 +246,7 @@ class MilvusEngine:
         Raises:
           UserError: as there, or the answer cannot be proven within what Milvus returns.
         """
-        condition = self._condition(where, without)
+        conditions = self._conditions(where, without)
         count = len(next(iter(queries.values())))
         groups = [list(range(count))] if together else [[query] for query in range(count)]
         answers: list[Neighbours | None] = [None] * len(groups)
@@ -253,7 +254,7 @@ class MilvusEngine:
             left = [place for place, answer in enumerate(answers) if answer is None]
             asked = [query for place in left for query in groups[place]]
             nearest = {
-                focus: dict(zip(asked, self._nearest(focus, codes[asked], size, condition)))
+                focus: dict(zip(asked, self._nearest(focus, codes[asked], size, conditions)))
                 for focus, codes in queries.items()
             }
             for place in left:
@@ -312,11 +313,11 @@ class MilvusEngine:
         return dict(zip(names, sums.tolist()))
 
     def _nearest(
-        self, focus: int, codes: UInt8[np.ndarray, "Q bytes"], size: int, condition: str
+        self, focus: int, codes: UInt8[np.ndarray, "Q bytes"], size: int, conditions: Sequence[str]
     ) -> list[_Nearest]:
         """Finds at least `size` clips nearest to each code at a focus, or all there are."""
         limit, parts = min(size, _LIMIT), -(-size // _LIMIT)
-        filters = [f"{_FOCUS} == {focus}{condition}"]
+        filters = [joined([f"{_FOCUS} == {focus}", *conditions], "and")]
         if parts > 1:
             filters = [f"{filters[0]} and {_PART} % {parts} == {part}" for part in range(parts)]
         at_once = _ANSWERS // limit
@@ -324,7 +325,7 @@ class MilvusEngine:
         for start in range(0, len(codes), at_once):
             data = [code.tobytes() for code in codes[start : start + at_once]]
             answers = [self._search(data, limit, filter) for filter in filters]
-            found += [_joined(answer, limit) for answer in zip(*answers)]
+            found += [_merged(answer, limit) for answer in zip(*answers)]
         return found
 
     def records(self, rows: Int64[np.ndarray, "k"]) -> pa.Table:
@@ -397,11 +398,14 @@ class MilvusEngine:
         return rows
 
     def _one_row_a_clip(self, where: str | None) -> str:
-        return f"{_FOCUS} == {self.info.foci[-1]}{self._condition(where, ())}"
+        focus = f"{_FOCUS} == {self.info.foci[-1]}"
+        return joined([focus, *self._conditions(where, ())], "and")
 
-    def _condition(self, where: str | None, without: Sequence[Surroundings]) -> str:
-        """Says in Milvus's own words which clips are meant, to follow another condition."""
+    def _conditions(self, where: str | None, without: Sequence[Surroundings]) -> list[str]:
+        """Says in Milvus's own words which clips are meant: those that meet every condition."""
         conditions = [] if where is None else [translate(where)]
+        for match in sorted({one.match for one in without if one.seconds is not None}):
+            self._check_times(match)
         for one in without:
             match = quoted(one.match)
             if one.clip is not None:
@@ -409,12 +413,11 @@ class MilvusEngine:
             elif one.seconds is None:
                 conditions.append(f"match != {match}")
             else:
-                self._check_times(one.match)
                 earliest, latest = map(float, one.seconds)
                 conditions.append(
                     f"(match != {match} or start >= {latest!r} or stop <= {earliest!r})"
                 )
-        return "".join(f" and {condition}" for condition in conditions)
+        return conditions
 
     def _check_times(self, match: str) -> None:
         text = match.replace("'", "''")
@@ -429,9 +432,6 @@ class MilvusEngine:
         ids = [_id(name, focus) for name in names for focus in foci]
         for start in range(0, len(ids), _ROWS):
             yield from self._query(_one_of_ids(ids[start : start + _ROWS]), fields)
-
-    def _count(self, condition: str) -> int:
-        return int(self._query(condition, ["count(*)"])[0]["count(*)"])
 
     def _query(self, condition: str, fields: Sequence[str], **options) -> Sequence[dict]:
         """Reads rows; strongly consistent: all that was written before is seen."""
@@ -548,7 +548,7 @@ def _sizes(first: int) -> Iterator[int]:
         parts *= 4
 
 
-def _joined(answers: Sequence, limit: int) -> _Nearest:
+def _merged(answers: Sequence, limit: int) -> _Nearest:
     """Joins what was found for one code in every part."""
     distances = {_name(hit["id"]): round(hit["distance"]) for hits in answers for hit in hits}
     # What Milvus left out may be as far as the last that it gave.

@@ -13,6 +13,7 @@ comparison with it holds, nor the opposite of one.
 import json
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -50,6 +51,19 @@ def null_of(field: pa.Field) -> float | str | None:
 def quoted(text: str) -> str:
     """Writes a text as Milvus reads it."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def joined(conditions: Sequence[str], word: str) -> str:
+    """Joins conditions by `and` or `or`.
+
+    Each half is in parentheses: Milvus cannot read what is nested some 30 levels deep, as a plain
+    chain is.
+    """
+    if len(conditions) == 1:
+        return conditions[0]
+    middle = len(conditions) // 2
+    halves = joined(conditions[:middle], word), joined(conditions[middle:], word)
+    return f"({f' {word} '.join(halves)})"
 
 
 def translate(where: str) -> str:
@@ -123,13 +137,13 @@ class _Translation:
         parts = [self._joint(opposite)]
         while self._takes("OR"):
             parts.append(self._joint(opposite))
-        return _joined(parts, "and" if opposite else "or")
+        return joined(parts, "and" if opposite else "or")
 
     def _joint(self, opposite: bool) -> str:
         parts = [self._single(opposite)]
         while self._takes("AND"):
             parts.append(self._single(opposite))
-        return _joined(parts, "or" if opposite else "and")
+        return joined(parts, "or" if opposite else "and")
 
     def _single(self, opposite: bool) -> str:
         if self._takes("NOT"):
@@ -212,10 +226,6 @@ class _Translation:
     def _error(self, cause: str) -> UserError:
         fields = ", ".join(RECORD.names)
         return UserError(f"filter {self._where!r}: {cause}; the fields are {fields}")
-
-
-def _joined(parts: list[str], word: str) -> str:
-    return parts[0] if len(parts) == 1 else f"({f' {word} '.join(parts)})"
 
 
 def _known(field: pa.Field, operator: str, value: str, opposite: bool) -> str:

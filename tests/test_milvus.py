@@ -36,6 +36,9 @@ def test_filters_are_translated():
         "start >= 60": f"(start != {null} and start >= 60.0)",
         "NOT start >= 6e1": f"(start != {null} and start < 60.0)",
         "not not clip = 1": "clip == 1",
+        "clip=1 OR clip=2 OR clip=3 OR clip=4": (
+            "((clip == 1 or clip == 2) or (clip == 3 or clip == 4))"
+        ),
         "NOT (clip = 1 AND match IN ('a', 'b'))": '(clip != 1 or match not in ["a", "b"])',
         "clip not in (1,2)": "clip not in [1, 2]",
         "activity IS NULL": 'activity == ""',
@@ -246,6 +249,7 @@ def test_options_mean_the_same(pair, options):
         "start IS NOT NULL AND confidence = 0.7 AND match > '1'",
         "predicted IS NULL AND match IS NOT NULL AND 50 > clip",
         "match IS NULL",
+        " OR ".join(f"clip = {clip}" for clip in range(0, 200, 2)),
     ],
 )
 def test_filters_mean_the_same(pair, where):
@@ -259,6 +263,7 @@ def test_filters_mean_the_same(pair, where):
         ([("2", 7)], {}, {}),
         ([("2", 7), ("10", 3)], {}, {"focus": 1.2}),
         ([("2", 7)], {"exclude_match": True}, {}),
+        ([("2", clip) for clip in range(50)], {}, {}),
         ([("2", 7), ("1", 100)], {"exclude_near": 3.0}, {"filter": "clip > 5"}),
     ],
 )
