@@ -17,4 +17,14 @@ def __getattr__(name: str):
     """Imports the public names when they are first used: parsing a file needs no JAX."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        home = importlib.import_module(_HOMES[name])
+    except ModuleNotFoundError as error:
+        if name != "Index":  # all others need no more than the library itself
+            raise
+        from stvh_jax.errors import UserError
+
+        raise UserError(
+            f"an index needs {error.name}, which is not installed; pip install 'stvh_jax[search]'"
+        ) from error
+    return getattr(home, name)

@@ -29,13 +29,13 @@ RECORD = pa.schema(
         pa.field("stop", pa.float64()),
         pa.field("activity", pa.string()),  # as labelled
         pa.field("predicted", pa.string()),  # as the model has it
-        pa.field("confidence", pa.float32()),  # its probability, 0..1
+        pa.field("confidence", pa.float64()),  # its probability, 0..1
         pa.field("split", pa.string()),
         pa.field("media", pa.string()),  # the file to play, a path or a URL
     ]
 )
 # NumPy's types, by their letters, of the numbers that go into a column as they are.
-_NUMBERS = {pa.int64(): "bhilq", pa.float64(): "efd", pa.float32(): "efd"}
+_NUMBERS = {pa.int64(): "bhilq", pa.float64(): "efd"}
 
 
 def code_column(focus: int) -> str:

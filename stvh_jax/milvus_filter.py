@@ -15,14 +15,13 @@ import math
 import re
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 
 from stvh_jax.errors import UserError
 from stvh_jax.index_info import RECORD
 
-# What stands for NULL: no time or probability is near this number, which float32 holds exactly; an
-# empty text says as little as none.
+# What stands for NULL: no time or probability is near this number; an empty text says as
+# little as none.
 NULL_NUMBER, NULL_TEXT = -(2.0**127), ""
 
 _ALWAYS, _NEVER = "clip == clip", "clip != clip"
@@ -216,9 +215,6 @@ class _Translation:
                 raise self._error(f"{field.name} is an integer of 64 bits; {token} is none")
             return token
         value = float(token)
-        # The record holds what float32 makes of it; 0.3 is to be equal to 0.3.
-        with np.errstate(over="ignore"):
-            value = float(np.float32(value)) if field.type == pa.float32() else value
         if math.isinf(value):
             raise self._error(f"{token} is too large")
         return repr(value)

@@ -25,6 +25,12 @@ def run(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        print(
+            f"error: {error.name} is not installed; pip install -r requirements.txt",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
