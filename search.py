@@ -107,7 +107,7 @@ def _index(arguments: argparse.Namespace) -> int:
         encoder,
         dataset,
         arguments.out,
-        split=arguments.split or encoder.config.data.train_split,
+        split=(arguments.split or encoder.config.data.train_split).replace(" ", ""),
         stored_foci=arguments.stored_foci,
         filter_options={
             "values": arguments.filter_values,
@@ -128,19 +128,26 @@ def _index(arguments: argparse.Namespace) -> int:
 
 
 def _query(arguments: argparse.Namespace) -> int:
-    if bool(arguments.clip) == bool(arguments.boxes):
-        raise UserError("give --clip MATCH/CLIP, or --frames DIR with --boxes FILE")
     if arguments.frames and not arguments.boxes:
         raise UserError("--frames needs --boxes FILE: who is where in them")
+    if bool(arguments.clip) == bool(arguments.boxes):
+        raise UserError("give --clip MATCH/CLIP, or --frames DIR with --boxes FILE")
     from stvh_jax import hits_report, queries
-    from stvh_jax.index import Index
+    from stvh_jax.index import EXPORTS, Index, check_output
+
+    if arguments.export:
+        check_output(arguments.export, EXPORTS)
+    if arguments.grid:
+        check_output(arguments.grid, hits_report.GRIDS)
 
     index = Index.open(arguments.index)
     origin = index.info.origin
 
     def open_model():
         return _open_model(
-            arguments.folder or origin.get("run"), origin.get("checkpoint_kind"), arguments.data_dir
+            _run_of(arguments, origin),
+            origin.get("checkpoint_kind", "best"),
+            arguments.data_dir or origin.get("data_dir"),
         )
 
     if arguments.clip:
@@ -181,25 +188,28 @@ def _files_query(arguments: argparse.Namespace, index):
     from stvh_jax.encoder import load
 
     origin = index.info.origin
-    encoder = load(
-        _run_of(arguments.folder or origin.get("run")),
-        checkpoint=origin.get("checkpoint_kind", "best"),
-    )
+    encoder = load(_run_of(arguments, origin), checkpoint=origin.get("checkpoint_kind", "best"))
     clip = read_clip(arguments.boxes, arguments.frames, num_frames=encoder.config.model.num_frames)
-    return queries.files_query(encoder, *clip)
+    return queries.files_query(index, encoder, *clip)
 
 
-def _run_of(folder: str | None) -> str:
+def _run_of(arguments: argparse.Namespace, origin) -> str:
+    """Names the folder of the model that made an index."""
+    from stvh_jax import runs
+
+    folder = arguments.folder or origin.get("run")
     if folder is None:
         raise UserError("the index does not say which model made its codes; give --run FOLDER")
+    if not arguments.folder and not runs.open_folder(folder).is_dir():
+        raise UserError(f"{folder}, whose model made the index, is not there; give --run FOLDER")
     return folder
 
 
-def _open_model(folder, checkpoint: str | None, data_dir: str | None):
+def _open_model(folder, checkpoint: str, data_dir: str | None):
     """Loads a run's model and opens its prepared set."""
     from stvh_jax.encoder import load
 
-    encoder = load(_run_of(folder), checkpoint=checkpoint or "best")
+    encoder = load(folder, checkpoint=checkpoint)
     with encoder.config.data.unlocked():
         encoder.config.data.dir = data_dir or encoder.config.data.dir
     # Slow to import, and not needed to find that there is no such run.

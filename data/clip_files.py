@@ -51,6 +51,9 @@ def read_clip(
         with _open(images[0]) as image:
             width, height = image.size
         boxes = _read_tracks(boxes_file, available) / [height, width, height, width]
+        _check_within(
+            boxes, f"{boxes_file} has boxes beyond the frame of {width} x {height} pixels"
+        )
     if available < num_frames:
         raise UserError(
             f"{frames_folder or boxes_file} has {available} frames; this model takes {num_frames}"
@@ -108,18 +111,23 @@ def _read_array(path: pathlib.Path) -> Float[np.ndarray, "frames N 4"]:
         raise UserError(f"{path} is no readable array ({error})") from error
     if boxes.ndim != 3 or boxes.shape[2] != 4 or not np.issubdtype(boxes.dtype, np.floating):
         raise UserError(f"{path} holds {boxes.dtype} {boxes.shape}; give floats [frames, N, 4]")
+    _check_within(
+        boxes, f"{path} has boxes beyond the frame; give them in 0..1 of it, not in pixels"
+    )
+    return boxes.astype(np.float64)
+
+
+def _check_within(boxes: Float[np.ndarray, "frames N 4"], message: str) -> None:
+    """Raises if a box lies elsewhere; people leave the frame by a part of it."""
     seen = boxes[np.isfinite(boxes)]
     if seen.size and (seen.min() < -0.5 or seen.max() > 1.5):
-        raise UserError(
-            f"{path} has boxes beyond the frame; give them in 0..1 of it, not in pixels"
-        )
-    return boxes.astype(np.float64)
+        raise UserError(message)
 
 
 def _read_tracks(path: pathlib.Path, frames: int) -> Float[np.ndarray, "frames N 4"]:
     """Reads a tracker's lines to boxes in pixels, y before x, NaN where a person is not seen."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error})") from error
     boxes: dict[int, np.ndarray] = {}
@@ -129,6 +137,8 @@ def _read_tracks(path: pathlib.Path, frames: int) -> Float[np.ndarray, "frames N
             continue
         try:
             frame, person, left, top, width, height = map(float, cells[:6])
+            if not (person.is_integer() and width > 0 and height > 0):
+                raise ValueError
         except ValueError as error:
             raise UserError(
                 f"{path}, line {number}: expected frame, person, left, top, width, height"

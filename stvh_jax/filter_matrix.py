@@ -14,6 +14,7 @@ import functools
 import hashlib
 import io
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -267,7 +268,7 @@ def load_or_fit(
     )
     facts = dict(matrix.facts) | {"checkpoint": checkpoint, "base_split": base_split}
     matrix = dataclasses.replace(matrix, facts=facts)
-    temporary = path.with_name(f"{path.name}.new")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(matrix.to_bytes())

@@ -9,9 +9,13 @@ from jaxtyping import UInt8
 
 from stvh_jax import report
 from stvh_jax.errors import UserError
-from stvh_jax.index import Hit, Hits, Index
+from stvh_jax.index import Hit, Hits, Index, check_output
 from stvh_jax.queries import Query
 
+# How a grid is written, by the ending of the file, and the most hits that it shows: more could not
+# be told apart.
+GRIDS = (".png", ".svg")
+_MOST_PICTURES = 20
 # Gives the key frames of some clips of a split, by (match, clip).
 KeyFrames = Callable[[str, set[tuple[int, int]]], dict[tuple[int, int], UInt8[np.ndarray, "H W 3"]]]
 
@@ -68,7 +72,7 @@ def hits_to_dict(index: Index, query: Query, hits: Hits, *, focus: str | float) 
 def write_grid(
     path: epath.PathLike, query: Query, hits: Hits, key_frames: KeyFrames, *, focus: str | float
 ) -> None:
-    """Draws the query and its hits as pictures of their key frames.
+    """Draws the query and its hits, the first twenty, as pictures of their key frames.
 
     Args:
       path: the PNG or SVG file to write.
@@ -81,12 +85,10 @@ def write_grid(
       UserError: the file has another ending or cannot be written, a clip has no picture, or
         Matplotlib is not installed.
     """
-    path = epath.Path(path)
-    if path.suffix not in (".png", ".svg"):
-        raise UserError(f"{path}: a grid is written as .png or .svg")
+    path = check_output(path, GRIDS)
     plots = report.load_plots()
     first = query.records[0]
-    shown = [{"match": hit.match, "clip": hit.clip, **hit.record} for hit in hits]
+    shown = [{"match": hit.match, "clip": hit.clip, **hit.record} for hit in hits[:_MOST_PICTURES]]
     images = _images(shown if query.image is not None else [first, *shown], key_frames)
 
     def picture(record: dict, image, distance: float | None):

@@ -10,7 +10,7 @@ import functools
 import io
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
@@ -29,12 +29,14 @@ from stvh_jax.index_info import (
     IndexInfo,
     Surroundings,
     agreeing_bits,
+    check_filter,
     code_column,
     codes_of_column,
     to_table,
 )
 
 Number = SupportsFloat
+NUMBERS = (int, float, np.integer, np.floating)
 Codes = UInt8[np.ndarray, "..."] | Mapping[int, UInt8[np.ndarray, "..."]]
 
 
@@ -82,10 +84,18 @@ class Hits(Sequence[Hit]):
     """
 
     def __init__(
-        self, index: "Index", found: Neighbours, queries: Mapping, *, focus: int, unit: int
+        self,
+        snapshot,
+        info: IndexInfo,
+        found: Neighbours,
+        queries: Mapping,
+        *,
+        focus: int,
+        unit: int,
     ):
-        """Wraps what an engine found, with distances in `unit` parts of a bit."""
-        self._index, self._found, self._queries, self._focus = index, found, queries, focus
+        """Wraps what was found in a snapshot, with distances in `unit` parts of a bit."""
+        self._snapshot, self._info, self._found = snapshot, info, found
+        self._queries, self._focus = queries, focus
         self.distances = found.distances / unit
         self.ties_at_k = found.ties
 
@@ -103,8 +113,8 @@ class Hits(Sequence[Hit]):
 
     @functools.cached_property
     def _hits(self) -> list[Hit]:
-        info = self._index.info
-        stored, records = self._index._codes_and_records(self._found.rows)
+        info = self._info
+        stored, records = _codes_and_records(self._snapshot, info, self._found.rows)
         found, asked = info.all_codes(stored), info.all_codes(self._queries)
         distances = {
             focus: hamming_distances(asked[focus], found[focus]).mean(axis=0) for focus in info.foci
@@ -132,13 +142,10 @@ class Hits(Sequence[Hit]):
         Raises:
           UserError: the ending is another, or the file cannot be written.
         """
-        path = epath.Path(path)
+        path = check_output(path, EXPORTS)
         rows = [{"rank": rank, **hit.to_dict()} for rank, hit in enumerate(self, start=1)]
-        writers = {".csv": _to_csv, ".json": _to_json, ".parquet": _to_parquet}
-        if path.suffix not in writers:
-            raise UserError(f"{path}: hits are written as {', '.join(writers)}")
         try:
-            path.write_bytes(writers[path.suffix](rows, self._index.info))
+            path.write_bytes(EXPORTS[path.suffix](rows, self._info))
         except OSError as error:
             raise UserError(f"cannot write {path} ({error.strerror or error})") from error
 
@@ -202,6 +209,8 @@ class Index:
         Raises:
           UserError: there is none, or it cannot be read.
         """
+        if version is not None and version < 1:
+            raise UserError(f"version {version}; they count from 1")
         return cls(_engine(uri).open(str(uri), version=version, storage_options=storage_options))
 
     @classmethod
@@ -230,7 +239,13 @@ class Index:
         return self.engine.versions()
 
     def restore(self, version: int) -> None:
-        """Makes an older version the newest again."""
+        """Makes an older version the newest again.
+
+        Raises:
+          UserError: there is no such version.
+        """
+        if version < 1:
+            raise UserError(f"version {version}; they count from 1")
         self.engine.restore(version)
 
     def refresh(self) -> None:
@@ -247,6 +262,7 @@ class Index:
         Raises:
           UserError: the filter cannot be read.
         """
+        check_filter(filter)
         return self.engine.count(filter)
 
     def add(self, codes: Codes, **record: ArrayLike) -> None:
@@ -273,6 +289,7 @@ class Index:
         Raises:
           UserError: the filter cannot be read.
         """
+        check_filter(filter)
         return self.engine.delete(filter)
 
     def search(
@@ -280,7 +297,7 @@ class Index:
         codes: Codes,
         *,
         focus: str | Number = "activity",
-        k: int | None = 10,
+        k: SupportsIndex | None = 10,
         radius: Number | None = None,
         filter: str | None = None,
         without: Sequence[Surroundings] = (),
@@ -305,12 +322,8 @@ class Index:
           UserError: the codes do not fit, there is no such focus, k or the radius make no sense,
             or the filter cannot be read.
         """
-        if k is None and radius is None:
-            raise UserError("give k, how many clips to find, or a radius")
-        if k is not None and k < 1:
-            raise UserError(f"k = {k}; at least one clip is searched for")
-        if radius is not None and not 0 <= radius <= self.info.bits:
-            raise UserError(f"radius = {radius}; give 0 to {self.info.bits} bits")
+        _check_limits(k, radius, self.info.bits)
+        check_filter(filter)
         weights = self.info.weights(focus)
         stored = self.info.stored_codes(codes, what="the query")
         queries = {each: self.info.codes_of(each, stored) for each in weights}
@@ -320,7 +333,8 @@ class Index:
         if len(weights) == 1:
             weights = dict.fromkeys(weights, 1)
         unit = sum(weights.values()) * (count if together else 1)
-        found = self.engine.search(
+        snapshot = self.engine.snapshot()
+        found = snapshot.search(
             queries,
             weights,
             k=k,
@@ -333,7 +347,8 @@ class Index:
         groups = [slice(None)] if together else [slice(i, i + 1) for i in range(count)]
         return [
             Hits(
-                self,
+                snapshot,
+                self.info,
                 one,
                 {each: values[group] for each, values in stored.items()},
                 focus=nearer,
@@ -342,9 +357,9 @@ class Index:
             for one, group in zip(found, groups)
         ]
 
-    def holds(self, match: str, clip: int) -> bool:
-        """Says whether a clip is in the index."""
-        return self.engine.find(match, clip) is not None
+    def holds(self, clips: Sequence[tuple[str, int]]) -> list[bool]:
+        """Says of each of some clips, by (match, clip), whether it is in the index."""
+        return [row is not None for row in self.engine.snapshot().find(clips)]
 
     def get(
         self, clips: Sequence[tuple[str, int]]
@@ -357,21 +372,35 @@ class Index:
         Raises:
           UserError: a clip is not in the index.
         """
-        rows = []
-        for match, clip in clips:
-            if (row := self.engine.find(match, clip)) is None:
-                raise UserError(f"clip {match}/{clip} is not in the index")
-            rows.append(row)
-        return self._codes_and_records(np.array(rows, np.int64))
+        snapshot = self.engine.snapshot()
+        rows = snapshot.find(clips)
+        if None in rows:
+            match, clip = clips[rows.index(None)]
+            raise UserError(f"clip {match}/{clip} is not in the index")
+        return _codes_and_records(snapshot, self.info, np.array(rows, np.int64))
 
-    def _codes_and_records(self, rows):
-        """Gives the stored codes and the records of rows of the engine."""
-        table = self.engine.records(rows)
-        codes = {
-            focus: codes_of_column(table[code_column(focus)], self.info.bits)
-            for focus in self.info.stored_foci
-        }
-        return codes, table.select(RECORD.names).to_pylist()
+
+def _codes_and_records(snapshot, info: IndexInfo, rows):
+    """Gives the stored codes and the records of rows of a snapshot."""
+    table = snapshot.records(rows)
+    codes = {
+        focus: codes_of_column(table[code_column(focus)], info.bits) for focus in info.stored_foci
+    }
+    return codes, table.select(RECORD.names).to_pylist()
+
+
+def _check_limits(k, radius, bits: int) -> None:
+    """Checks how much is asked for.
+
+    Raises:
+      UserError: nothing, or no such number.
+    """
+    if k is None and radius is None:
+        raise UserError("give k, how many clips to find, or a radius")
+    if k is not None and (not isinstance(k, (int, np.integer)) or k < 1):
+        raise UserError(f"k = {k}; give a whole number of clips, one at least")
+    if radius is not None and not (isinstance(radius, NUMBERS) and 0 <= radius <= bits):
+        raise UserError(f"radius = {radius}; give 0 to {bits} bits")
 
 
 def around(
@@ -401,7 +430,7 @@ def around(
     itself = [] if clip is None else [Surroundings(match, clip=clip)]
     if exclude_near is None:
         return itself
-    if exclude_near < 0:
+    if not exclude_near >= 0:
         raise UserError(f"{exclude_near} seconds around the query; give 0 or more")
     if start is None or stop is None:
         raise UserError(
@@ -411,8 +440,24 @@ def around(
     return [*itself, Surroundings(match, seconds=(start - exclude_near, stop + exclude_near))]
 
 
+def check_output(path: epath.PathLike, endings: Collection[str]) -> epath.Path:
+    """Checks the name of a file to write, before there is anything to lose.
+
+    Raises:
+      UserError: it has none of these endings, or its folder is not there.
+    """
+    path = epath.Path(path)
+    if path.suffix not in endings:
+        raise UserError(f"{path} is to be written as {', '.join(endings)}")
+    if not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: there is no folder {path.parent}")
+    return path
+
+
 def _engine(uri: epath.PathLike):
     """Chooses the engine by the URI; each imports what it needs."""
+    if not str(uri):
+        raise UserError("an index has no empty name; give a folder, s3://... or http://...")
     try:
         if str(uri).startswith(("http://", "https://")):
             from stvh_jax.milvus_engine import MilvusEngine
@@ -458,3 +503,7 @@ def _to_parquet(rows: list[dict], info: IndexInfo) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer)
     return buffer.getvalue()
+
+
+# How hits are written, by the ending of the file.
+EXPORTS = {".csv": _to_csv, ".json": _to_json, ".parquet": _to_parquet}

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import json
 import operator
+import re
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
@@ -69,15 +70,18 @@ class IndexInfo:
           UserError: they do not.
         """
         matrix = self.filter_matrix
-        if self.bits < 8 or self.bits % 8:
+        if not isinstance(self.bits, int) or self.bits < 8 or self.bits % 8:
             raise UserError(f"codes of {self.bits} bits; an index stores multiples of 8")
-        if not self.stored_foci or sorted(set(self.stored_foci)) != list(self.stored_foci):
-            raise UserError(f"stored foci {list(self.stored_foci)}; name them once, in order")
+        whole = all(isinstance(focus, int) and focus >= 0 for focus in self.stored_foci)
+        if not (whole and self.stored_foci) or sorted(set(self.stored_foci)) != [*self.stored_foci]:
+            raise UserError(
+                f"stored foci {list(self.stored_foci)}; name them once, in order, counted from 0"
+            )
         if matrix is None:
             return
         if matrix.bits != self.bits:
             raise UserError(f"the filter matrix is of {matrix.bits} bits, the codes of {self.bits}")
-        if self.stored_foci[-1] != matrix.layers or self.stored_foci[0] < 0:
+        if self.stored_foci[-1] != matrix.layers:
             raise UserError(
                 f"stored foci {list(self.stored_foci)}; they are of 0 to {matrix.layers}, and the "
                 f"last, from which the others are derived, is one of them"
@@ -155,7 +159,10 @@ class IndexInfo:
                     f"{what}: codes of focus {focus} are missing; this index stores those of "
                     f"{_listed(self.stored_foci)}"
                 )
-            array = np.atleast_2d(np.ascontiguousarray(codes[focus]))
+            try:
+                array = np.atleast_2d(np.ascontiguousarray(codes[focus]))
+            except ValueError as error:
+                raise UserError(f"{what}: codes are no array of bytes ({error})") from error
             if array.dtype != np.uint8 or array.ndim != 2:
                 raise UserError(
                     f"{what}: codes are {array.dtype} {array.shape}; give packed ones, uint8 [M, "
@@ -232,6 +239,21 @@ def match_order(match: str) -> tuple:
     return (0, int(match), match) if match.isdecimal() else (1, 0, match)
 
 
+def check_filter(where: str | None) -> None:
+    """Checks that a filter is one condition.
+
+    Raises:
+      UserError: it holds what ends a condition, after which all would be ignored, or is no text.
+    """
+    if where is None:
+        return
+    if not isinstance(where, str):
+        raise UserError(f"filter {where!r}: give a text, as \"match = '13'\"")
+    outside_of_quotes = re.sub(r"'[^']*'", "", where)
+    if mark := re.search(r";|--|/\*", outside_of_quotes):
+        raise UserError(f"filter {where!r}: {mark[0]!r} has no place in a condition")
+
+
 def to_table(info: IndexInfo, codes, record: Mapping[str, Any]) -> pa.Table:
     """Makes the rows of some clips.
 
@@ -252,13 +274,14 @@ def to_table(info: IndexInfo, codes, record: Mapping[str, Any]) -> pa.Table:
     columns = []
     for field in RECORD:
         values = record.get(field.name)
-        if values is not None and len(values) != count:
-            raise UserError(f"{len(values)} values of {field.name!r} for {count} codes")
         try:
             values = pa.nulls(count, field.type) if values is None else _values(values, field)
-            columns.append(pa.array(values, field.type))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError) as error:
+            # NaN is what is not known.
+            columns.append(pa.array(values, field.type, from_pandas=True))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{field.name!r} of the clips is no {field.type} ({error})") from error
+        if len(columns[-1]) != count:
+            raise UserError(f"{len(columns[-1])} values of {field.name!r} for {count} codes")
         if not field.nullable and columns[-1].null_count:
             raise UserError(f"a clip has no {field.name}; each needs one")
     for focus in info.stored_foci:
@@ -278,12 +301,21 @@ def _values(values, field: pa.Field):
     plain = isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.isnative
     if plain and values.dtype.char in _NUMBERS.get(field.type, ""):
         return values
-    values = np.asarray(values, object).tolist()
+    values = list(values)
     if field.name == "match":
-        return [value if value is None else str(value) for value in values]
+        return [_match_name(value) for value in values]
     if pa.types.is_integer(field.type):  # Arrow would cut 2.5 down to 2
         return [value if value is None else operator.index(value) for value in values]
     return values
+
+
+def _match_name(match) -> str | None:
+    """Gives the name of a match, which may be a number."""
+    if match is None:
+        return None
+    if isinstance(match, (str, int, np.integer)) and str(match):
+        return str(match)
+    raise TypeError(f"{match!r} names no match")
 
 
 def codes_of_column(column: pa.ChunkedArray, bits: int) -> UInt8[np.ndarray, "M bytes"]:

@@ -1,12 +1,14 @@
 """From a trained model and a prepared set to an index, and from a clip to a query."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
+from jaxtyping import Int
 
 from stvh_jax import filter_matrix, progress
 from stvh_jax.clips import UNKNOWN, Clips
@@ -20,6 +22,8 @@ from stvh_jax.evaluation import (
 )
 from stvh_jax.index import Index
 
+# Where the index's origin says that the prepared set was; it may be elsewhere today.
+DATA_DIR = "data_dir"
 # Clips encoded and written at a time: what a killed indexing has to do again.
 _CLIPS_AT_ONCE = 512
 
@@ -38,7 +42,7 @@ def index_split(
 ) -> Index:
     """Encodes the clips of a split and adds them to an index, which is made if there is none.
 
-    An indexing that was killed goes on where it stopped.
+    Clips that are there already are left as they are, so that an indexing that was killed goes on.
 
     Args:
       run: the model's run, which keeps the filter matrix.
@@ -57,11 +61,12 @@ def index_split(
       UserError: the index is of another run, a split has no clip, or the data other classes.
     """
     check_same_classes(encoder, dataset)
-    if frames_per_second <= 0:
+    if not 0 < frames_per_second < math.inf:
         raise UserError(f"{frames_per_second} frames per second; give more than 0")
     _media_of(media, "match", 0)
     parts = split.split("+")
-    totals = {part: dataset.num_clips(part) for part in parts}
+    for part in parts:
+        dataset.num_clips(part)
     foci = tuple(encoder.foci)
     stored = tuple(stored_foci) if stored_foci else tuple(sorted({foci[0], foci[-1]}))
     if not set(stored) <= set(foci) or foci[-1] not in stored:
@@ -70,33 +75,47 @@ def index_split(
         )
     origin = origin_of(run, encoder) | {
         "frames_per_second": frames_per_second,
+        "media": media,
         "filter_matrix": filter_matrix.DEFAULTS | dict(filter_options or {}),
     }
     if Index.exists(uri):
         index = _open_same(uri, origin, stored)
     else:
         index = _create(run, encoder, dataset, uri, origin, stored)
-    for part, total in totals.items():
-        done = index.count(f"split = '{part}'")
-        batches = dataset.evaluation_batches(
-            part, batch_size=encoder.config.train.evaluation_batch_size, start=min(done, total)
-        )
-        while done < total:
-            encoded = _encode_some(encoder, batches)
-            rate = frames_per_second
-            record = record_of(encoder, dataset, encoded, split=part, frames_per_second=rate)
-            if media:
-                record["media"] = [_media_of(media, *name) for name in encoded.ids]
-            index.upsert(encoded.codes, **record)
-            done += len(encoded)
-            progress.show(f"indexing {part}", total, done)
+    for part in parts:
+        _index_part(index, encoder, dataset, part, media=media, rate=frames_per_second)
     return index
 
 
-def _encode_some(encoder: Encoder, batches) -> EncodedClips:
-    """Encodes the next batches."""
+def _index_part(
+    index: Index, encoder: Encoder, dataset, split: str, *, media: str, rate: float
+) -> None:
+    """Adds the clips of one split, from the first to the last that is not in the index."""
+    missing = _missing(index, dataset, split)
+    if not len(missing):
+        return
+    total = dataset.num_clips(split)
+    done, stop = int(missing[0]), int(missing[-1]) + 1
     size = encoder.config.train.evaluation_batch_size
-    return encode_clips(encoder, itertools.islice(batches, -(-_CLIPS_AT_ONCE // size)))
+    batches = dataset.evaluation_batches(split, batch_size=size, start=done)
+    while done < stop:
+        encoded = encode_clips(encoder, itertools.islice(batches, -(-_CLIPS_AT_ONCE // size)))
+        record = record_of(encoder, dataset, encoded, split=split, frames_per_second=rate)
+        if media:
+            record["media"] = [_media_of(media, *name) for name in encoded.ids]
+        index.upsert(encoded.codes, **record)
+        done += len(encoded)
+        progress.show(f"indexing {split}", total, done)
+
+
+def _missing(index: Index, dataset, split: str) -> Int[np.ndarray, "missing"]:
+    """Finds the places within a split of the clips that are not in the index."""
+    names = []
+    for batch in dataset.evaluation_batches(split, batch_size=64, frames=False):
+        valid = np.asarray(batch.clip_mask)
+        matches, clips = np.asarray(batch.match)[valid], np.asarray(batch.clip)[valid]
+        names += zip(map(str, matches.tolist()), clips.tolist())
+    return np.flatnonzero(~np.array(index.holds(names), bool))
 
 
 def _open_same(uri, origin: Mapping, stored: tuple[int, ...]) -> Index:
@@ -108,7 +127,7 @@ def _open_same(uri, origin: Mapping, stored: tuple[int, ...]) -> Index:
     index = Index.open(uri)
     found = {**index.info.origin, "stored foci": index.info.stored_foci}
     for name, value in {**origin, "stored foci": stored}.items():
-        if found.get(name) != value:
+        if name != DATA_DIR and found.get(name) != value:
             raise UserError(
                 f"{uri} is an index with {name} = {found.get(name)!r}, not {value!r}; give "
                 "another place, or delete it"
@@ -143,22 +162,33 @@ def origin_of(run: epath.Path, encoder: Encoder) -> dict[str, Any]:
         "checkpoint": encoder.name,
         "checkpoint_kind": encoder.checkpoint,
         "data": {"name": data.name, "variant": data.variant},
+        DATA_DIR: str(epath.Path(data.dir).absolute()),
     }
 
 
 def record_of(
-    encoder: Encoder, dataset, encoded: EncodedClips, *, split: str, frames_per_second: float
+    encoder: Encoder,
+    dataset,
+    encoded: EncodedClips,
+    *,
+    split: str,
+    frames_per_second: float | None,
 ) -> dict[str, list]:
-    """Gives the record of encoded clips, a list for each field but `media`."""
+    """Gives the record of encoded clips, a list for each field but `media`; no times if no rate."""
     matches, clips = encoded.ids.T
     first_frames = clips - dataset.key_frame
+    times = np.stack([first_frames, first_frames + encoder.config.model.num_frames])
+    none = [None] * len(encoded)
+    start, stop = (
+        (none, none) if frames_per_second is None else (times / frames_per_second).tolist()
+    )
     probabilities = np.asarray(jax.nn.softmax(encoded.activity_scores))
     names = encoder.activity_names
     return {
         "match": [str(match) for match in matches],
         "clip": clips.tolist(),
-        "start": (first_frames / frames_per_second).tolist(),
-        "stop": ((first_frames + encoder.config.model.num_frames) / frames_per_second).tolist(),
+        "start": start,
+        "stop": stop,
         "activity": [None if label == UNKNOWN else names[label] for label in encoded.activity],
         "predicted": [names[label] for label in probabilities.argmax(axis=1)],
         "confidence": probabilities.max(axis=1).tolist(),
@@ -191,7 +221,7 @@ def _places(batch: Clips, match: str, clip: int) -> np.ndarray:
 def _media_of(template: str, match, clip) -> str:
     try:
         return template.format(match=match, clip=clip)
-    except (LookupError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"media {template!r} cannot be filled in; it may have {{match}} and {{clip}} in it"
         ) from error

@@ -1,79 +1,56 @@
 """An index on disk or in a bucket: LanceDB stores the clips, memory holds their codes to search.
 
-Every write is one new version of the store, there as a whole or not at all. The codes of a version
-are read once, in the order of (match, clip), so that a match is one range of rows; those of derived
-foci are kept on disk, named by the version and by the digest of the filter matrix.
+Every write is one new version of the store, there as a whole or not at all.
 """
 
-import collections
 import contextlib
-import dataclasses
 import datetime
 import fcntl
-import functools
-import os
-import pathlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lancedb
-import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int64, Shaped, UInt8
 
-from stvh_jax import hamming_search
+from stvh_jax.clip_snapshot import ClipSnapshot, local_folder, told
 from stvh_jax.errors import UserError
-from stvh_jax.hamming_search import Neighbours, Range, Term
-from stvh_jax.index_info import (
-    RECORD,
-    IndexInfo,
-    Surroundings,
-    code_column,
-    codes_of_column,
-    match_order,
-)
+from stvh_jax.index_info import IndexInfo
 
 _TABLE = "clips"
 _INFO = b"stvh_jax"
-# Filters whose clips are kept in memory, with their codes side by side.
-_FILTERS = 4
-# Rows read at a time; what Lance does unless told, 1024, takes twenty times as long.
-_READ = 1 << 16
-_ROW_ID = "_rowid"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Subset:
-    """The clips that a filter lets through: their rows, and their codes side by side."""
-
-    rows: Int64[np.ndarray, "M"]
-    codes: dict[int, UInt8[np.ndarray, "M bytes"]] = dataclasses.field(default_factory=dict)
 
 
 class LanceEngine:
-    """A store of clips and the search in it.
+    """A store of clips.
 
     Attributes:
       info: what the index is.
       version: the version that is searched.
     """
 
-    def __init__(self, uri: str, table, info: IndexInfo):
-        """Wraps an open table."""
+    def __init__(
+        self,
+        uri: str,
+        info: IndexInfo,
+        *,
+        storage_options: Mapping[str, str] | None,
+        version: int | None = None,
+    ):
+        """Opens the table of a store, at its newest version unless another is given."""
         self.info = info
+        self._uri, self._storage_options, self._pinned = uri, storage_options, version is not None
+        self._table = self._open(version)
         # Asking the table each time would cost as much as a search of 10^5 clips.
-        self.version: int = table.version
-        self._uri, self._table = uri, table
-        self._snapshot: _Snapshot | None = None
+        self.version: int = self._table.version
+        self._snapshot: ClipSnapshot | None = None
 
     @classmethod
     def exists(cls, uri: str, *, storage_options: Mapping[str, str] | None) -> bool:
         """Says whether there is a store; what was killed while it was made is none."""
-        folder = _local(uri)
+        folder = local_folder(uri)
         if folder is not None and not folder.is_dir():
             return False  # to connect would make it
-        with _told(uri):
+        with told(uri):
             connection = lancedb.connect(uri, storage_options=storage_options)
             if _TABLE not in connection.list_tables().tables:
                 return False
@@ -86,19 +63,24 @@ class LanceEngine:
         return True
 
     @classmethod
-    def create(cls, uri: str, info: IndexInfo, *, storage_options: Mapping[str, str] | None):
+    def create(
+        cls, uri: str, info: IndexInfo, *, storage_options: Mapping[str, str] | None
+    ) -> "LanceEngine":
         """Makes an empty store.
 
         Raises:
           UserError: there is one already, or it cannot be made.
         """
-        if cls.exists(uri, storage_options=storage_options):
-            raise UserError(f"{uri} holds an index already; give another place, or delete it")
-        with _told(uri):
-            table = lancedb.connect(uri, storage_options=storage_options).create_table(
+        folder = local_folder(uri)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        with told(uri), _only_writer(uri):
+            if cls.exists(uri, storage_options=storage_options):
+                raise UserError(f"{uri} holds an index already; give another place, or delete it")
+            lancedb.connect(uri, storage_options=storage_options).create_table(
                 _TABLE, schema=info.schema.with_metadata({_INFO: info.to_json()})
             )
-        return cls(uri, table, info)
+            return cls(uri, info, storage_options=storage_options)
 
     @classmethod
     def open(
@@ -113,20 +95,27 @@ class LanceEngine:
             raise UserError(
                 f"{uri} holds no index; make one with: python search.py index --run RUN --out {uri}"
             )
-        with _told(uri):
+        with told(uri):
             table = lancedb.connect(uri, storage_options=storage_options).open_table(_TABLE)
             described = (table.schema.metadata or {}).get(_INFO)
-            if described is None:
-                raise UserError(
-                    f"{uri} is a store of something else, or damaged; give another place"
-                )
-            if version is not None:
-                table.checkout(version)
-        return cls(uri, table, IndexInfo.from_json(described.decode(), where=uri))
+        if described is None:
+            raise UserError(f"{uri} is a store of something else, or damaged; give another place")
+        info = IndexInfo.from_json(described.decode(), where=uri)
+        with told(uri):
+            return cls(uri, info, storage_options=storage_options, version=version)
+
+    def snapshot(self) -> ClipSnapshot:
+        """Gives the version in memory, read anew where the store has moved on."""
+        if self._snapshot is None or self._snapshot.version != self.version:
+            with told(self._uri):
+                # A handle of its own: what is written does not move it.
+                table = self._open(self.version)
+                self._snapshot = ClipSnapshot.read(self._uri, table, self.info)
+        return self._snapshot
 
     def versions(self) -> list[dict[str, Any]]:
         """Lists the versions there are, oldest first: number, time and clips."""
-        with _told(self._uri):
+        with told(self._uri):
             return [
                 {
                     "version": entry["version"],
@@ -138,13 +127,13 @@ class LanceEngine:
 
     def refresh(self) -> None:
         """Goes on to the newest version, which another process may have written."""
-        with _told(self._uri):
+        with told(self._uri):
             self._table.checkout_latest()
-            self.version = self._table.version
+            self.version, self._pinned = self._table.version, False
 
     def count(self, where: str | None = None) -> int:
         """Counts the clips that a filter lets through."""
-        with _told(self._uri, where):
+        with told(self._uri, where):
             return self._table.count_rows(where)
 
     def add(self, clips: pa.Table) -> None:
@@ -154,7 +143,7 @@ class LanceEngine:
           UserError: one is; nothing is added then.
         """
         with self._writing():
-            if (there := self._current().first_of(clips)) is not None:
+            if (there := self.snapshot().first_of(clips)) is not None:
                 raise UserError(
                     f"clip {there} is in {self._uri} already; upsert replaces clips, delete "
                     "removes them"
@@ -182,360 +171,45 @@ class LanceEngine:
         with self._writing():
             self._table.optimize(cleanup_older_than=datetime.timedelta(days=36500))
 
-    def search(
-        self,
-        queries: Mapping[int, UInt8[np.ndarray, "Q bytes"]],
-        weights: Mapping[int, int],
-        *,
-        k: int | None,
-        radius: int | None,
-        where: str | None,
-        without: Sequence[Surroundings],
-        together: bool,
-    ) -> list[Neighbours]:
-        """Finds the nearest clips.
-
-        Args:
-          queries: packed codes of the foci that weigh something.
-          weights: what each focus weighs.
-          k: how many clips; None for all within the radius.
-          radius: the largest distance, itself included, in bits times the sum of the weights
-            (times Q, together); None for any.
-          where: a filter; None for all clips.
-          without: clips left out.
-          together: the queries are one, and their distances are added.
-
-        Returns:
-          For each query the rows, and distances in the units of the radius.
-        """
-        snapshot = self._current()
-        subset = None if where is None else self._subset(snapshot, where)
-        left_out = snapshot.ranges(without, None if subset is None else subset.rows)
-        codes = {focus: self._codes(snapshot, subset, focus) for focus in weights}
-        count = len(next(iter(queries.values())))
-        (focus, weight), *more = weights.items()
-        if not more and (count == 1 or not together):
-            found = self._plain(codes[focus], queries[focus], k, radius, weight, left_out)
-        else:
-            groups = [range(count)] if together else [[query] for query in range(count)]
-            found = [
-                hamming_search.weighted_nearest(
-                    [
-                        Term(codes[focus], queries[focus][query], weight)
-                        for focus, weight in weights.items()
-                        for query in group
-                    ],
-                    k,
-                    radius=radius,
-                    without=left_out,
-                )
-                for group in groups
-            ]
-        if subset is None:
-            return found
-        return [dataclasses.replace(one, rows=subset.rows[one.rows]) for one in found]
-
-    def _plain(self, codes, queries, k, radius, weight, left_out) -> list[Neighbours]:
-        """Searches one focus, in whole bits."""
-        if radius is None:
-            found = hamming_search.nearest(codes, queries, k, without=left_out)
-        else:
-            found = [
-                hamming_search.within(codes, query, radius // weight, without=left_out)
-                for query in queries
-            ]
-            found = [one if k is None else one.cut(k) for one in found]
-        if weight == 1:
-            return found
-        return [dataclasses.replace(one, distances=weight * one.distances) for one in found]
-
-    def records(self, rows: Int64[np.ndarray, "k"]) -> pa.Table:
-        """Gives the records and codes of some rows of the last search, in their order."""
-        ids = self._current().row_ids[rows].tolist()
-        columns = self.info.schema.names
-        if not ids:
-            return self.info.schema.empty_table()
-        with _told(self._uri):
-            taken = self._table.take_row_ids(ids).select([*columns, _ROW_ID]).to_arrow()
-        place = {row_id: row for row, row_id in enumerate(taken[_ROW_ID].to_pylist())}
-        return taken.take([place[row_id] for row_id in ids]).select(columns)
-
-    def find(self, match: str, clip: int) -> int | None:
-        """Finds the row of a clip; None if it is not in the store."""
-        return self._current().row_of(match, clip)
-
-    def _current(self) -> "_Snapshot":
-        """The version in memory, read anew where the store has moved on."""
-        if self._snapshot is None or self._snapshot.version != self.version:
-            with _told(self._uri):
-                self._snapshot = _Snapshot.read(self._table, self.info)
-        return self._snapshot
-
-    def _codes(self, snapshot, subset: _Subset | None, focus: int):
-        """The codes of a focus, of the clips searched."""
-        if focus not in snapshot.codes:
-            snapshot.codes[focus] = self._derived(snapshot, focus)
-        codes = snapshot.codes[focus]
-        if subset is None:
-            return codes
-        if focus not in subset.codes:
-            subset.codes[focus] = _gather(codes, subset.rows)
-        return subset.codes[focus]
-
-    def _subset(self, snapshot: "_Snapshot", where: str) -> _Subset:
-        if where not in snapshot.subsets:
-            with _told(self._uri, where):
-                row_ids = _read(self._table, [], where)[_ROW_ID].to_numpy()
-            snapshot.subsets[where] = _Subset(snapshot.rows_of_ids(row_ids))
-            if len(snapshot.subsets) > _FILTERS:
-                snapshot.subsets.popitem(last=False)
-        snapshot.subsets.move_to_end(where)
-        return snapshot.subsets[where]
-
-    def _derived(self, snapshot: "_Snapshot", focus: int) -> UInt8[np.ndarray, "M bytes"]:
-        """Reads the codes of a derived focus from the cache, or derives them and fills it."""
-        folder = self._cache_folder()
-        digest = self.info.filter_matrix.digest[:16]
-        path = folder / f"{self.info.name}-{snapshot.version}-{focus}-{digest}.npy"
-        wanted = snapshot.codes[self.info.stored_foci[-1]]
-        with contextlib.suppress(OSError, ValueError, EOFError):
-            cached = np.load(path, mmap_mode="r")
-            if cached.shape == wanted.shape and cached.dtype == np.uint8:
-                return np.asarray(cached)
-        derived = self.info.filter_matrix.derive(wanted, focus)
-        # Only a help: an index on a disk that cannot be written is searched all the same.
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary = folder / f"{path.name}.{os.getpid()}"
-            with open(temporary, "wb") as file:
-                np.save(file, derived)
-            temporary.replace(path)
-            for older in folder.glob(f"{self.info.name}-*-{focus}-{digest}.npy"):
-                if int(older.name.split("-")[-3]) < snapshot.version:
-                    older.unlink(missing_ok=True)
-        return derived
-
-    def _cache_folder(self) -> pathlib.Path:
-        local = _local(self._uri)
-        if local is not None:
-            return local / "derived"
-        home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-        return pathlib.Path(home) / "stvh_jax"
+    def _open(self, version: int | None):
+        """Opens the table, a handle that stays at the version given."""
+        connection = lancedb.connect(self._uri, storage_options=self._storage_options)
+        table = connection.open_table(_TABLE)
+        if version is not None:
+            table.checkout(version)
+        return table
 
     @contextlib.contextmanager
     def _writing(self, where: str | None = None) -> Iterator[None]:
-        """Lets one process write at a time, to the newest version."""
-        folder = _local(self._uri)
-        with contextlib.ExitStack() as stack:
-            if folder is not None:
-                file = stack.enter_context(open(folder / "writer.lock", "w"))
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise UserError(
-                        f"another process writes to {self._uri}; try again when it is done"
-                    ) from error
-            stack.enter_context(_told(self._uri, where))
-            self._table.checkout_latest()
-            self.version = self._table.version
-            yield
-            self.version = self._table.version
+        """Lets one process write at a time, to the newest version.
 
-
-@dataclasses.dataclass
-class _Snapshot:
-    """One version of the store in memory, its clips in the order of (match, clip).
-
-    Attributes:
-      version: its number.
-      row_ids: Lance's own numbers of the rows.
-      matches: the matches, in order.
-      starts: where the rows of each match start, and where the last one's end.
-      clips: the numbers of the clips.
-      codes: packed codes of the foci used so far; the stored ones from the beginning.
-      subsets: by filter, the last ones used at the end.
-      read_times: reads the start and stop of every clip, in seconds, NaN where unknown.
-    """
-
-    version: int
-    row_ids: Int64[np.ndarray, "M"]
-    matches: list[str]
-    starts: Int64[np.ndarray, "matches_and_one"]
-    clips: Int64[np.ndarray, "M"]
-    codes: dict[int, UInt8[np.ndarray, "M bytes"]]
-    read_times: Any
-    subsets: collections.OrderedDict = dataclasses.field(default_factory=collections.OrderedDict)
-
-    @classmethod
-    def read(cls, table, info: IndexInfo) -> "_Snapshot":
-        """Reads what a search needs of every clip."""
-        columns = ["match", "clip", *map(code_column, info.stored_foci)]
-        read = _read(table, columns)
-        matches, numbers = _ordered_matches(read["match"])
-        clips, row_ids = (read[name].to_numpy() for name in ("clip", _ROW_ID))
-        codes = {
-            focus: codes_of_column(read[code_column(focus)], info.bits)
-            for focus in info.stored_foci
-        }
-        order = None
-        if not _in_order(numbers, clips):
-            order = np.lexsort((clips, numbers))
-            numbers, clips, row_ids = numbers[order], clips[order], row_ids[order]
-            codes = {focus: _gather(values, order) for focus, values in codes.items()}
-
-        def read_times():
-            times = _read(table, ["start", "stop"])
-            columns = [times[name].to_numpy(zero_copy_only=False) for name in ("start", "stop")]
-            times = np.stack(columns, axis=1).astype(float)
-            return times if order is None else times[order]
-
-        return cls(
-            version=table.version,
-            row_ids=row_ids.astype(np.int64),
-            matches=matches,
-            starts=np.searchsorted(numbers, np.arange(len(matches) + 1)),
-            clips=clips,
-            codes=codes,
-            read_times=read_times,
-        )
-
-    @functools.cached_property
-    def times(self) -> Float[np.ndarray, "M 2"]:
-        """Start and stop of every clip in seconds."""
-        return self.read_times()
-
-    @functools.cached_property
-    def _by_row_id(self) -> Int64[np.ndarray, "M"]:
-        return np.argsort(self.row_ids)
-
-    def rows_of_ids(self, row_ids: Shaped[np.ndarray, "m"]) -> Int64[np.ndarray, "m"]:
-        """Finds the rows of Lance's numbers, in order."""
-        places = np.searchsorted(self.row_ids, row_ids.astype(np.int64), sorter=self._by_row_id)
-        return np.sort(self._by_row_id[places])
-
-    def match_range(self, match: str) -> Range:
-        """Gives the rows of a match; none if there is no such match."""
-        if match not in self._places:
-            return 0, 0
-        place = self._places[match]
-        return int(self.starts[place]), int(self.starts[place + 1])
-
-    @functools.cached_property
-    def _places(self) -> dict[str, int]:
-        return {match: place for place, match in enumerate(self.matches)}
-
-    def row_of(self, match: str, clip: int) -> int | None:
-        """Finds the row of a clip; None if there is no such clip."""
-        start, stop = self.match_range(match)
-        row = start + int(np.searchsorted(self.clips[start:stop], clip))
-        return row if row < stop and self.clips[row] == clip else None
-
-    def first_of(self, clips: pa.Table) -> str | None:
-        """Names the first of some clips that is here already."""
-        matches = clips["match"].combine_chunks().dictionary_encode()
-        numbers, places = clips["clip"].to_numpy(), matches.indices.to_numpy()
-        # The clips of one match are compared at once: one by one takes as long as writing them.
-        by_match = np.argsort(places, kind="stable")
-        ends = np.cumsum(np.bincount(places, minlength=len(matches.dictionary)))
-        here = np.zeros(len(clips), bool)
-        for match, of_match in zip(matches.dictionary.to_pylist(), np.split(by_match, ends)):
-            here[of_match] = np.isin(numbers[of_match], self.clips[slice(*self.match_range(match))])
-        if not here.any():
-            return None
-        first = int(here.argmax())
-        return f"{clips['match'][first]}/{numbers[first]}"
-
-    def ranges(self, without: Sequence[Surroundings], rows=None) -> list[Range]:
-        """Gives the rows left out as sorted, disjoint ranges of all rows, or of a filter's."""
-        left_out = []
-        for one in without:
-            start, stop = self.match_range(one.match)
-            if one.clip is not None:
-                row = self.row_of(one.match, one.clip)
-                left_out += [] if row is None else [(row, row + 1)]
-            elif one.seconds is None:
-                left_out.append((start, stop))
-            else:
-                left_out += self._near(start, stop, one)
-        if rows is not None:
-            left_out = [tuple(np.searchsorted(rows, pair).tolist()) for pair in left_out]
-        return _disjoint(left_out)
-
-    def _near(self, start: int, stop: int, one: Surroundings) -> list[Range]:
-        """Gives the rows of a match that overlap a time."""
-        times = self.times[start:stop]
-        if np.isnan(times).any():
+        Raises:
+          UserError: another process writes, or the index was opened at a version.
+        """
+        if self._pinned:
             raise UserError(
-                f"clips of match {one.match} have no times in the index, so that none is known to "
-                "be near; index them with their start and stop"
+                f"{self._uri} was opened at version {self.version}; open it without one to write"
             )
-        earliest, latest = one.seconds
-        near = np.flatnonzero((times[:, 0] < latest) & (times[:, 1] > earliest)) + start
-        return [(int(row), int(row) + 1) for row in near]
-
-
-def _read(table, columns: list[str], where: str | None = None) -> pa.Table:
-    """Reads columns of all rows, or those of a filter, with Lance's own numbers of the rows."""
-    query = table.search() if where is None else table.search().where(where)
-    return query.with_row_id(True).select([*columns, _ROW_ID]).to_batches(_READ).read_all()
-
-
-def _ordered_matches(column: pa.ChunkedArray) -> tuple[list[str], Int64[np.ndarray, "M"]]:
-    """Gives the matches in order, numbers by their value, and the place of each clip's match."""
-    encoded = pa.chunked_array(column).combine_chunks().dictionary_encode()
-    names = encoded.dictionary.to_pylist()
-    order = sorted(range(len(names)), key=lambda place: match_order(names[place]))
-    place_of = np.empty(len(names), np.int64)
-    place_of[order] = np.arange(len(names))
-    return [names[place] for place in order], place_of[encoded.indices.to_numpy()]
-
-
-def _in_order(numbers, clips) -> bool:
-    same = numbers[1:] == numbers[:-1]
-    return bool(((numbers[1:] > numbers[:-1]) | (same & (clips[1:] > clips[:-1]))).all())
-
-
-def _gather(codes: UInt8[np.ndarray, "M bytes"], rows) -> UInt8[np.ndarray, "m bytes"]:
-    """Picks rows of codes, in large words where their size allows: a tenth of the time."""
-    size = codes.shape[1]
-    for word in (np.complex128, np.uint64):
-        if size % np.dtype(word).itemsize == 0:
-            words = np.take(codes.view(word), rows, axis=0)
-            return words.view(np.uint8)
-    return np.take(codes, rows, axis=0)
-
-
-def _disjoint(ranges: Sequence[Range]) -> list[Range]:
-    """Sorts ranges and joins those that touch."""
-    joined: list[list[int]] = []
-    for start, stop in sorted(ranges):
-        if joined and start <= joined[-1][1]:
-            joined[-1][1] = max(stop, joined[-1][1])
-        elif start < stop:
-            joined.append([start, stop])
-    return [(start, stop) for start, stop in joined]
-
-
-def _local(uri: str) -> pathlib.Path | None:
-    """Gives the folder of an index on this machine's disk, None of any other."""
-    return None if "://" in uri else pathlib.Path(uri)
+        with told(self._uri, where), _only_writer(self._uri):
+            self._table.checkout_latest()
+            try:
+                yield
+            finally:
+                self.version = self._table.version
 
 
 @contextlib.contextmanager
-def _told(uri: str, where: str | None = None) -> Iterator[None]:
-    """Turns what the store raises into a `UserError` of one line.
-
-    Lance reports by whichever exception its language binding has at hand, panics too.
-    """
-    try:
+def _only_writer(uri: str) -> Iterator[None]:
+    """Keeps other processes from writing; a bucket knows no locks."""
+    folder = local_folder(uri)
+    if folder is None:
         yield
-    except (UserError, KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:
-        # Lance adds the list of all columns, codes too, and where in its source it was.
-        cause = re.split(r" Valid fields are |, \S+\.rs:\d", " ".join(str(error).split()))[0]
-        cause = cause.removeprefix("Invalid input, ").rstrip(".")[:300]
-        if where is not None:
-            fields = ", ".join(RECORD.names)
-            raise UserError(f"filter {where!r}: {cause}; the fields are {fields}") from error
-        raise UserError(f"{uri} cannot be read or written as an index: {cause}") from error
+        return
+    with open(folder / "writer.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process writes to {uri}; try again when it is done"
+            ) from error
+        yield

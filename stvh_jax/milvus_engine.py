@@ -226,6 +226,10 @@ class MilvusEngine:
             deleted += len(names)
         return deleted
 
+    def snapshot(self) -> "MilvusEngine":
+        """Gives what is searched: the collection as it is."""
+        return self
+
     def search(
         self,
         queries: Mapping[int, UInt8[np.ndarray, "Q bytes"]],
@@ -237,7 +241,7 @@ class MilvusEngine:
         without: Sequence[Surroundings],
         together: bool,
     ) -> list[Neighbours]:
-        """Finds the nearest clips; see `LanceEngine.search`.
+        """Finds the nearest clips; see `ClipSnapshot.search`.
 
         The nearest of each term of a weighted distance are found, and the whole distance of each.
         A clip not among them is at least as far as the sum of what the others may be in each
@@ -358,12 +362,11 @@ class MilvusEngine:
             columns.append(pa.FixedSizeListArray.from_arrays(flat, self.info.bits // 8))
         return pa.Table.from_arrays(columns, schema=self.info.schema)
 
-    def find(self, match: str, clip: int) -> int | None:
-        """Finds the row of a clip; None if it is not in the collection."""
-        name = match, int(clip)
-        if not list(self._rows([name], [self.info.foci[-1]], [_ID])):
-            return None
-        return int(self._numbered([name])[0])
+    def find(self, names: Sequence[Name]) -> list[int | None]:
+        """Finds the rows of clips; None for one that is not in the collection."""
+        names = [(match, int(clip)) for match, clip in names]
+        there = {_name(row[_ID]) for row in self._rows(names, [self.info.foci[-1]], [_ID])}
+        return [int(self._numbered([name])[0]) if name in there else None for name in names]
 
     @property
     def _clips_at_once(self) -> int:

@@ -1,6 +1,7 @@
 """What is searched for: clips of the index, of the prepared set, or from files of one's own."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ def parse_clip(text: str) -> tuple[str, int]:
       UserError: it is something else.
     """
     match, _, clip = text.rpartition("/")
-    if not match or not clip.lstrip("-").isdecimal():
+    if not match or not re.fullmatch(r"-?[0-9]{1,18}", clip):
         raise UserError(f"{text!r} names no clip; give MATCH/CLIP, as 13/9825")
     return match, int(clip)
 
@@ -60,15 +61,18 @@ def clips_query(
       open_model: gives the index's model and its prepared set, opened, if they are needed.
 
     Raises:
-      UserError: a clip is in neither.
+      UserError: a clip is in neither, or the model is another than the index's.
     """
     found, model = [], None
-    for match, clip in clips:
-        if index.holds(match, clip):
+    # A clip named twice weighs no more than once.
+    clips = list(dict.fromkeys(clips))
+    for (match, clip), holds in zip(clips, index.holds(clips)):
+        if holds:
             codes, (record,) = index.get([(match, clip)])
         else:
             model = model or open_model()
             encoder, dataset = model
+            check_model(index, encoder)
             encoded = encode_clip(encoder, dataset, match, clip)
             if encoded is None:
                 raise UserError(
@@ -77,7 +81,7 @@ def clips_query(
                 )
             split, encoding = encoded
             codes = encoding.codes
-            rate = index.info.origin["frames_per_second"]
+            rate = index.info.origin.get("frames_per_second")
             record = record_of(encoder, dataset, encoding, split=split, frames_per_second=rate)
             record = {name: values[0] for name, values in record.items()}
         found.append((codes, record))
@@ -86,7 +90,22 @@ def clips_query(
     return Query(codes, [record for _, record in found])
 
 
+def check_model(index: Index, encoder: Encoder) -> None:
+    """Checks that a model is the one that made an index: codes of two models say nothing together.
+
+    Raises:
+      UserError: it is another.
+    """
+    made_by = index.info.origin.get("checkpoint", encoder.name)
+    if encoder.name != made_by:
+        raise UserError(
+            f"the index was made with checkpoint {made_by} of a model, and this is {encoder.name}; "
+            "give --run FOLDER of that model, or index the clips anew"
+        )
+
+
 def files_query(
+    index: Index,
     encoder: Encoder,
     frames: UInt8[np.ndarray, "T H W 3"] | None,
     boxes: Float[np.ndarray, "T N 4"],
@@ -94,9 +113,17 @@ def files_query(
 ) -> Query:
     """Encodes a clip from elsewhere.
 
+    Args:
+      index: what is to be searched.
+      encoder: its model.
+      frames: see `Encoder.encode`, as the rest.
+      boxes: see there.
+      actor_mask: see there.
+
     Raises:
-      UserError: it does not fit the model.
+      UserError: it does not fit the model, or the model is another than the index's.
     """
+    check_model(index, encoder)
     encoding = encoder.encode(frames, boxes, actor_mask)
     activity = encoder.activity_names[int(encoding.activity_probabilities[0].argmax())]
     unknown = dict.fromkeys(("match", "clip", "start", "stop", "activity", "split"))

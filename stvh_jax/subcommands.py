@@ -1,6 +1,7 @@
 """What the command lines with subcommands share: one line for a mistake, and exit status 2."""
 
 import argparse
+import os
 import sys
 
 from stvh_jax.errors import UserError
@@ -21,7 +22,12 @@ def run(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
     """Parses a command line, calls its `run` with the arguments, and returns the exit status."""
     arguments = parser.parse_args(argv)
     try:
-        return arguments.run(arguments)
+        status = arguments.run(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who read it has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

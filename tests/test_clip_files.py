@@ -26,7 +26,7 @@ def frames(tmp_path):
 def test_the_lines_of_a_tracker(tmp_path, frames):
     lines = tmp_path / "tracks.csv"
     lines.write_text(
-        "frame,id,left,top,width,height,score\n"
+        "\ufeffframe,id,left,top,width,height,score\n"
         "5,7,10,4,5,10,0.9\n"
         "6,7,15,4,5,10,0.9\n"
         "\n"
@@ -74,7 +74,13 @@ def text(content):
 
 MISTAKES = {
     "boxes has boxes in pixels; give the frames too": (text("1,1,0,0,1,1"), False),
-    "boxes, line 2: expected frame, person, left, top": (text("1,1,0,0,1,1\n1,2,0,0"), True),
+    "boxes, line 2: expected frame, person, left, top": (
+        text("1,1,0,0,1,1\n1,2,0,0"),
+        True,
+    ),
+    "boxes, line 1: expected frame, person": (text("1,nan,0,0,1,1"), True),
+    "boxes, line 3: expected frame, person": (text("1,1,0,0,1,1\n1,2,0,0,1,1\n2,1,0,0,-1,1"), True),
+    "boxes has boxes beyond the frame of 50 x 20 pixels": (text("6,1,900,0,1,1"), True),
     "boxes, line 1: frame 12 is none of the 11 images": (text("12,1,0,0,1,1"), True),
     "boxes, line 1: frame 0 is none of the 11": (text("0,1,0,0,1,1"), True),
     "boxes has no box": (text("frame,id,x,y,w,h\n"), True),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
@@ -207,8 +208,7 @@ def test_clips_are_got_by_name(filled):
     for focus in (0, 3):
         np.testing.assert_array_equal(stored[focus], codes[focus][[17, 3, 17]])
     assert [(record["match"], record["clip"]) for record in records] == names
-    assert index.holds(*names[0])
-    assert not index.holds("2", -5)
+    assert index.holds([names[0], ("2", -5), names[2]]) == [True, False, True]
     with pytest.raises(UserError, match="clip 2/-5 is not in the index"):
         index.get([("2", -5)])
 
@@ -232,9 +232,9 @@ def test_exports_say_the_same(filled, tmp_path):
         assert (int(line["rank"]), line["match"], int(line["clip"])) == (rank, hit.match, hit.clip)
         assert float(line["distance_1"]) == hit.distances[1]
         assert [int(bit) for bit in line["agreeing_bits"].split()] == hit.agreeing_bits
-    with pytest.raises(UserError, match=r"hits.xls: hits are written as .csv, .json, .parquet"):
+    with pytest.raises(UserError, match=r"hits.xls is to be written as .csv, .json, .parquet"):
         hits.export(tmp_path / "hits.xls")
-    with pytest.raises(UserError, match="cannot write .*nowhere"):
+    with pytest.raises(UserError, match="cannot write .*nowhere.*: there is no folder"):
         hits.export(tmp_path / "nowhere" / "hits.csv")
 
 
@@ -265,6 +265,67 @@ def test_writes_are_versions(small, tmp_path):
     small.compact()
     assert names(Index.open(tmp_path / "index")) == names(small) == ["a/1", "a/2", "b/3"]
     assert small.get([("a", 2)])[0][1].tolist() == [[0, 1]]
+
+
+def test_hits_are_those_of_the_version_searched(small, tmp_path):
+    """Hits are read when first asked for, which may be after a write."""
+    (hits,) = small.search(np.array([[0, 1]], np.uint8), k=3)
+    small.delete("match = 'a'")
+    small.add(np.full((5, 2), 255, np.uint8), match=["c"] * 5, clip=range(5))
+    small.compact()
+    # The clips have the codes 1 0, 0 1 and 0 0.
+    assert listed(hits) == [(0, "a", 2), (1, "b", 3), (2, "a", 1)]
+    assert [hit.distances[1] for hit in hits] == [0, 1, 2]
+    assert names(small) == ["b/3", *(f"c/{clip}" for clip in range(5))]
+
+
+def test_an_interrupted_write_is_seen(small):
+    """The store may have the new version when Ctrl-C is raised."""
+    with pytest.raises(KeyboardInterrupt), small.engine._writing():
+        small.engine._table.delete("clip = 2")
+        raise KeyboardInterrupt
+    assert names(small) == ["a/1", "b/3"]
+    assert small.get([("b", 3)])[1][0]["clip"] == 3
+
+
+def test_an_old_version_is_read_only(small, tmp_path):
+    old = Index.open(tmp_path / "index", version=small.version)
+    small.delete("clip = 1")
+    with pytest.raises(UserError, match="was opened at version 2; open it without one to write"):
+        old.delete("clip = 2")
+    assert names(old) == ["a/1", "a/2", "b/3"]
+    old.refresh()
+    old.delete("clip = 2")
+    assert names(old) == ["b/3"]
+
+
+def test_what_is_not_known_is_null(small):
+    small.add(
+        np.zeros((2, 2), np.uint8),
+        match=np.array([7, 7]),
+        clip=[1, 2],
+        start=[float("nan"), 3.0],
+        stop=np.array([np.nan, 4.0]),
+        confidence=[None, 0.5],
+    )
+    assert small.count("start IS NULL AND match = '7'") == 1
+    assert small.count("start > 1") == 1
+    (record, _) = small.get([("7", 1), ("7", 2)])[1]
+    assert (record["start"], record["stop"], record["confidence"]) == (None, None, None)
+
+
+def test_a_copy_keeps_its_own_derived_codes(tmp_path, monkeypatch):
+    """Two copies that went on differently have the same name, and in a bucket one cache."""
+    monkeypatch.setattr("stvh_jax.clip_snapshot._cache_folder", lambda uri: tmp_path / "cache")
+    matrix = random_matrix()
+    index = Index.create(tmp_path / "a", bits=BITS, stored_foci=(3,), filter_matrix=matrix)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    for folder, seed in (("a", 1), ("b", 2)):
+        codes = random_codes(40, seed=seed)[3]
+        index = Index.open(tmp_path / folder)
+        index.add(codes, match=["m"] * 40, clip=range(40))
+        (hits,) = index.search(codes[:1], focus=1, k=40)
+        assert all(hit.distance == hit.distances[1] for hit in hits)
 
 
 def test_a_reader_keeps_its_version_until_it_refreshes(small, tmp_path):
@@ -335,7 +396,26 @@ MISTAKES = {
     "focus 2 cannot be searched": lambda i: find(i, focus=2),
     "focus 1.5 cannot be searched": lambda i: find(i, focus=1.5),
     "focus nan cannot be searched": lambda i: find(i, focus=float("nan")),
-    "k = 0; at least one clip": lambda i: find(i, k=0),
+    "k = 0; give a whole number of clips": lambda i: find(i, k=0),
+    "k = 2.5; give a whole number": lambda i: find(i, k=2.5),
+    "k = 3; give a whole number": lambda i: find(i, k="3"),
+    "radius = 3; give 0 to 16": lambda i: find(i, radius="3"),
+    "radius = nan; give 0 to 16": lambda i: find(i, radius=float("nan")),
+    "filter 'clip > 1; x': ';' has no place in a condition": lambda i: find(
+        i, filter="clip > 1; x"
+    ),
+    "filter 'clip > 1 -- x': '--' has no place": lambda i: i.delete("clip > 1 -- x"),
+    "filter .*;.*: ';' has no place": lambda i: i.count("match = 'it''s' ; x"),
+    "filter 7: give a text": lambda i: find(i, filter=7),
+    "version 0; they count from 1": lambda i: i.restore(0),
+    "Version 99": lambda i: i.restore(99),
+    "codes are no array of bytes": lambda i: i.search([[1, 2], [3]]),
+    "'clip' of the clips is no int64 .*not iterable": lambda i: i.add(
+        np.zeros((1, 2), np.uint8), match=["d"], clip=1
+    ),
+    "'match' of the clips is no string .nan names no match": lambda i: add(i, [float("nan")], [1]),
+    "'match' of the clips is no string .'' names no match": lambda i: add(i, [""], [1]),
+    "'match' of the clips is no string .*surrogates": lambda i: add(i, ["\ud800"], [1]),
     "give k, how many clips to find, or a radius": lambda i: find(i, k=None),
     "radius = 17; give 0 to 16 bits": lambda i: find(i, radius=17),
     "filter \"mach = '13'\": Schema error: No field named mach; the fields are match, clip, ": (
@@ -392,10 +472,13 @@ def test_around_a_clip_without_times():
         ({"stored_foci": ()}, "stored foci .*; name them once, in order"),
         ({"stored_foci": (3, 0)}, "stored foci .*; name them once, in order"),
         ({"stored_foci": (0, 1)}, "stored foci .*0 to 3, and the last"),
+        ({"bits": "16"}, "codes of 16 bits; an index stores multiples of 8"),
+        ({"stored_foci": (-1, 3)}, "stored foci .*; name them once, in order, counted from 0"),
+        ({"stored_foci": (0, 1.5), "filter_matrix": None}, "stored foci .*, counted from 0"),
         ({"bits": 32}, "the filter matrix is of 24 bits, the codes of 32"),
     ],
 )
-def test_parts_that_do_not_fit(tmp_path, parts, message):
+def test_parts_that_do_not_fit(tmp_path, parts, message, unchecked_shapes):
     given = {"bits": BITS, "stored_foci": (0, 3), "filter_matrix": random_matrix()}
     with pytest.raises(UserError, match=message):
         Index.create(tmp_path / "index", **given | parts)
@@ -411,6 +494,14 @@ def test_where_there_is_no_index(tmp_path, small):
         Index.create(tmp_path / "index", bits=16, stored_foci=(1,))
     with pytest.raises(UserError, match="Version 99"):
         Index.open(tmp_path / "index", version=99)
+    with pytest.raises(UserError, match="version 0; they count from 1"):
+        Index.open(tmp_path / "index", version=0)
+    with pytest.raises(UserError, match="an index has no empty name"):
+        Index.open("")
+    assert names(Index.open(f"file://{tmp_path}/index")) == ["a/1", "a/2", "b/3"]
+    shutil.rmtree(tmp_path / "index")
+    with pytest.raises(UserError, match="index cannot be read or written as an index"):
+        small.delete("clip = 1")
 
 
 def test_a_store_of_something_else(tmp_path):

@@ -6,6 +6,8 @@ import pathlib
 import re
 import runpy
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from stvh_jax.evaluation import encode_split
 from stvh_jax.index import Index
 from stvh_jax.indexing import index_split
 from stvh_jax.trainer import train
-from tests.fakes import FakeDataset, frames_config, frames_dataset
+from tests.fakes import FakeDataset, frames_config, frames_dataset, tiny_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LINE = re.compile(r"error: [^\n]+\n")
@@ -120,9 +122,9 @@ def test_a_killed_indexing_goes_on(indexed, encoded, tmp_path, monkeypatch):
 
         def evaluation_batches(self, split, **options):
             for batch in super().evaluation_batches(split, **options):
-                Dataset.read += 1
+                Dataset.read += options.get("frames", True)
                 yield batch
-                if Dataset.read == 3:
+                if Dataset.read == 3 and options.get("frames", True):
                     raise Killed
 
     with pytest.raises(Killed):
@@ -268,7 +270,7 @@ def test_a_grid_of_key_frames(command, tmp_path, monkeypatch):
     status, _, err = command(
         "query", "--index", "index", "--clip", "1/100", "--exclude-match", "--grid", "x.gif"
     )
-    assert (status, err) == (2, "error: x.gif: a grid is written as .png or .svg\n")
+    assert (status, err) == (2, "error: x.gif is to be written as .png, .svg\n")
 
 
 CLIP = ["--clip", "1/100"]
@@ -296,16 +298,25 @@ MISTAKES = [
     (["query", "--index", "nowhere", *CLIP], "nowhere holds no index; make one with: python"),
     (["query", "--index", "INDEX"], "give --clip MATCH/CLIP, or --frames DIR with --boxes FILE"),
     (["query", "--index", "INDEX", *CLIP, "--frames", "x"], "--frames needs --boxes FILE"),
+    (["query", "--index", "INDEX", "--frames", "x"], "--frames needs --boxes FILE"),
+    (["query", "--index", "INDEX", "--clip", "1/--3"], "'1/--3' names no clip; give MATCH/CLIP"),
+    (["query", "--index", "INDEX", *CLIP, "--exclude-near", "nan"], "nan seconds around the query"),
+    (["query", "--index", "INDEX", *CLIP, "--export", "no/x.csv"], "there is no folder no"),
+    (["query", "--index", ""], "give --clip MATCH/CLIP"),
+    (["query", "--index", "", *CLIP], "an index has no empty name"),
+    (["index", "--run", "RUN", "--out", "x", "--fps", "nan"], "nan frames per second; give more"),
+    (["index", "--run", "RUN", "--out", "x", "--media", "{match.x}"], "cannot be filled in"),
+    (["index", "--run", "RUN", "--out", "INDEX", "--media", "a"], "with media = '', not 'a'"),
     (["query", "--index", "INDEX", "--clip", "7"], "'7' names no clip; give MATCH/CLIP"),
     (["query", "--index", "INDEX", "--clip", "9/9"], "clip 9/9 is neither in the index nor in"),
     (["query", "--index", "INDEX", *CLIP, "--focus", "2"], "focus '2' cannot be searched"),
-    (["query", "--index", "INDEX", *CLIP, "--k", "0"], "k = 0; at least one clip"),
+    (["query", "--index", "INDEX", *CLIP, "--k", "0"], "k = 0; give a whole number of clips"),
     (["query", "--index", "INDEX", *CLIP, "--k", "ten"], "invalid int value: 'ten'"),
     (["query", "--index", "INDEX", *CLIP, "--radius", "99"], "radius = 99.0; give 0 to 16 bits"),
     (["query", "--index", "INDEX", *CLIP, "--filter", "mach = '2'"], "No field named mach"),
     (["query", "--index", "INDEX", *CLIP, "--filtr", "x"], "unrecognized arguments: --filtr x"),
     (["query", "--index", "INDEX", *CLIP, "--exclude-near", "-3"], "-3.0 seconds around the query"),
-    (["query", "--index", "INDEX", *CLIP, "--export", "x.xls"], "hits are written as .csv"),
+    (["query", "--index", "INDEX", *CLIP, "--export", "x.xls"], "x.xls is to be written as .csv"),
     (["query", "--index", "INDEX", "--boxes", "x.npy"], "x.npy is no readable array"),
     (
         ["query", "--index", "INDEX", *CLIP, "--grid", "x.png"],
@@ -329,6 +340,66 @@ def test_a_mistake_is_one_line_and_status_2(command, indexed, monkeypatch, argum
     assert status == 2
     assert LINE.fullmatch(err), err
     assert message in err
+
+
+def test_clips_that_are_missing_are_added(indexed, encoded, tmp_path):
+    folder, encoder = tmp_path / "index", load(indexed / "run")
+    index = index_split(indexed / "run", encoder, FakeDataset(), folder, split="train")
+    assert index.delete("clip > 500 AND clip < 1100 OR clip = 2000") == 6
+    index = index_split(indexed / "run", encoder, FakeDataset(), folder, split="train")
+    names = [(str(match), int(clip)) for match, clip in encoded["train"].ids]
+    np.testing.assert_array_equal(index.get(names)[0][0], encoded["train"].codes[0])
+
+
+def test_the_model_is_that_of_the_index(command, indexed, trained, tmp_path):
+    config = tiny_config()
+    config.seed = 7
+    train(config, FakeDataset(), epath.Path(tmp_path / "other"))
+    np.save("boxes.npy", np.full((1, 2, 4), 0.5))
+    for query in (["--boxes", "boxes.npy"], ["--clip", "9/9"]):
+        status, _, err = command("query", "--index", indexed / "index", "--run", "other", *query)
+        assert status == 2
+        assert re.fullmatch(
+            r"error: the index was made with checkpoint \S+ of a model, and this is \S+; .*\n", err
+        )
+
+
+def test_a_run_that_was_moved(command, indexed, tmp_path):
+    shutil.copytree(indexed, tmp_path / "there")
+    shutil.copytree(indexed / "run", "run")
+    index_split(epath.Path("run"), load("run"), FakeDataset(), "index", split="train")
+    shutil.move("run", "elsewhere")
+    assert command("query", "--index", "index", *CLIP)[0] == 0
+    status, _, err = command("query", "--index", "index", "--clip", "9/9")
+    assert status == 2
+    assert re.fullmatch(r"error: \S*run, whose model made the index, is not there; .*\n", err)
+    status, _, err = command("query", "--index", "index", "--clip", "9/9", "--run", "elsewhere")
+    assert err.startswith("error: clip 9/9 is neither in the index nor in")
+
+
+def test_an_index_of_codes_of_ones_own(command, indexed, encoded):
+    """Without a word on where its codes come from."""
+    index = Index.create("mine", bits=16, stored_foci=(0, 1))
+    index.add(encoded["train"].codes, match=["m"] * 48, clip=range(48))
+    status, out, _ = command("query", "--index", "mine", "--clip", "m/3", "--k", 2)
+    assert status == 0
+    status, _, err = command("query", "--index", "mine", "--clip", "1/100")
+    assert (status, err) == (
+        2, "error: the index does not say which model made its codes; give --run FOLDER\n",
+    )  # fmt: skip
+    run = indexed / "run"
+    assert command("query", "--index", "mine", "--clip", "1/100", "--run", run)[0] == 0
+
+
+def test_who_reads_no_further_is_no_mistake(indexed):
+    program = f"{sys.executable} {ROOT / 'search.py'} query --index {indexed / 'index'}"
+    done = subprocess.run(
+        f"{program} --clip 1/100 --k 48 --json | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("{\n", "")
 
 
 def test_codes_of_another_run_are_not_mixed_in(command, indexed, trained, tmp_path):
