@@ -60,7 +60,6 @@ class ClipSnapshot:
       clips: the numbers of the clips.
       codes: packed codes of the foci used so far; the stored ones from the beginning.
       subsets: by filter, the last ones used at the end.
-      order: the rows of the store in this order; None if they stand in it.
     """
 
     uri: str
@@ -72,7 +71,6 @@ class ClipSnapshot:
     starts: Int64[np.ndarray, "matches_and_one"]
     clips: Int64[np.ndarray, "M"]
     codes: dict[int, UInt8[np.ndarray, "M bytes"]]
-    order: Int64[np.ndarray, "M"] | None
     subsets: collections.OrderedDict = dataclasses.field(default_factory=collections.OrderedDict)
 
     @classmethod
@@ -86,12 +84,10 @@ class ClipSnapshot:
             focus: codes_of_column(read[code_column(focus)], info.bits)
             for focus in info.stored_foci
         }
-        order = None
         if not _in_order(numbers, clips):
             order = np.lexsort((clips, numbers))
             numbers, clips, row_ids = numbers[order], clips[order], row_ids[order]
             codes = {focus: _gather(values, order) for focus, values in codes.items()}
-
         return cls(
             uri=uri,
             table=table,
@@ -102,7 +98,6 @@ class ClipSnapshot:
             starts=np.searchsorted(numbers, np.arange(len(matches) + 1)),
             clips=clips,
             codes=codes,
-            order=order,
         )
 
     def search(
@@ -135,9 +130,9 @@ class ClipSnapshot:
         left_out = self._ranges(without, None if subset is None else subset.rows)
         codes = {focus: self._codes(subset, focus) for focus in weights}
         count = len(next(iter(queries.values())))
-        (focus, weight), *more = weights.items()
-        if not more and (count == 1 or not together):
-            found = _one_focus(codes[focus], queries[focus], k, radius, weight, left_out)
+        if list(weights.values()) == [1] and (count == 1 or not together):
+            (focus,) = weights
+            found = _one_focus(codes[focus], queries[focus], k, radius, left_out)
         else:
             groups = [range(count)] if together else [[query] for query in range(count)]
             found = [
@@ -187,7 +182,7 @@ class ClipSnapshot:
         if where not in self.subsets:
             with told(self.uri, where):
                 row_ids = _read(self.table, [], where)[_ROW_ID].to_numpy()
-            self.subsets[where] = _Subset(self._rows_of_ids(row_ids))
+            self.subsets[where] = _Subset(np.sort(self._rows_of_ids(row_ids)))
             if len(self.subsets) > _FILTERS:
                 self.subsets.popitem(last=False)
         self.subsets.move_to_end(where)
@@ -219,19 +214,21 @@ class ClipSnapshot:
     @functools.cached_property
     def times(self) -> Float[np.ndarray, "M 2"]:
         """Start and stop of every clip in seconds, NaN where unknown."""
-        times = _read(self.table, ["start", "stop"])
-        columns = [times[name].to_numpy(zero_copy_only=False) for name in ("start", "stop")]
-        times = np.stack(columns, axis=1).astype(float)
-        return times if self.order is None else times[self.order]
+        read = _read(self.table, ["start", "stop"])
+        times = np.empty((len(read), 2))
+        rows = self._rows_of_ids(read[_ROW_ID].to_numpy())
+        for column, name in enumerate(("start", "stop")):
+            times[rows, column] = read[name].to_numpy()
+        return times
 
     @functools.cached_property
     def _by_row_id(self) -> Int64[np.ndarray, "M"]:
         return np.argsort(self.row_ids)
 
     def _rows_of_ids(self, row_ids: Shaped[np.ndarray, "m"]) -> Int64[np.ndarray, "m"]:
-        """Finds the rows of Lance's numbers, in order."""
+        """Finds the rows of Lance's numbers."""
         places = np.searchsorted(self.row_ids, row_ids.astype(np.int64), sorter=self._by_row_id)
-        return np.sort(self._by_row_id[places])
+        return self._by_row_id[places]
 
     def _match_range(self, match: str) -> Range:
         """Gives the rows of a match; none if there is no such match."""
@@ -296,19 +293,12 @@ class ClipSnapshot:
         return [(int(row), int(row) + 1) for row in near]
 
 
-def _one_focus(codes, queries, k, radius, weight, left_out) -> list[Neighbours]:
-    """Searches one focus, in whole bits."""
+def _one_focus(codes, queries, k, radius, left_out) -> list[Neighbours]:
+    """Searches one focus, in bits."""
     if radius is None:
-        found = hamming_search.nearest(codes, queries, k, without=left_out)
-    else:
-        found = [
-            hamming_search.within(codes, query, radius // weight, without=left_out)
-            for query in queries
-        ]
-        found = [one if k is None else one.cut(k) for one in found]
-    if weight == 1:
-        return found
-    return [dataclasses.replace(one, distances=weight * one.distances) for one in found]
+        return hamming_search.nearest(codes, queries, k, without=left_out)
+    found = [hamming_search.within(codes, query, radius, without=left_out) for query in queries]
+    return found if k is None else [one.cut(k) for one in found]
 
 
 def _read(table, columns: list[str], where: str | None = None) -> pa.Table:
