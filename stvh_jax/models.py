@@ -15,18 +15,17 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
 
 from stvh_jax.clips import Clips, Leaf
 from stvh_jax.errors import UserError
 from stvh_jax.graphs import (
     canonical_order,
-    masked_softmax,
     reorder,
     restore_order,
     spatial_graph,
     temporal_graph,
 )
+from stvh_jax.hash_heads import HashHead, RelationEncoder, VisualHashHead, masked_mean
 from stvh_jax.interleaving import (
     CAUSALITIES,
     FUSIONS,
@@ -73,80 +72,6 @@ class Outputs:
     relaxed: Leaf = None
     relation: Leaf = None
     reconstruction_error: Leaf = None
-
-
-def masked_mean(values: Float[Array, "B T N *d"], actor_mask: Bool[Array, "B N"]):
-    """Averages over all frames and the valid actors: `[B, T, N, ...] -> [B, ...]`, in fp32."""
-    shape = actor_mask.shape[:1] + (1,) + actor_mask.shape[1:] + (1,) * (values.ndim - 3)
-    mask = actor_mask.reshape(shape)
-    total = jnp.where(mask, values.astype(jnp.float32), 0).sum(axis=(1, 2))
-    count = jnp.maximum(actor_mask.sum(axis=1) * values.shape[1], 1)
-    return total / count.reshape((-1,) + (1,) * (total.ndim - 1))
-
-
-class HashHead(nn.Module):
-    """h = tanh(norm(F(AVG f))) and the class scores read from h (Eq 5 and 12), in fp32."""
-
-    bits: int
-    num_activities: int
-
-    @nn.compact
-    def __call__(self, features: Float[Array, "B T N D"], actor_mask: Bool[Array, "B N"]):
-        """Returns the relaxed code `[B, K]` and the activity logits `[B, G]`."""
-        projected = nn.Dense(self.bits, name="hash")(masked_mean(features, actor_mask))
-        relaxed = jnp.tanh(nn.LayerNorm(name="norm")(projected))
-        return relaxed, nn.Dense(self.num_activities, name="activity")(relaxed)
-
-
-class VisualHashHead(nn.Module):
-    """The code of focus 0: h = tanh(P standardise(AVG f)), P random and never trained.
-
-    No loss reads this code. The quantisation loss alone would draw all clips to one code, and the
-    activity's weight is zero at this end of the scale; the signs of random projections of
-    standardised features keep their angles, and with them what looks alike. The mean and variance
-    of the features are running averages over training.
-    """
-
-    bits: int
-
-    @nn.compact
-    def __call__(
-        self, features: Float[Array, "B T N *F"], actor_mask: Bool[Array, "B N"], *, train: bool
-    ) -> Float[Array, "B K"]:
-        """Returns the relaxed code."""
-        standardise = nn.BatchNorm(
-            use_running_average=not train, use_scale=False, use_bias=False, name="standardise"
-        )
-        pooled = jax.lax.stop_gradient(masked_mean(features, actor_mask))
-        pooled = pooled.reshape(pooled.shape[0], -1)
-        projection = self.variable("projection", "kernel", self._draw, pooled.shape[-1])
-        return jnp.tanh(standardise(pooled) @ projection.value)
-
-    def _draw(self, size: int) -> Float[Array, "D K"]:
-        return jax.random.normal(self.make_rng("params"), (size, self.bits)) / jnp.sqrt(size)
-
-
-class RelationEncoder(nn.Module):
-    """a of Eq 8: two graph convolutions of the action probabilities over the spatial graph.
-
-    softmax(action logits) are the nodes, the row-wise softmax of G_S the adjacency A:
-    a = mean over frames and valid actors of A relu(A X U) V, as wide as a code.
-    """
-
-    bits: int
-
-    @nn.compact
-    def __call__(
-        self,
-        action_logits: Float[Array, "B N A"],
-        graph: Float[Array, "B T N N"],
-        actor_mask: Bool[Array, "B N"],
-    ) -> Float[Array, "B K"]:
-        """Encodes each clip by who does what beside whom."""
-        adjacency = masked_softmax(graph, actor_mask[:, None, None, :])
-        nodes = nn.softmax(action_logits)[:, None]
-        hidden = nn.relu(adjacency @ nn.Dense(self.bits, name="first")(nodes))
-        return masked_mean(adjacency @ nn.Dense(self.bits, name="second")(hidden), actor_mask)
 
 
 class GroupActivityHasher(nn.Module):

@@ -10,6 +10,7 @@ import pytest
 
 from stvh_jax.errors import UserError
 from stvh_jax.graphs import spatial_graph, temporal_graph
+from stvh_jax.hash_heads import HashHead, RelationEncoder, masked_mean
 from stvh_jax.interleaving import (
     GraphAttention,
     MultiFocusFusion,
@@ -17,7 +18,7 @@ from stvh_jax.interleaving import (
     SpatiotemporalLayer,
     combine_attention,
 )
-from stvh_jax.models import HashHead, RelationEncoder, build_model, masked_mean
+from stvh_jax.models import build_model
 from stvh_jax.step import make_encode_step
 from stvh_jax.visual import ConvolutionalEmbedding
 from tests.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
