@@ -78,6 +78,10 @@ def get_config() -> ConfigDict:
     model.visual_code = "f_roi"
     # Eq 2: "normalised" Euclidean distance, or "literal" as printed.
     model.distance = "normalised"
+    # Where position joins appearance: in the "graphs" of the paper's layers, or, for comparison, in
+    # standard transformer blocks: added "before" or "after" every one (M-STVH^BD and M-STVH^ED),
+    # or once before the first, by "add" or "concat"; residual to fusion below are not theirs.
+    model.position = "graphs"
     # Eq 3 and 10: pre-LN residuals; False is the printed form.
     model.residual = True
     # Eq 4: AT_v x AT_p as a "matrix" product, or "hadamard" with renormalised rows.

@@ -34,6 +34,7 @@ from stvh_jax.interleaving import (
     MultiFocusFusion,
     SpatiotemporalLayer,
 )
+from stvh_jax.plain_fusion import HEADS, POSITIONS, PlainFusion
 from stvh_jax.roi_align import BORDERS
 from stvh_jax.visual import BoxFeatures, FrameFeatures
 
@@ -43,6 +44,7 @@ CHOICES = {
     "roi_border": BORDERS,
     "embed": ("conv", "fc"),
     "visual_code": ("f_roi", "f_v"),
+    "position": POSITIONS,
     "distance": ("normalised", "literal"),
     "product": PRODUCTS,
     "causal": CAUSALITIES,
@@ -102,6 +104,7 @@ class GroupActivityHasher(nn.Module):
     embed: str
     temporal_contrast: bool
     visual_code: str
+    position: str
     distance: str
     residual: bool
     product: str
@@ -128,15 +131,8 @@ class GroupActivityHasher(nn.Module):
         mask = reorder(clips.actor_mask, order, axis=1)
         boxes = jnp.where(mask[:, None, :, None], reorder(clips.boxes, order, axis=2), 0)
         features, shown, error = self.actor_features(clips, boxes, mask, order, train=train)
-        in_time = temporal_graph(boxes)
         in_space = spatial_graph(boxes, mask, form=self.distance)
-
-        options = {field: getattr(self, field) for field in LAYER_FIELDS}
-        layer = MultiFocusFusion if self.name_ == "mstvh" else SpatiotemporalLayer
-        scale = [features]
-        for index in range(1, self.layers + 1):
-            interleave = layer(**options, name=f"layer_{index}")
-            scale.append(interleave(scale[-1], in_time, in_space, mask, train=train))
+        scale = [features, *self.fuse(features, boxes, in_space, mask, train=train)]
 
         heads = [
             HashHead(self.bits, self.num_activities, name=f"head_{focus}")(scale[focus], mask)
@@ -157,6 +153,29 @@ class GroupActivityHasher(nn.Module):
             relation=relation,
             reconstruction_error=error,
         )
+
+    def fuse(self, features, boxes, in_space, mask, *, train):
+        """Fuses position and appearance: the features `[B, T, N, D]` after each of the L layers."""
+        if self.position != "graphs":
+            fusion = PlainFusion(
+                self.position,
+                self.layers,
+                self.ffn_multiplier,
+                self.dropout,
+                self.dtype,
+                name="plain_fusion",
+            )
+            return fusion(features, boxes, mask, train=train)
+        in_time = temporal_graph(boxes)
+        options = {field: getattr(self, field) for field in LAYER_FIELDS}
+        layer = MultiFocusFusion if self.name_ == "mstvh" else SpatiotemporalLayer
+        scale = []
+        for index in range(1, self.layers + 1):
+            features = layer(**options, name=f"layer_{index}")(
+                features, in_time, in_space, mask, train=train
+            )
+            scale.append(features)
+        return scale
 
     def actor_features(self, clips, boxes, mask, order, *, train):
         """Makes f_v `[B, T, N, D]`, zero in padded slots; what it was made from; Eq 13's error."""
@@ -295,6 +314,11 @@ def build_model(
         raise UserError(f"config.model.bits is {fields['bits']}; use a multiple of 8, e.g. 128")
     if fields["layers"] < 1:
         raise UserError(f"config.model.layers is {fields['layers']}; use 1 or more")
+    if fields["position"] != "graphs" and fields["features"] % HEADS:
+        raise UserError(
+            f"config.model.features is {fields['features']}; position={fields['position']} needs a "
+            f"multiple of {HEADS}, one part for each attention head"
+        )
     if fields["source"] == "frames":
         check_visual_fields(fields)
     elif fields["freeze_backbone"]:

@@ -374,6 +374,10 @@ VARIANTS = [
     {"graph_weight": False},
     {"fusion": "sum"},
     {"fusion": "concat"},
+    {"position": "before"},
+    {"position": "after", "num_frames": 3, "key_frame": 1},
+    {"position": "add"},
+    {"position": "concat"},
     {"num_frames": 3, "key_frame": 1},
     {"num_frames": 3, "key_frame": 0, "temporal_contrast": True},
     FRAMES,
@@ -397,9 +401,12 @@ def test_nothing_in_a_padded_slot_changes_anything(name, fields):
 
 
 @pytest.mark.parametrize("name", ["stvh", "mstvh"])
-@pytest.mark.parametrize("source", ["boxes", "frames"])
-def test_the_order_of_the_actors_changes_no_code(name, source):
-    fields = {**FRAMES, "source": source}
+@pytest.mark.parametrize(
+    "fields",
+    [{**FRAMES, "source": "boxes"}, FRAMES, {**FRAMES, "source": "boxes", "position": "before"}],
+    ids=str,
+)
+def test_the_order_of_the_actors_changes_no_code(name, fields):
     model, variables, encode = built(name, **fields)
     clips = clips_of(2, clips=4, **fields)
     order = np.random.default_rng(0).permutation(5)
