@@ -17,7 +17,9 @@ from ml_collections import config_flags
 
 from stvh_jax import command_line
 
-BITS = flags.DEFINE_integer("bits", 128, "Length of the run's codes.", lower_bound=8)
+BITS = flags.DEFINE_integer(
+    "bits", 128, "Length of the run's codes; of nested ones, how many first bits.", lower_bound=8
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; the newest finished if left out.")
 CONFIG = config_flags.DEFINE_config_file("config", None, "The config that the run must have.")
 SPLIT = flags.DEFINE_string("split", None, "The query clips; config.data.test_split if left out.")
@@ -48,7 +50,7 @@ def main(_):
 
     workdir = runs.find(workdir=WORKDIR.value, bits=BITS.value, config=CONFIG.value)
     print(f"run: {workdir}", flush=True)
-    encoder = load(workdir, checkpoint=CHECKPOINT.value)
+    encoder = load(workdir, checkpoint=CHECKPOINT.value, bits=BITS.value)
     with encoder.config.data.unlocked():
         given = CONFIG.value.data.dir if CONFIG.value else encoder.config.data.dir
         encoder.config.data.dir = DATA_DIR.value or given

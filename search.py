@@ -34,6 +34,7 @@ def _add_index(parser: subcommands.StrictParser) -> None:
     parser.set_defaults(run=_index)
     parser.add_argument("--run", dest="folder", required=True, help="folder of a trained model")
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
+    parser.add_argument("--bits", type=int, help="of nested codes, how many first bits; all")
     parser.add_argument(
         "--split",
         help='clips to index, "train" or several, "train+test"; the run\'s training split',
@@ -101,7 +102,9 @@ def _index(arguments: argparse.Namespace) -> int:
     from stvh_jax.indexing import index_split
 
     run = runs.open_folder(arguments.folder)
-    encoder, dataset = _open_model(run, arguments.checkpoint, arguments.data_dir)
+    encoder, dataset = _open_model(
+        run, arguments.checkpoint, arguments.data_dir, bits=arguments.bits
+    )
     index = index_split(
         run,
         encoder,
@@ -148,6 +151,7 @@ def _query(arguments: argparse.Namespace) -> int:
             _run_of(arguments, origin),
             origin.get("checkpoint_kind", "best"),
             arguments.data_dir or origin.get("data_dir"),
+            bits=index.info.bits,
         )
 
     if arguments.clip:
@@ -188,7 +192,11 @@ def _files_query(arguments: argparse.Namespace, index):
     from stvh_jax.encoder import load
 
     origin = index.info.origin
-    encoder = load(_run_of(arguments, origin), checkpoint=origin.get("checkpoint_kind", "best"))
+    encoder = load(
+        _run_of(arguments, origin),
+        checkpoint=origin.get("checkpoint_kind", "best"),
+        bits=index.info.bits,
+    )
     clip = read_clip(arguments.boxes, arguments.frames, num_frames=encoder.config.model.num_frames)
     return queries.files_query(index, encoder, *clip)
 
@@ -205,11 +213,11 @@ def _run_of(arguments: argparse.Namespace, origin) -> str:
     return folder
 
 
-def _open_model(folder, checkpoint: str, data_dir: str | None):
+def _open_model(folder, checkpoint: str, data_dir: str | None, *, bits: int | None):
     """Loads a run's model and opens its prepared set."""
     from stvh_jax.encoder import load
 
-    encoder = load(folder, checkpoint=checkpoint)
+    encoder = load(folder, checkpoint=checkpoint, bits=bits)
     with encoder.config.data.unlocked():
         encoder.config.data.dir = data_dir or encoder.config.data.dir
     # Slow to import, and not needed to find that there is no such run.

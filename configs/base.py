@@ -3,7 +3,7 @@
 Override any field on the command line, e.g. `--config.model.bits=64`.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
@@ -43,8 +43,9 @@ def get_config() -> ConfigDict:
     # "stvh": one code, for the activity; "mstvh": a code for every focus 0..layers;
     # "frame_classifier": no code, to train a backbone first.
     model.name = "mstvh"
-    # K, the length of a code; a multiple of 8.
-    model.bits = 128
+    # K, the length of a code, a multiple of 8; several, as (16, 32, 64, 128), train one code whose
+    # first 16, 32 and 64 bits are codes themselves.
+    model.bits = config_dict.FieldReference(128, field_type=object)
     # L, the number of interleaving layers.
     model.layers = 3
     # D, the size of an actor feature.

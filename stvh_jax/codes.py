@@ -4,6 +4,8 @@ A code of K bits is stored as K / 8 `uint8` in the bit order of `np.packbits` (b
 the most significant bit of byte 0). A set bit is +1, a clear bit -1.
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Array, Float, Int32, Shaped, UInt8
 
@@ -21,6 +23,11 @@ def binarize(h: Float[Array | np.ndarray, "... K"]) -> Float[Array | np.ndarray,
       -1 or +1 in the type of `h`; no gradient flows through it.
     """
     return (2 * (h >= 0) - 1).astype(h.dtype)
+
+
+def code_lengths(bits: Any) -> tuple:
+    """Reads `config.model.bits`: the length of a code, or of nested ones, the whole one last."""
+    return tuple(bits) if isinstance(bits, (list, tuple)) else (bits,)
 
 
 def pack(signs: Shaped[Array | np.ndarray, "... K"]) -> UInt8[np.ndarray, "... bytes"]:

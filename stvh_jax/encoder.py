@@ -16,8 +16,9 @@ from ml_collections import ConfigDict
 
 from stvh_jax import checkpoints
 from stvh_jax.clips import Clips
-from stvh_jax.codes import binarize, pack
+from stvh_jax.codes import binarize, code_lengths, pack
 from stvh_jax.errors import UserError
+from stvh_jax.hash_heads import activity_layer
 from stvh_jax.models import build_model
 from stvh_jax.runs import open_folder
 from stvh_jax.step import make_encode_step
@@ -41,8 +42,19 @@ class Encoding:
 class Encoder:
     """A trained model with its config."""
 
-    def __init__(self, config: ConfigDict, variables: dict, *, step: int, checkpoint: str):
-        """Wraps the variables of a model of `config`, which includes the class names."""
+    def __init__(
+        self,
+        config: ConfigDict,
+        variables: dict,
+        *,
+        step: int,
+        checkpoint: str,
+        bits: int | None = None,
+    ):
+        """Wraps the variables of a model of `config`, which includes the class names.
+
+        With `bits`, one of the lengths of nested codes, it makes codes of that many first bits.
+        """
         self.config, self.variables = config, jax.device_put(variables)
         self.step, self.checkpoint = step, checkpoint
         self.activity_names = tuple(config.activity_names)
@@ -59,7 +71,13 @@ class Encoder:
                 "--config.train.backbone_weights=ITS_FOLDER"
             )
         self.foci = self.model.foci
-        self.apply = jax.jit(make_encode_step(self.model))
+        lengths = code_lengths(config.model.bits)
+        self.bits = lengths[-1] if bits is None else bits
+        if self.bits not in lengths:
+            raise UserError(
+                f"this run has codes of {' and '.join(map(str, lengths))} bits, not {bits}"
+            )
+        self.apply = jax.jit(make_encode_step(self.model, bits=self.bits))
 
     @functools.cached_property
     def name(self) -> str:
@@ -67,7 +85,14 @@ class Encoder:
         hashed = hashlib.sha256()
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.variables):
             hashed.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
-        return f"{self.step}-{hashed.hexdigest()[:12]}"
+        name = f"{self.step}-{hashed.hexdigest()[:12]}"
+        return name if self.bits == self.model.bits else f"{name}-{self.bits}_bits"
+
+    @property
+    def activity_head(self) -> dict:
+        """The `kernel` `[K, G]` and `bias` `[G]` that read the activity from the last focus."""
+        head = self.variables["params"][f"head_{self.foci[-1]}"]
+        return head[activity_layer(self.bits, self.model.bits)]
 
     def encode(
         self,
@@ -175,19 +200,21 @@ def _pad(array, *, axis: int, size: int):
     return np.pad(array, widths)
 
 
-def load(path: epath.PathLike, *, checkpoint: str = "best") -> Encoder:
+def load(path: epath.PathLike, *, checkpoint: str = "best", bits: int | None = None) -> Encoder:
     """Loads a trained model from a run's folder, local or in a bucket (`gs://...`).
 
     Args:
       path: the workdir of a run.
       checkpoint: `best` on validation (the latest where there was none) or `latest`.
+      bits: of nested codes, how many first bits are wanted; all if None.
 
     Raises:
-      UserError: there is no run or no readable checkpoint at `path`.
+      UserError: there is no run or no readable checkpoint at `path`, or it has no such bits.
     """
     run = open_folder(path)
     if checkpoint not in ("best", "latest"):
         raise UserError(f"checkpoint is {checkpoint!r}; choose best or latest")
     step, checkpoint = checkpoints.choose_step(run, checkpoint)
     config = ConfigDict(checkpoints.load_config(run, step))
-    return Encoder(config, checkpoints.load_variables(run, step), step=step, checkpoint=checkpoint)
+    variables = checkpoints.load_variables(run, step)
+    return Encoder(config, variables, step=step, checkpoint=checkpoint, bits=bits)

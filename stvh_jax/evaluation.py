@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, UInt8
 
 from stvh_jax import filter_evaluation, progress, report
 from stvh_jax.clips import UNKNOWN, Clips
-from stvh_jax.codes import binarize, hamming_distances, pack
+from stvh_jax.codes import binarize, code_lengths, hamming_distances, pack
 from stvh_jax.encoder import Encoder
 from stvh_jax.errors import UserError
 from stvh_jax.filter_matrix import FilterMatrix, load_or_fit
@@ -77,8 +77,7 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
       batches: NumPy clips.
       progress: called with the number of clips done after each batch.
     """
-    last = f"head_{encoder.foci[-1]}"
-    head = jax.device_get(encoder.variables["params"][last]["activity"])
+    head = jax.device_get(encoder.activity_head)
     parts, done = [], 0
     for clips in batches:
         outputs = jax.device_get(encoder.apply(encoder.variables, clips))
@@ -293,7 +292,8 @@ class Evaluation:
             {
                 "run": run.name,
                 "model": config.model.name,
-                "bits": config.model.bits,
+                "bits": encoder.bits,
+                "nested_bits": list(code_lengths(config.model.bits)),
                 "layers": config.model.layers,
                 "checkpoint": {"step": encoder.step, "kind": encoder.checkpoint},
                 "data": {
@@ -403,6 +403,8 @@ class Evaluation:
           UserError: the run's folder cannot be written.
         """
         name = f"evaluation-{self.results['data']['query_split'].replace('+', '-')}"
+        if self.encoder.bits != self.encoder.model.bits:
+            name += f"-{self.encoder.bits}_bits"
         written = [self.run / f"{name}.json", self.run / name, self.run / f"{name}.html"]
         hits = {}
         if self.dataset.has_frames:

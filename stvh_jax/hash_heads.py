@@ -17,18 +17,36 @@ def masked_mean(values: Float[Array, "B T N *d"], actor_mask: Bool[Array, "B N"]
     return total / count.reshape((-1,) + (1,) * (total.ndim - 1))
 
 
+def activity_layer(length: int, bits: int) -> str:
+    """Names the classifier of the first `length` of K bits within a `HashHead`."""
+    return "activity" if length == bits else f"activity_{length}"
+
+
 class HashHead(nn.Module):
-    """h = tanh(norm(F(AVG f))) and the class scores read from h (Eq 5 and 12), in fp32."""
+    """h = tanh(norm(F(AVG f))) and the class scores read from h (Eq 5 and 12), in fp32.
+
+    Attributes:
+      bits: K.
+      num_activities: G.
+      prefixes: the shorter lengths whose bits have a classifier of their own.
+    """
 
     bits: int
     num_activities: int
+    prefixes: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, features: Float[Array, "B T N D"], actor_mask: Bool[Array, "B N"]):
-        """Returns the relaxed code `[B, K]` and the activity logits `[B, G]`."""
+        """Returns the relaxed code `[B, K]` and the activity logits `[B, G]` by length."""
         projected = nn.Dense(self.bits, name="hash")(masked_mean(features, actor_mask))
         relaxed = jnp.tanh(nn.LayerNorm(name="norm")(projected))
-        return relaxed, nn.Dense(self.num_activities, name="activity")(relaxed)
+        logits = {
+            length: nn.Dense(self.num_activities, name=activity_layer(length, self.bits))(
+                relaxed[:, :length]
+            )
+            for length in (*self.prefixes, self.bits)
+        }
+        return relaxed, logits
 
 
 class VisualHashHead(nn.Module):

@@ -149,7 +149,7 @@ def _create(run, encoder: Encoder, dataset, uri, origin: Mapping, stored: tuple[
             **origin["filter_matrix"],
         )
     return Index.create(
-        uri, bits=encoder.config.model.bits, stored_foci=stored, filter_matrix=matrix, origin=origin
+        uri, bits=encoder.bits, stored_foci=stored, filter_matrix=matrix, origin=origin
     )
 
 

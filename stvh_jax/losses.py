@@ -89,33 +89,14 @@ def contrastive(
     return total - jnp.diagonal(cosine)
 
 
-def total_loss(outputs: Outputs, clips: Clips, *, weights):
-    """Combines the losses into that of Eq 9 (STVH) or Eq 15 (M-STVH).
-
-    L_acty + action L_action + quantisation L_q + contrastive L_CON + reconstruction L_recon. For
-    M-STVH, L_acty weighs focus i with w_i = i / L and L_q is the mean over the foci 1..L; L_CON
-    reads the last focus. A model without codes has the first two terms alone.
-
-    Args:
-      outputs: of the model.
-      clips: the batch, for its labels and masks.
-      weights: `config.loss`.
-
-    Returns:
-      The scalar loss and a dict of its unweighted terms, each the mean over the valid clips.
-    """
-    clip_mask = clips.clip_mask
-    if clip_mask is None:
-        clip_mask = jnp.ones(clips.boxes.shape[0], bool)
+def code_terms(
+    outputs: Outputs, clips: Clips, clip_mask: Bool[Array, "B"], *, weights
+) -> dict[str, Float[Array, "B"]]:
+    """Computes the terms that read codes of one length, per clip; see `total_loss`."""
     learned = outputs.activity_logits.shape[0]
     focus_weights = jnp.arange(1, learned + 1) / learned
     activity = jax.vmap(cross_entropy, in_axes=(0, None))(outputs.activity_logits, clips.activity)
-    terms = {
-        "activity": (focus_weights[:, None] * activity).sum(axis=0),
-        "action": action_cross_entropy(
-            outputs.action_logits, clips.action, class_weights=tuple(weights.action_class_weights)
-        ),
-    }
+    terms = {"activity": (focus_weights[:, None] * activity).sum(axis=0)}
     if outputs.relaxed is not None:
         terms["quantisation"] = jax.vmap(quantisation, in_axes=(0, None))(
             outputs.relaxed[-learned:], clip_mask
@@ -128,6 +109,34 @@ def total_loss(outputs: Outputs, clips: Clips, *, weights):
             temperature=weights.temperature,
             same_class_mask=weights.same_class_mask,
         )
+    return terms
+
+
+def total_loss(outputs: Outputs, clips: Clips, *, weights):
+    """Combines the losses into that of Eq 9 (STVH) or Eq 15 (M-STVH).
+
+    L_acty + action L_action + quantisation L_q + contrastive L_CON + reconstruction L_recon. For
+    M-STVH, L_acty weighs focus i with w_i = i / L and L_q is the mean over the foci 1..L; L_CON
+    reads the last focus. The terms that read codes are means over the lengths of nested codes. A
+    model without codes has the first two terms alone.
+
+    Args:
+      outputs: of the model.
+      clips: the batch, for its labels and masks.
+      weights: `config.loss`.
+
+    Returns:
+      The scalar loss and a dict of its unweighted terms, each the mean over the valid clips.
+    """
+    clip_mask = clips.clip_mask
+    if clip_mask is None:
+        clip_mask = jnp.ones(clips.boxes.shape[0], bool)
+    lengths = [code_terms(one, clips, clip_mask, weights=weights) for one in outputs.nested()]
+    terms = jax.tree.map(lambda *values: sum(values) / len(values), *lengths)
+    terms["action"] = action_cross_entropy(
+        outputs.action_logits, clips.action, class_weights=tuple(weights.action_class_weights)
+    )
+    if outputs.reconstruction_error is not None:
         terms["reconstruction"] = outputs.reconstruction_error
     count = jnp.maximum(clip_mask.sum(), 1)
     means = {name: jnp.where(clip_mask, term, 0).sum() / count for name, term in terms.items()}

@@ -9,6 +9,7 @@ A third model has no code: it classifies frames, to train a backbone with first.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import flax.struct
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from stvh_jax.clips import Clips, Leaf
+from stvh_jax.codes import code_lengths
 from stvh_jax.errors import UserError
 from stvh_jax.graphs import (
     canonical_order,
@@ -65,6 +67,8 @@ class Outputs:
       relation: `[B, K]`, a, the clip's code by the relations of its actors' actions (for Eq 8).
       reconstruction_error: `[B]`, mean squared error of the decoded features (Eq 13), zero
         without a decoder.
+      prefix_logits: of nested codes, the activity scores read from the first bits alone, by how
+        many they are.
 
     A model without codes leaves all but the logits None.
     """
@@ -74,6 +78,22 @@ class Outputs:
     relaxed: Leaf = None
     relation: Leaf = None
     reconstruction_error: Leaf = None
+    prefix_logits: dict = flax.struct.field(default_factory=dict)
+
+    def prefix(self, bits: int) -> "Outputs":
+        """Takes the nested codes of the first `bits` bits, and what is read from them."""
+        if bits == self.relaxed.shape[-1]:
+            return self.replace(prefix_logits={})
+        return self.replace(
+            relaxed=self.relaxed[..., :bits],
+            relation=self.relation[..., :bits],
+            activity_logits=self.prefix_logits[bits],
+            prefix_logits={},
+        )
+
+    def nested(self) -> list["Outputs"]:
+        """Gives the codes of every length, each as if it were the only one."""
+        return [*map(self.prefix, self.prefix_logits), self.replace(prefix_logits={})]
 
 
 class GroupActivityHasher(nn.Module):
@@ -82,12 +102,15 @@ class GroupActivityHasher(nn.Module):
     Attributes:
       num_activities: G.
       num_actions: A.
+      bits: K.
+      prefixes: the shorter lengths of nested codes.
     """
 
     num_activities: int
     num_actions: int
     name_: str
     bits: int
+    prefixes: tuple[int, ...]
     layers: int
     features: int
     source: str
@@ -135,7 +158,9 @@ class GroupActivityHasher(nn.Module):
         scale = [features, *self.fuse(features, boxes, in_space, mask, train=train)]
 
         heads = [
-            HashHead(self.bits, self.num_activities, name=f"head_{focus}")(scale[focus], mask)
+            HashHead(self.bits, self.num_activities, self.prefixes, name=f"head_{focus}")(
+                scale[focus], mask
+            )
             for focus in self.foci
             if focus > 0
         ]
@@ -148,10 +173,14 @@ class GroupActivityHasher(nn.Module):
         relation = RelationEncoder(self.bits, name="relation")(action_logits, in_space, mask)
         return Outputs(
             relaxed=jnp.stack(codes),
-            activity_logits=jnp.stack([logits for _, logits in heads]),
+            activity_logits=jnp.stack([logits[self.bits] for _, logits in heads]),
             action_logits=restore_order(action_logits, order, axis=1),
             relation=relation,
             reconstruction_error=error,
+            prefix_logits={
+                length: jnp.stack([logits[length] for _, logits in heads])
+                for length in self.prefixes
+            },
         )
 
     def fuse(self, features, boxes, in_space, mask, *, train):
@@ -301,7 +330,7 @@ def build_model(
     """
     fields = dict(config)
     known = {field.name for field in dataclasses.fields(GroupActivityHasher)}
-    known = known - {"num_activities", "num_actions", "name_", "parent"} | {"name"}
+    known = known - {"num_activities", "num_actions", "name_", "prefixes", "parent"} | {"name"}
     for field in sorted(known ^ set(fields)):
         has = "has no" if field in known else "has an unknown"
         raise UserError(f"config.model {has} field {field!r}: it is of another version of stvh_jax")
@@ -310,8 +339,8 @@ def build_model(
             raise UserError(
                 f"config.model.{field} is {fields[field]!r}; choose one of {', '.join(choices)}"
             )
-    if fields["bits"] < 8 or fields["bits"] % 8:
-        raise UserError(f"config.model.bits is {fields['bits']}; use a multiple of 8, e.g. 128")
+    *fields["prefixes"], fields["bits"] = checked_lengths(fields["bits"])
+    fields["prefixes"] = tuple(fields["prefixes"])
     if fields["layers"] < 1:
         raise UserError(f"config.model.layers is {fields['layers']}; use 1 or more")
     if fields["position"] != "graphs" and fields["features"] % HEADS:
@@ -339,6 +368,21 @@ def build_model(
         return FrameClassifier(**classes, **{field: fields[field] for field in wanted})
     fields["name_"] = fields.pop("name")
     return GroupActivityHasher(**classes, **fields)
+
+
+def checked_lengths(bits: Any) -> tuple[int, ...]:
+    """Gives the lengths that `config.model.bits` asks for.
+
+    Raises:
+      UserError: they are no lengths of nested codes.
+    """
+    lengths = code_lengths(bits)
+    whole = lengths and all(type(length) is int for length in lengths)
+    if not whole or lengths[0] < 8 or any(length % 8 for length in lengths):
+        raise UserError(f"config.model.bits is {bits!r}; use a multiple of 8, e.g. 128")
+    if list(lengths) != sorted(set(lengths)):
+        raise UserError(f"config.model.bits is {bits!r}; give each length once, the shortest first")
+    return lengths
 
 
 def with_options(backbone: Mapping, options: Mapping) -> dict:

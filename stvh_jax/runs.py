@@ -7,6 +7,7 @@ import time
 
 from etils import epath
 
+from stvh_jax.codes import code_lengths
 from stvh_jax.errors import UserError
 
 FOLDER = "runs"
@@ -46,7 +47,8 @@ def open_folder(path: epath.PathLike) -> epath.Path:
 def default_workdir(config) -> str:
     """Names a run's folder by what tells runs of one config apart."""
     model = config.model
-    return f"{FOLDER}/{config.name}-{model.name}-{model.bits}-{config.seed}"
+    bits = "+".join(map(str, code_lengths(model.bits)))
+    return f"{FOLDER}/{config.name}-{model.name}-{bits}-{config.seed}"
 
 
 def prepare(run: epath.Path, described: dict) -> None:
@@ -94,7 +96,7 @@ def find(*, workdir: epath.PathLike | None, bits: int, config=None) -> epath.Pat
 
     Args:
       workdir: folder of a run, or None.
-      bits: length of the run's codes.
+      bits: length of the run's codes, or of some of its nested ones.
       config: the config that the run must have but for its bits, or None for any.
 
     Raises:
@@ -103,7 +105,6 @@ def find(*, workdir: epath.PathLike | None, bits: int, config=None) -> epath.Pat
     wanted = None
     if config is not None:
         wanted = json.loads(config.to_json_best_effort())
-        wanted["model"]["bits"] = bits
     if workdir is not None:
         run = open_folder(workdir)
         check(run, read_config(run), bits, wanted)
@@ -112,8 +113,9 @@ def find(*, workdir: epath.PathLike | None, bits: int, config=None) -> epath.Pat
     for run, described in _finished_runs():
         if described["model"].get("name") == "frame_classifier":  # it has no codes
             continue
-        found.add(described["model"]["bits"])
-        if described["model"]["bits"] == bits and not lacks(described, wanted):
+        lengths = code_lengths(described["model"]["bits"])
+        found.update(lengths)
+        if bits in lengths and not lacks(described, wanted):
             return run
     of_config = " of this config" if config is not None else ""
     others = f" (there are runs of {sorted(found)} bits)" if found else ""
@@ -158,21 +160,25 @@ def check(run: epath.Path, described: dict, bits: int, wanted: dict | None) -> N
     Raises:
       UserError: it has others.
     """
-    if described["model"]["bits"] != bits:
+    lengths = code_lengths(described["model"]["bits"])
+    if bits not in lengths:
         raise UserError(
-            f"{run} has codes of {described['model']['bits']} bits, not {bits}; "
-            f"use --bits={described['model']['bits']} or another --workdir"
+            f"{run} has codes of {' and '.join(map(str, lengths))} bits, not {bits}; "
+            f"use --bits={lengths[-1]} or another --workdir"
         )
     if found := lacks(described, wanted):
         raise UserError(f"{run} is a run of another config: it has {found}")
 
 
 def lacks(described: dict, wanted: dict | None) -> str:
-    """Names the first field of `wanted` in which a run's config differs, "" if none does."""
+    """Names the first field but the bits in which a run's config differs from `wanted`, or ""."""
     # A run's config also has what was found in the data and in the weights.
     names = ("activity_names", "action_names", "backbone_weights")
     bare = {name: value for name, value in described.items() if name not in names}
-    return difference(bare, wanted) if wanted else ""
+    if not wanted:
+        return ""
+    wanted = {**wanted, "model": {**wanted["model"], "bits": described["model"]["bits"]}}
+    return difference(bare, wanted)
 
 
 def difference(stored: dict, wanted: dict) -> str:

@@ -82,11 +82,15 @@ def make_train_step(
     return train_step
 
 
-def make_encode_step(model: Model):
-    """Makes `encode(variables, clips) -> Outputs`, the model without training."""
+def make_encode_step(model: Model, *, bits: int | None = None):
+    """Makes `encode(variables, clips) -> Outputs`, the model without training.
+
+    With `bits`, one of the lengths of nested codes, the outputs are those of that many first bits.
+    """
 
     def encode_step(variables: dict, clips: Clips) -> Outputs:
-        return model.apply(variables, clips, train=False)
+        outputs = model.apply(variables, clips, train=False)
+        return outputs if bits is None else outputs.prefix(bits)
 
     return encode_step
 

@@ -44,7 +44,7 @@ MISTAKES = [
         [BOXES, "--config.model.bitz=8"],
         '\'bitz\' Did you mean "bits" instead of "bitz"',
     ),
-    ("train.py", [BOXES, "--config.model.bits=many"], ".*bits.*many"),
+    ("train.py", [BOXES, "--config.model.layers=many"], ".*layers.*many"),
     ("train.py", [BOXES, "more"], "'more' is no flag; see --help"),
     (
         "train.py",

@@ -252,7 +252,7 @@ def test_hash_head_is_equation_5(scene):
         expected = np.tanh(layer_norm(projected, params["norm"]))
         np.testing.assert_allclose(relaxed[b], expected, rtol=1e-4, atol=1e-5)
         scores = expected @ params["activity"]["kernel"] + params["activity"]["bias"]
-        np.testing.assert_allclose(logits[b], scores, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(logits[K][b], scores, rtol=1e-4, atol=1e-5)
 
 
 def test_relation_encoder_is_two_graph_convolutions(scene):
