@@ -41,7 +41,8 @@ def get_config() -> ConfigDict:
 
     config.model = model = ConfigDict()
     # "stvh": one code, for the activity; "mstvh": a code for every focus 0..layers;
-    # "frame_classifier": no code, to train a backbone first.
+    # "global_hash": one code of whole frames, without actors, to compare with; "frame_classifier":
+    # no code, to train a backbone first.
     model.name = "mstvh"
     # K, the length of a code, a multiple of 8; several, as (16, 32, 64, 128), train one code whose
     # first 16, 32 and 64 bits are codes themselves.

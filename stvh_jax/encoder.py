@@ -31,12 +31,12 @@ class Encoding:
     Attributes:
       codes: packed codes by focus, from 0 (visual) to L (activity), as far as the model has them.
       activity_probabilities: of the last focus, in the order of `activity_names`.
-      action_probabilities: of each actor, in the order given.
+      action_probabilities: of each actor, in the order given; None of a model without actors.
     """
 
     codes: dict[int, UInt8[np.ndarray, "B bytes"]]
     activity_probabilities: Float[np.ndarray, "B G"]
-    action_probabilities: Float[np.ndarray, "B N A"]
+    action_probabilities: Float[np.ndarray, "B N A"] | None
 
 
 class Encoder:
@@ -116,14 +116,15 @@ class Encoder:
         """
         clips = self._clips(frames, boxes, actor_mask, actor_features)
         outputs = jax.device_get(self.apply(self.variables, clips))
+        actions = outputs.action_logits
+        if actions is not None:
+            actions = np.asarray(jax.nn.softmax(actions))[:, : np.shape(boxes)[-2]]
         return Encoding(
             codes={
                 focus: pack(binarize(relaxed)) for focus, relaxed in zip(self.foci, outputs.relaxed)
             },
             activity_probabilities=np.asarray(jax.nn.softmax(outputs.activity_logits[-1])),
-            action_probabilities=np.asarray(jax.nn.softmax(outputs.action_logits))[
-                :, : np.shape(boxes)[-2]
-            ],
+            action_probabilities=actions,
         )
 
     def _clips(self, frames, boxes, actor_mask, actor_features) -> Clips:

@@ -37,7 +37,7 @@ class EncodedClips:
       codes: packed codes by focus.
       activity_scores: activity logits of the last focus.
       activity_scores_from_code: the same head reading the binary code in place of h.
-      action_scores: action logits of each actor.
+      action_scores: action logits of each actor; None of a model without actors.
       activity: labels, `UNKNOWN` if none.
       action: labels of each actor, `UNKNOWN` in padded slots.
       ids: (match, clip) of each clip.
@@ -46,7 +46,7 @@ class EncodedClips:
     codes: dict[int, UInt8[np.ndarray, "M bytes"]]
     activity_scores: Float[np.ndarray, "M G"]
     activity_scores_from_code: Float[np.ndarray, "M G"]
-    action_scores: Float[np.ndarray, "M N A"]
+    action_scores: Float[np.ndarray, "M N A"] | None
     activity: Int[np.ndarray, "M"]
     action: Int[np.ndarray, "M N"]
     ids: Int[np.ndarray, "M 2"]
@@ -58,11 +58,11 @@ class EncodedClips:
     @classmethod
     def concatenate(cls, parts: list["EncodedClips"]) -> "EncodedClips":
         """Joins encoded clips of one model."""
-        joined = {
-            field.name: np.concatenate([getattr(part, field.name) for part in parts])
-            for field in dataclasses.fields(cls)
-            if field.name != "codes"
-        }
+        joined = {}
+        for field in dataclasses.fields(cls):
+            values = [getattr(part, field.name) for part in parts]
+            if field.name != "codes":
+                joined[field.name] = None if values[0] is None else np.concatenate(values)
         codes = {
             focus: np.concatenate([part.codes[focus] for part in parts]) for focus in parts[0].codes
         }
@@ -82,13 +82,13 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
     for clips in batches:
         outputs = jax.device_get(encoder.apply(encoder.variables, clips))
         valid = np.asarray(clips.clip_mask)
-        relaxed = outputs.relaxed[:, valid]
+        relaxed, actions = outputs.relaxed[:, valid], outputs.action_logits
         parts.append(
             EncodedClips(
                 codes={focus: pack(binarize(h)) for focus, h in zip(encoder.foci, relaxed)},
                 activity_scores=outputs.activity_logits[-1][valid],
                 activity_scores_from_code=binarize(relaxed[-1]) @ head["kernel"] + head["bias"],
-                action_scores=outputs.action_logits[valid],
+                action_scores=None if actions is None else actions[valid],
                 activity=np.asarray(clips.activity)[valid],
                 action=np.asarray(clips.action)[valid],
                 ids=np.stack([clips.match, clips.clip], axis=1)[valid],
@@ -122,9 +122,11 @@ def classification(queries: EncodedClips, *, num_activities: int, num_actions: i
     from_code = classification_metrics(
         queries.activity_scores_from_code.argmax(axis=1), queries.activity, num_activities
     )
-    action = classification_metrics(
-        queries.action_scores.argmax(axis=2), queries.action, num_actions
-    )
+    action = {"accuracy": None, "mean_per_class_accuracy": None}
+    if queries.action_scores is not None:
+        action = classification_metrics(
+            queries.action_scores.argmax(axis=2), queries.action, num_actions
+        )
     return {
         "activity_accuracy": activity["accuracy"],
         "activity_mpca": activity["mean_per_class_accuracy"],

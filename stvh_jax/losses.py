@@ -101,6 +101,7 @@ def code_terms(
         terms["quantisation"] = jax.vmap(quantisation, in_axes=(0, None))(
             outputs.relaxed[-learned:], clip_mask
         ).mean(axis=0)
+    if outputs.relation is not None:
         terms["contrastive"] = contrastive(
             outputs.relation,
             outputs.relaxed[-1],
@@ -118,7 +119,7 @@ def total_loss(outputs: Outputs, clips: Clips, *, weights):
     L_acty + action L_action + quantisation L_q + contrastive L_CON + reconstruction L_recon. For
     M-STVH, L_acty weighs focus i with w_i = i / L and L_q is the mean over the foci 1..L; L_CON
     reads the last focus. The terms that read codes are means over the lengths of nested codes. A
-    model without codes has the first two terms alone.
+    model without codes has the first two terms alone, one without actors the first and L_q.
 
     Args:
       outputs: of the model.
@@ -133,9 +134,10 @@ def total_loss(outputs: Outputs, clips: Clips, *, weights):
         clip_mask = jnp.ones(clips.boxes.shape[0], bool)
     lengths = [code_terms(one, clips, clip_mask, weights=weights) for one in outputs.nested()]
     terms = jax.tree.map(lambda *values: sum(values) / len(values), *lengths)
-    terms["action"] = action_cross_entropy(
-        outputs.action_logits, clips.action, class_weights=tuple(weights.action_class_weights)
-    )
+    if outputs.action_logits is not None:
+        terms["action"] = action_cross_entropy(
+            outputs.action_logits, clips.action, class_weights=tuple(weights.action_class_weights)
+        )
     if outputs.reconstruction_error is not None:
         terms["reconstruction"] = outputs.reconstruction_error
     count = jnp.maximum(clip_mask.sum(), 1)

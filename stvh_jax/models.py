@@ -4,7 +4,8 @@
 
 STVH has one hash head, on its last layer; M-STVH has one for every focus 0..L, where focus 0 is
 what stands before any layer: its code is a fixed random projection of what the actors look like.
-A third model has no code: it classifies frames, to train a backbone with first.
+Two more models are no hashing of groups: one has no code and classifies frames, to train a backbone
+with first; the other makes codes of whole frames and knows no actors, for comparison (Fig. 1a).
 """
 
 import dataclasses
@@ -38,10 +39,10 @@ from stvh_jax.interleaving import (
 )
 from stvh_jax.plain_fusion import HEADS, POSITIONS, PlainFusion
 from stvh_jax.roi_align import BORDERS
-from stvh_jax.visual import BoxFeatures, FrameFeatures
+from stvh_jax.visual import WHOLE_FRAME, BoxFeatures, FrameFeatures
 
 CHOICES = {
-    "name": ("stvh", "mstvh", "frame_classifier"),
+    "name": ("stvh", "mstvh", "global_hash", "frame_classifier"),
     "source": ("frames", "boxes", "features"),
     "roi_border": BORDERS,
     "embed": ("conv", "fc"),
@@ -70,11 +71,11 @@ class Outputs:
       prefix_logits: of nested codes, the activity scores read from the first bits alone, by how
         many they are.
 
-    A model without codes leaves all but the logits None.
+    A model without codes leaves all but the logits None, one without actors what is theirs.
     """
 
     activity_logits: Leaf
-    action_logits: Leaf
+    action_logits: Leaf = None
     relaxed: Leaf = None
     relation: Leaf = None
     reconstruction_error: Leaf = None
@@ -86,7 +87,7 @@ class Outputs:
             return self.replace(prefix_logits={})
         return self.replace(
             relaxed=self.relaxed[..., :bits],
-            relation=self.relation[..., :bits],
+            relation=None if self.relation is None else self.relation[..., :bits],
             activity_logits=self.prefix_logits[bits],
             prefix_logits={},
         )
@@ -280,7 +281,61 @@ class FrameClassifier(nn.Module):
         return Outputs(activity_logits=activity_logits[None], action_logits=action_logits)
 
 
-Model = GroupActivityHasher | FrameClassifier
+class GlobalVideoHasher(nn.Module):
+    """A code of the whole frames, as video hashing without actors has it (Fig. 1a).
+
+    The backbone's features, pooled over each frame, are embedded, averaged over time and hashed as
+    STVH's are; without actors there are no actions and no relations to learn from. The fields are
+    those of `configs/base.py`.
+
+    Attributes:
+      num_activities: G.
+      bits: K.
+      prefixes: the shorter lengths of nested codes.
+    """
+
+    num_activities: int
+    bits: int
+    prefixes: tuple[int, ...]
+    layers: int
+    features: int
+    backbone: Mapping
+    freeze_backbone: bool
+    frames_per_chunk: int
+    sampling_ratio: int
+    roi_border: str
+    temporal_contrast: bool
+    dropout: float
+    dtype: DTypeLike
+
+    roi_size = WHOLE_FRAME
+    roi_channels = 0
+    embed = "fc"
+
+    @property
+    def foci(self) -> tuple[int, ...]:
+        """The focus that has a code: that of the activity, as STVH numbers it."""
+        return (self.layers,)
+
+    @nn.compact
+    def __call__(self, clips: Clips, *, train: bool) -> Outputs:
+        """Encodes a batch of clips from their frames alone."""
+        batch, frames = clips.frames.shape[:2]
+        no_boxes = jnp.zeros((batch, frames, 1, 4))
+        module = visual_module(self, reconstruct=False)
+        features, _, _ = module(clips.frames, no_boxes, train=train)
+        features = nn.relu(features.astype(jnp.float32))
+        features = nn.Dropout(self.dropout, deterministic=not train)(features)
+        head = HashHead(self.bits, self.num_activities, self.prefixes, name=f"head_{self.layers}")
+        relaxed, logits = head(features, jnp.ones((batch, 1), bool))
+        return Outputs(
+            relaxed=relaxed[None],
+            activity_logits=logits[self.bits][None],
+            prefix_logits={length: logits[length][None] for length in self.prefixes},
+        )
+
+
+Model = GroupActivityHasher | GlobalVideoHasher | FrameClassifier
 
 
 def visual_module(model: Model, *, reconstruct: bool) -> FrameFeatures:
@@ -355,17 +410,19 @@ def build_model(
             f"config.model.source={fields['source']} has no backbone to freeze; set "
             "config.model.freeze_backbone=False"
         )
-    elif fields["name"] == "frame_classifier":
+    elif fields["name"] in ("frame_classifier", "global_hash"):
         raise UserError(
-            f"config.model.source={fields['source']} has no backbone to train; use source=frames "
-            "for config.model.name=frame_classifier"
+            f"config.model.source={fields['source']} has no frames to read; use source=frames "
+            f"for config.model.name={fields['name']}"
         )
     fields["backbone"] = with_options(dict(fields["backbone"]), backbone_options or {})
     fields["dtype"] = jnp.dtype(fields["dtype"])
     classes = {"num_activities": len(activity_names), "num_actions": len(action_names)}
-    if fields["name"] == "frame_classifier":
-        wanted = FrameClassifier.__dataclass_fields__.keys() & fields.keys() - {"name"}
-        return FrameClassifier(**classes, **{field: fields[field] for field in wanted})
+    others = {"frame_classifier": FrameClassifier, "global_hash": GlobalVideoHasher}
+    if fields["name"] in others:
+        kind, fields = others[fields["name"]], fields | classes
+        wanted = kind.__dataclass_fields__.keys() & fields.keys() - {"name"}
+        return kind(**{field: fields[field] for field in wanted})
     fields["name_"] = fields.pop("name")
     return GroupActivityHasher(**classes, **fields)
 
@@ -406,6 +463,8 @@ def check_visual_fields(fields: Mapping) -> None:
     Raises:
       UserError: names the field and what to do.
     """
+    if fields["roi_size"] < 1:
+        raise UserError(f"config.model.roi_size is {fields['roi_size']}; use 1 or more")
     if fields["embed"] == "conv" and fields["roi_size"] < 3:
         raise UserError(
             f"config.model.roi_size is {fields['roi_size']}; embed=conv needs 3 or more"

@@ -15,7 +15,7 @@ from etils import epath
 from stvh_jax.errors import UserError
 
 _MISSING = "–"
-_MODELS = {"mstvh": "M-STVH", "stvh": "STVH"}
+_MODELS = {"mstvh": "M-STVH", "stvh": "STVH", "global_hash": "global hash"}
 _HEADLINES = {
     "activity accuracy": "activity_accuracy",
     "activity MPCA": "activity_mpca",

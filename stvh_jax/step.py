@@ -102,13 +102,15 @@ def make_validation_step(model: Model, loss_weights):
         outputs = model.apply(variables, clips, train=False)
         loss, _ = total_loss(outputs, clips, weights=loss_weights)
         right = outputs.activity_logits[-1].argmax(axis=-1) == clips.activity
-        actions = outputs.action_logits.argmax(axis=-1) == clips.action
-        return {
+        sums = {
             "clips": clips.clip_mask.sum(),
             "loss": loss * clips.clip_mask.sum(),
             "activity_right": (right & clips.clip_mask).sum(),
-            "actors": (clips.action >= 0).sum(),
-            "action_right": (actions & (clips.action >= 0)).sum(),
         }
+        if outputs.action_logits is not None:
+            actions = outputs.action_logits.argmax(axis=-1) == clips.action
+            sums["actors"] = (clips.action >= 0).sum()
+            sums["action_right"] = (actions & (clips.action >= 0)).sum()
+        return sums
 
     return validation_step

@@ -21,6 +21,7 @@ from stvh_jax.backbones import weight_files
 from stvh_jax.backbones.weight_files import Weights
 from stvh_jax.checkpoints import Checkpoints
 from stvh_jax.clips import Clips
+from stvh_jax.codes import code_lengths
 from stvh_jax.errors import UserError
 from stvh_jax.feature_cache import CachedDataset, feature_shape, made_of
 from stvh_jax.history import History, Progress, say
@@ -193,6 +194,16 @@ def check_config(config: ConfigDict, dataset: Dataset, *, devices: int) -> None:
     if train.select not in SELECTABLE:
         raise UserError(
             f"config.train.select is {train.select!r}; choose {' or '.join(SELECTABLE)}"
+        )
+    if model.name == "global_hash" and train.select == "action_accuracy":
+        raise UserError(
+            "config.model.name=global_hash knows no actions; set config.train.select="
+            "activity_accuracy"
+        )
+    if model.name == "global_hash" and train.feature_cache:
+        raise UserError(
+            "config.train.feature_cache keeps features of actors, and config.model.name="
+            "global_hash reads whole frames; set feature_cache="
         )
     if data.validation_split:
         dataset.num_clips(data.validation_split)
@@ -444,11 +455,10 @@ class Trainer:
                 "stopped, the last checkpoint is whole. Lower config.optimizer.learning_rate or "
                 "set config.optimizer.clip_norm"
             )
-        return {
-            "loss": loss,
-            "activity_accuracy": totals["activity_right"] / totals["clips"],
-            "action_accuracy": totals["action_right"] / max(totals["actors"], 1),
-        }
+        measured = {"loss": loss, "activity_accuracy": totals["activity_right"] / totals["clips"]}
+        if "actors" in totals:
+            measured["action_accuracy"] = totals["action_right"] / max(totals["actors"], 1)
+        return measured
 
     def save(self, step: int, state: TrainState, validation: dict[str, float] | None) -> None:
         """Saves a checkpoint, with its score where it was validated."""
@@ -492,7 +502,8 @@ def announce(trainer: Trainer, state: TrainState, start_step: int) -> None:
     config = trainer.config
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     verb = f"resuming at step {start_step}" if start_step else "training"
-    bits = f"{config.model.bits} bits, " if trainer.model.foci else ""
+    lengths = "+".join(map(str, code_lengths(config.model.bits)))
+    bits = f"{lengths} bits, " if trainer.model.foci else ""
     say(
         f"{verb}: {config.model.name}, {bits}{parameters:,} parameters, "
         f"{trainer.steps_per_epoch * config.train.batch_size} clips an epoch, "

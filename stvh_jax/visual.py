@@ -15,6 +15,8 @@ from stvh_jax.roi_align import roi_align
 
 # Sine and cosine features of a box centre, in half periods over the frame.
 BOX_FREQUENCIES = (1, 2)
+# The `roi_size` of features that are of no box.
+WHOLE_FRAME = 0
 
 
 class ConvolutionalEmbedding(nn.Module):
@@ -71,19 +73,22 @@ class FramePool(nn.Module):
         """Pools `frames` `[B, t, H, W, 3]` under `boxes` `[B, t, N, 4]` to `[B, t, N, h, w, C]`."""
         images = frames.reshape(-1, *frames.shape[2:])
         backbone = backbones.build(**self.backbone, dtype=self.dtype, module_name="backbone")
-        pooled = [
-            roi_align(
-                maps,
-                boxes.reshape(-1, *boxes.shape[2:]),
-                size=self.roi_size,
-                sampling_ratio=self.sampling_ratio,
-                border=self.border,
-            )
-            for maps in backbone(images, train=train)
-        ]
+        boxes_of_images = boxes.reshape(-1, *boxes.shape[2:])
+        pooled = [self._pool(maps, boxes_of_images) for maps in backbone(images, train=train)]
         # Maps of several strides are joined here, each read at its own.
         roi = jnp.concatenate(pooled, axis=-1)
         return roi.reshape(*boxes.shape[:3], *roi.shape[2:])
+
+    def _pool(self, maps, boxes):
+        if self.roi_size == WHOLE_FRAME:
+            return maps.mean(axis=(1, 2))[:, None, None, None, :]
+        return roi_align(
+            maps,
+            boxes,
+            size=self.roi_size,
+            sampling_ratio=self.sampling_ratio,
+            border=self.border,
+        )
 
 
 class RoiFeatures(nn.Module):
@@ -91,7 +96,8 @@ class RoiFeatures(nn.Module):
 
     Attributes:
       backbone: options of `backbones.build`, its `name` among them.
-      roi_size: side of the square that RoIAlign samples a box into.
+      roi_size: side of the square that RoIAlign samples a box into; `WHOLE_FRAME` takes the mean
+        over the map in its place, whatever the one box.
       sampling_ratio: RoIAlign's samples a bin along each axis.
       border: RoIAlign's rule outside the map.
       frames_per_chunk: how many frames of each clip go through the backbone at a time, computed

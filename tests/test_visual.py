@@ -179,7 +179,7 @@ def test_the_frame_classifier_ignores_padding_and_order():
         ({"source": "boxes"}, "source=boxes has no backbone to freeze"),
         (
             {"name": "frame_classifier", "source": "boxes", "freeze_backbone": False},
-            "source=boxes has no backbone to train",
+            "source=boxes has no frames to read",
         ),
     ],
 )
