@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int64, Shaped, UInt8
 
-from stvh_jax import hamming_search
+from stvh_jax import cache, hamming_search
 from stvh_jax.errors import UserError
 from stvh_jax.hamming_search import Neighbours, Range, Term
 from stvh_jax.index_info import (
@@ -354,8 +354,7 @@ def _cache_folder(uri: str) -> pathlib.Path:
     folder = local_folder(uri)
     if folder is not None:
         return folder / "derived"
-    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(home) / "stvh_jax"
+    return cache.folder()
 
 
 @contextlib.contextmanager
