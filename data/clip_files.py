@@ -66,7 +66,7 @@ def read_clip(
     if not present.any():
         raise UserError(f"{boxes_file} has nobody in frames {first + 1} to {window.stop}")
     boxes = _nearest_seen(boxes[:, present], seen[:, present])
-    pixels = None if images is None else _read_images(images[window])
+    pixels = None if images is None else read_images(images[window])
     return pixels, boxes.astype(np.float32), np.ones(int(present.sum()), bool)
 
 
@@ -91,7 +91,12 @@ def _open(path: pathlib.Path) -> Image.Image:
         raise UserError(f"{path} is no readable image ({error})") from error
 
 
-def _read_images(paths: list[pathlib.Path]) -> UInt8[np.ndarray, "T H W 3"]:
+def read_images(paths: list[pathlib.Path]) -> UInt8[np.ndarray, "T H W 3"]:
+    """Reads images of one size.
+
+    Raises:
+      UserError: one is missing, damaged or of another size.
+    """
     frames = []
     for path in paths:
         with _open(path) as image:
