@@ -32,7 +32,7 @@ def _parser() -> subcommands.StrictParser:
 
 def _add_index(parser: subcommands.StrictParser) -> None:
     parser.set_defaults(run=_index)
-    parser.add_argument("--run", dest="folder", required=True, help="folder of a trained model")
+    parser.add_argument("--run", dest="folder", required=True, help="a run: folder, .zip, URL")
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
     parser.add_argument("--bits", type=int, help="of nested codes, how many first bits; all")
     parser.add_argument(
@@ -98,10 +98,10 @@ def _listed(foci) -> str:
 
 
 def _index(arguments: argparse.Namespace) -> int:
-    from stvh_jax import runs
+    from stvh_jax import shared_runs
     from stvh_jax.indexing import index_split
 
-    run = runs.open_folder(arguments.folder)
+    run = shared_runs.open_run(arguments.folder)
     encoder, dataset = _open_model(
         run, arguments.checkpoint, arguments.data_dir, bits=arguments.bits
     )

@@ -130,8 +130,10 @@ def choose_step(run: epath.Path, which: str) -> tuple[int, str]:
       The step and which of the two it is: `latest` where a run had no validation.
 
     Raises:
-      UserError: the run has no checkpoint.
+      UserError: the run has no checkpoint, or `which` is neither.
     """
+    if which not in ("best", "latest"):
+        raise UserError(f"checkpoint is {which!r}; choose best or latest")
     steps = saved_steps(run)
     if not steps:
         raise UserError(f"{run} has no checkpoint; train one with train.py --workdir={run}")

@@ -14,13 +14,12 @@ from etils import epath
 from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 
-from stvh_jax import checkpoints
+from stvh_jax import checkpoints, shared_runs
 from stvh_jax.clips import Clips
 from stvh_jax.codes import binarize, code_lengths, pack
 from stvh_jax.errors import UserError
 from stvh_jax.hash_heads import activity_layer
 from stvh_jax.models import build_model
-from stvh_jax.runs import open_folder
 from stvh_jax.step import make_encode_step
 
 
@@ -202,19 +201,18 @@ def _pad(array, *, axis: int, size: int):
 
 
 def load(path: epath.PathLike, *, checkpoint: str = "best", bits: int | None = None) -> Encoder:
-    """Loads a trained model from a run's folder, local or in a bucket (`gs://...`).
+    """Loads a trained model from a run's folder, or from a file that `stvh_jax.share` packed.
 
     Args:
-      path: the workdir of a run.
+      path: the workdir of a run, or a `.zip` of one, local or in a bucket (`gs://...`); or the URL
+        of a `.zip`, which is fetched once and kept in `~/.cache/stvh_jax/runs`.
       checkpoint: `best` on validation (the latest where there was none) or `latest`.
       bits: of nested codes, how many first bits are wanted; all if None.
 
     Raises:
       UserError: there is no run or no readable checkpoint at `path`, or it has no such bits.
     """
-    run = open_folder(path)
-    if checkpoint not in ("best", "latest"):
-        raise UserError(f"checkpoint is {checkpoint!r}; choose best or latest")
+    run = shared_runs.open_run(path)
     step, checkpoint = checkpoints.choose_step(run, checkpoint)
     config = ConfigDict(checkpoints.load_config(run, step))
     variables = checkpoints.load_variables(run, step)

@@ -14,7 +14,7 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from stvh_jax import subcommands
+from stvh_jax import shared_runs, subcommands
 from stvh_jax.codes import hamming_distances
 from stvh_jax.encoder import load
 from stvh_jax.evaluation import encode_split
@@ -94,6 +94,18 @@ def test_an_index_is_made_of_a_run(command, trained, tmp_path):
     assert (record["start"], record["stop"]) == (50.0, 50.1)
     assert (record["split"], record["media"]) == ("train", "videos/2.mp4")
     assert 0.25 <= record["confidence"] <= 1
+
+
+def test_an_index_is_made_of_a_shared_run(command, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shared_runs.pack(trained(), tmp_path / "run.zip")
+    status, _, err = command(
+        "index", "--run", "run.zip", "--split", "test", "--out", "index", "--stored-foci", "1"
+    )
+    assert (status, err) == (0, "")
+    status, out, _ = command("query", "--index", "index", "--clip", "2/500", "--k", "1")
+    assert status == 0
+    assert Index.open("index").info.origin["checkpoint"] == load(trained()).name
 
 
 def test_own_codes_are_indexed(indexed, encoded):
