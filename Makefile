@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo notebook test lint clean
 
 # Large buffers are kept and used again, not returned to the system after every step.
 demo: export MALLOC_MMAP_THRESHOLD_ = 1073741824
@@ -15,6 +15,11 @@ demo: .venv/ready
 	$(BIN)/python search.py index --run demo/run --split train+validation+test --out demo/index
 	$(BIN)/python search.py query --index demo/index --clip 15/3719 --k 5 --grid demo/hits.png
 	@echo "Now open demo/run/evaluation-test.html, and demo/hits.png"
+
+# Packs what the demo trained for the notebook, and keeps in the notebook what it then shows.
+notebook: .venv/ready
+	$(BIN)/python -m stvh_jax.share demo/run notebooks/demo_run.zip
+	$(BIN)/python -c 'import nbclient, nbformat; path = "notebooks/colab.ipynb"; notebook = nbformat.read(path, 4); nbclient.execute(notebook, cwd="notebooks", record_timing=False, coalesce_streams=True); nbformat.write(notebook, path)'
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2
