@@ -33,7 +33,10 @@ EXCLUDE_WITHIN_FRAMES = flags.DEFINE_integer(
     lower_bound=1,
 )
 FILTER_VALUES = flags.DEFINE_enum(
-    "filter_values", "binary", ["binary", "01", "real"], "The entries of the filter matrix."
+    "filter_values",
+    "binary",
+    ["binary", "01", "real", "none"],
+    "The entries of the filter matrix; none fits no such matrix.",
 )
 FILTER_PER_STEP = flags.DEFINE_bool(
     "filter_per_step", False, "A filter matrix for each step from focus to focus."

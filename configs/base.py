@@ -226,7 +226,7 @@ def make_boxes_only(config: ConfigDict) -> None:
     """Turns the config of an experiment into that of a study from boxes alone, on one core.
 
     Departures from the printed form were chosen on Volleyball's validation videos:
-    docs/results.md.
+    docs/studies.md.
     """
     config.devices = 1
     config.data.flip = True

@@ -273,7 +273,7 @@ class Evaluation:
           base_split: the clips searched; `config.data.train_split` if None.
           exclude_within_frames: see `retrieval`.
           filter_options: `values`, `per_step` and `normalise` of `filter_matrix.fit`, where other
-            than its defaults.
+            than its defaults; values="none" fits no filter matrix.
 
         Raises:
           UserError: a split has no clip, or the data set has other classes than the model.
@@ -337,7 +337,7 @@ class Evaluation:
 
     def _filter_results(self, base: EncodedClips, options: Mapping) -> dict:
         """Judges what F derives, where there is anything to derive: STVH has one focus."""
-        if len(self.encoder.foci) == 1:
+        if len(self.encoder.foci) == 1 or options.get("values") == "none":
             return {}
         data, config = self.results["data"], self.encoder.config
         matrix = load_or_fit(

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#007a5a", "#c8401d", "#6b6b6b"
 _DOTS_PER_INCH = 144
@@ -199,6 +200,61 @@ def _draw_picture(axes: Axes, picture: Picture, *, query: Picture) -> None:
     axes.set_xlabel(f"match {picture.match}{away}", fontsize=10)
     for spine in axes.spines.values():
         spine.set(color=frame, linewidth=3, linestyle=dashes)
+
+
+def attention(
+    objects: Sequence[Float[np.ndarray, "T T"]],
+    group: Sequence[Float[np.ndarray, "N N"]],
+    *,
+    boxes: Float[np.ndarray, "N 4"],
+    actions: Sequence[str],
+    image: UInt8[np.ndarray, "H W 3"] | None,
+    title: str,
+) -> Figure:
+    """Draws where the layers look, one row a layer (Fig. 11).
+
+    The map among the frames, the map among the actors, and the key frame, whose boxes are as
+    bright as the attention that they get.
+
+    Args:
+      objects: of each layer, how the frames look at each other.
+      group: of each layer, how the actors of the key frame look at each other.
+      boxes: of the actors in the key frame, `[y_min, x_min, y_max, x_max]` in 0..1.
+      actions: what each actor does.
+      image: the key frame, or None for an empty one.
+      title: the title above all.
+    """
+    if image is None:
+        image = np.full((90, 160, 3), 40, np.uint8)
+    height, width = image.shape[:2]
+    figure = _figure(12.5, 2.7 * len(group) + 0.9)
+    figure.suptitle(title, fontsize=12)
+    panels = figure.subplots(len(group), 3, squeeze=False, width_ratios=(1, 1.35, 2.4))
+    colours = matplotlib.colormaps["viridis"]
+    for layer, (among_frames, among_actors, row) in enumerate(zip(objects, group, panels), start=1):
+        received = among_actors.mean(axis=0)
+        for axes, values, kind in ((row[0], among_frames, "O"), (row[1], among_actors, "G")):
+            axes.imshow(values, cmap=colours, vmin=0, vmax=max(values.max(), 1e-9))
+            axes.set_title(f"layer {layer}: {kind}-MFAT, up to {values.max():.2f}", fontsize=9)
+            axes.tick_params(length=0, labelsize=7)
+            axes.set_xlabel("frame" if kind == "O" else "actor looked at", fontsize=8)
+        row[1].set_yticks(range(len(actions)), [f"{n} {name}" for n, name in enumerate(actions)])
+        row[1].set_xticks(range(len(actions)))
+        row[2].imshow(image, aspect="equal", alpha=0.6)
+        row[2].set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        for number, ((top, left, bottom, right), share) in enumerate(zip(boxes, received)):
+            colour = colours(share / received.max())
+            corner, size = (
+                (left * width, top * height),
+                ((right - left) * width, (bottom - top) * height),
+            )
+            row[2].add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=2.5))
+            row[2].text(
+                corner[0], corner[1] - 0.01 * height, f"{number}: {100 * share:.0f} %",
+                fontsize=7, color="black", va="bottom",
+                bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.5, "linewidth": 0},
+            )  # fmt: skip
+    return figure
 
 
 def render(figure: Figure, *, kind: str = "png") -> bytes:

@@ -1,0 +1,1 @@
+"""The experiments of the paper, one file a table or figure: python -m experiments table6."""

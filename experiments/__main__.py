@@ -1,0 +1,104 @@
+"""The experiments of the paper: python -m experiments table6 --data vd [--seeds 3].
+
+Each trains and evaluates what it needs and does not find, in runs/, and leaves Markdown, JSON and
+pictures in results/DATA/, the paper's figures beside ours. A stopped one goes on where it was.
+"""
+
+import argparse
+import importlib
+import os
+import pathlib
+import sys
+
+# TensorFlow, which reads the data, is silent only if told so before it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+from experiments import page, settings, written
+from experiments.study import Study
+from experiments.sweep import Sweep
+from stvh_jax import subcommands
+from stvh_jax.errors import UserError
+
+NAMES = {
+    "table2": "classification, STVH and M-STVH",
+    "table3": "retrieval at 16 to 128 bits, beside the paper's on Volleyball",
+    "table4": "the same, beside the paper's on Collective Activity",
+    "table5": "the MSF module replaced by transformer blocks",
+    "table6": "2 to 5 layers",
+    "table7": "the losses",
+    "fig1": "against a global video hash and plain fusion",
+    "fig7": "confusion matrices, as the paper has them of Volleyball",
+    "fig8": "the same, of Collective Activity",
+    "fig9": "the nearest clip at every focus",
+    "fig10": "retrieval by focus, for activity and match",
+    "fig11": "attention by layer",
+    "fig12": "distances between the activities' codes",
+    "nested": "one training for all lengths, beyond the paper",
+}
+
+
+def _parser() -> subcommands.StrictParser:
+    names = [f"  {name:8} {text}" for name, text in NAMES.items()]
+    names += ["  all      all of them", "  page     docs/results.md, of everything in results/"]
+    parser = subcommands.StrictParser(
+        prog="python -m experiments",
+        description=__doc__,
+        epilog="names:\n" + "\n".join(names),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=_run)
+    parser.add_argument("name", choices=[*NAMES, "all", "page"], metavar="NAME")
+    parser.add_argument("--data", choices=settings.SETTINGS, help="on what data", default="vd")
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on; 3")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a core or more each")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list what would run, and how long it would take"
+    )
+    parser.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path(written.FOLDER), help="results/"
+    )
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.seeds < 1 or arguments.jobs < 1:
+        raise UserError("--seeds and --jobs are numbers from 1 on")
+    if not pathlib.Path("train.py").exists():
+        raise UserError("run this in the folder of the project, where train.py is")
+    if arguments.name == "page":
+        print(f"wrote {page.write(arguments.out)}")
+        return 0
+    setting = settings.SETTINGS[arguments.data]
+    names = list(NAMES) if arguments.name == "all" else [arguments.name]
+    modules = {name: importlib.import_module(f"experiments.{name}") for name in names}
+    for name, module in list(modules.items()):
+        if getattr(module, "NEEDS_FRAMES", False) and not setting.has_frames:
+            said = f"{name} shows pictures and {setting.name} has none; nothing is filled in"
+            if arguments.name != "all":
+                raise UserError(f"{said}. Take --data demo, vd, cad or caed")
+            print(said)
+            del modules[name]
+    studies = {
+        name: Study(setting, module.variants(setting), range(arguments.seeds))
+        for name, module in modules.items()
+    }
+    runs = [run for study in studies.values() for run in study.all_runs()]
+    for run in runs:
+        run.check()
+    sweep = Sweep(runs, jobs=arguments.jobs)
+    if arguments.dry_run:
+        print(sweep.plan())
+        return 0
+    sweep.check_data()
+    sweep.execute()
+    for name, study in studies.items():
+        module = modules[name]
+        paths = written.write(arguments.out, name, module.TITLE, study, module.report(study))
+        print("\n" + paths[1].read_text(), end="")
+        print("wrote " + ", ".join(map(str, paths)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(subcommands.run(_parser(), None))

@@ -1,0 +1,28 @@
+"""Fig. 12: the mean Hamming distance between the codes of every two activities."""
+
+import numpy as np
+
+from experiments.settings import Setting
+from experiments.study import Study, Variant
+from experiments.written import Report
+from stvh_jax import plots
+from stvh_jax.report import Table
+
+TITLE = "Fig. 12: mean Hamming distances between activities"
+
+
+def variants(setting: Setting) -> list[Variant]:
+    """M-STVH as it is."""
+    del setting
+    return [Variant("M-STVH", {"model.name": "mstvh"})]
+
+
+def report(study: Study) -> Report:
+    """The distances of the test clips' codes at the last focus, in bits, mean over the seeds."""
+    results = study.results(study.variants[0])
+    names, bits = results[0]["activity_names"], results[0]["bits"]
+    distances = np.mean([np.array(one["class_distances"], float) for one in results], axis=0)
+    rows = [[name, *(f"{distance:.1f}" for distance in row)] for name, row in zip(names, distances)]
+    figure = plots.class_distances(distances, names, title=f"mean distance, of {bits} bits")
+    note = f"In bits, of {bits}. The paper's matrix is a picture."
+    return Report([Table(["", *names], rows)], [note], {"": figure})

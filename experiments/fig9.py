@@ -1,0 +1,43 @@
+"""Fig. 9: the clip nearest to a query at every focus."""
+
+from experiments.settings import Setting
+from experiments.study import Study, Variant
+from experiments.written import Report
+from stvh_jax import plots
+from stvh_jax.report import Table
+
+TITLE = "Fig. 9: the nearest clip at every focus"
+NEEDS_FRAMES = True
+_QUERIES = 4
+
+
+def variants(setting: Setting) -> list[Variant]:
+    """M-STVH as it is."""
+    del setting
+    return [Variant("M-STVH", {"model.name": "mstvh"})]
+
+
+def report(study: Study) -> Report:
+    """One row a query: the first test clip of an activity, and what each focus of seed 0 finds."""
+    evaluation = study.evaluate(study.runs(study.variants[0])[0])
+    foci = evaluation.encoder.foci
+    by_focus = [evaluation.hits(focus, queries=_QUERIES, k=1) for focus in foci]
+    shown = [[rows[0][0], *(hit for _, hit in rows)] for rows in zip(*by_focus)]
+    columns = ["no MSF", *(f"layer {focus}" for focus in foci[1:])]
+    table = Table(
+        ["query", *columns],
+        [[_said(row[0]), *(_said(hit, row[0]) for hit in row[1:])] for row in shown],
+    )
+    note = f"Seed {study.seeds[0]}; ✓ same activity, ✗ another; = same match, ≠ another; distances "
+    note += "in bits. The clips of all splits are searched; no query was chosen by what it finds."
+    return Report(
+        [table], [note], {"": plots.hits_grid(shown, title=TITLE, columns=columns)}, pictures=True
+    )
+
+
+def _said(picture: plots.Picture, query: plots.Picture | None = None) -> str:
+    if query is None:
+        return f"{picture.activity}, match {picture.match}"
+    activity = "✓" if picture.activity == query.activity else "✗"
+    match = "=" if picture.match == query.match else "≠"
+    return f"{activity} {picture.activity}, {match} match {picture.match}, {picture.distance}"

@@ -1,0 +1,108 @@
+"""On what data the experiments run: configs, what they need, and whose figures stand beside."""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """Data with the config that trains on it.
+
+    Attributes:
+      name: what `--data` calls it.
+      title: what it is, for a reader.
+      config: the config's module within `configs/`.
+      dataset: the paper's data set that it is a form of: vd, cad or caed.
+      has_frames: whether there are pixels; without them only position is studied.
+      needs: how its data are prepared.
+      seconds: what a run and its evaluation took on one CPU core; None where none was measured.
+      checkpoint: which one is judged: the `best` on validation, or the `latest`.
+      global_hash: what the code of whole frames changes beside its name, to see enough of them.
+    """
+
+    name: str
+    title: str
+    config: str
+    dataset: str
+    has_frames: bool
+    needs: str
+    seconds: float | None = None
+    checkpoint: str = "best"
+    global_hash: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def build_config(self) -> ConfigDict:
+        """Returns the config as its file has it."""
+        return importlib.import_module(f"configs.{self.config}").get_config()
+
+
+def _prepare(dataset: str, options: str = "") -> str:
+    return f"python -m data prepare {dataset} --raw DIR{options}"
+
+
+SETTINGS = {
+    setting.name: setting
+    for setting in (
+        Setting(
+            name="vd_boxes",
+            title="the Volleyball Dataset's real labels, from the boxes of the key frame alone",
+            config="vd_boxes",
+            dataset="vd",
+            has_frames=False,
+            needs=_prepare("volleyball", " --boxes-only"),
+            seconds=280,
+        ),
+        Setting(
+            name="cad_boxes",
+            title="Collective Activity's real labels, from boxes and their tracks alone",
+            config="cad_boxes",
+            dataset="cad",
+            has_frames=False,
+            needs=_prepare("collective_activity", " --boxes-only"),
+            seconds=280,
+            # Nine validation sequences are too few to choose a checkpoint by (docs/studies.md).
+            checkpoint="latest",
+        ),
+        Setting(
+            name="demo",
+            title="the demo's rendered matches",
+            config="demo",
+            dataset="vd",
+            has_frames=True,
+            needs="make demo",
+            seconds=170,
+            # One convolution, enough for the small boxes of people, says nothing of a frame.
+            global_hash={
+                "model.backbone.features": (16, 32, 64, 128),
+                "model.backbone.strides": (2, 2, 2, 2),
+            },
+        ),
+        Setting(
+            name="vd",
+            title="the Volleyball Dataset",
+            config="vd",
+            dataset="vd",
+            has_frames=True,
+            needs=_prepare("volleyball"),
+        ),
+        Setting(
+            name="cad",
+            title="the Collective Activity Dataset",
+            config="cad",
+            dataset="cad",
+            has_frames=True,
+            needs=_prepare("collective_activity"),
+        ),
+        Setting(
+            name="caed",
+            title="the Collective Activity Extended Dataset",
+            config="caed",
+            dataset="caed",
+            has_frames=True,
+            needs=_prepare("collective_activity_extended"),
+        ),
+    )
+}

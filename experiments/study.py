@@ -1,0 +1,132 @@
+"""An experiment's runs over all seeds, and what is read from their evaluations."""
+
+import dataclasses
+import functools
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from experiments.settings import Setting
+from experiments.trained_run import TrainedRun
+from stvh_jax.report import Table
+
+MISSING = "–"
+
+# What an evaluation measured of the activity, by the paper's names; shares of 1.
+METRICS: dict[str, Callable[[Mapping], float | None]] = {
+    "accuracy": lambda results: results["activity_accuracy"],
+    "MPCA": lambda results: results["activity_mpca"],
+    "action accuracy": lambda results: results["action_accuracy"],
+    **{
+        f"mAP@{k}": functools.partial(lambda k, results: activity(results)[f"activity_map@{k}"], k)
+        for k in (5, 10, 20, 50)
+    },
+}
+
+
+def activity(results: Mapping) -> Mapping:
+    """Gives the measures of the last focus, that of the activity."""
+    return results["foci"][str(max(map(int, results["foci"])))]
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One row of an experiment: a form of the model.
+
+    Attributes:
+      label: what the row is called.
+      changes: by field of the config, what differs from the setting's.
+      bits: of nested codes, how many first bits are judged; None for all.
+      paper: the paper's figures in percent, by metric.
+      reason: why it cannot be run here; "" if it can.
+    """
+
+    label: str
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    bits: int | None = None
+    paper: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """The variants of an experiment on the data of a setting, each with every seed."""
+
+    setting: Setting
+    variants: Sequence[Variant]
+    seeds: Sequence[int]
+
+    def runs(self, variant: Variant) -> list[TrainedRun]:
+        """Gives the runs of a variant, one a seed."""
+        if variant.reason:
+            return []
+        return [
+            TrainedRun(self.setting, variant.changes, seed, variant.bits) for seed in self.seeds
+        ]
+
+    def all_runs(self) -> list[TrainedRun]:
+        """Gives the runs of all variants, all of one seed before the next seed's."""
+        by_variant = [self.runs(variant) for variant in self.variants if not variant.reason]
+        return [run for of_one_seed in zip(*by_variant) for run in of_one_seed]
+
+    def open(self, run: TrainedRun):
+        """Opens the model of a run and its data: what pictures are made of.
+
+        Returns:
+          The `stvh_jax.encoder.Encoder` and the `data.pipeline.ClipDataset`.
+        """
+        from data.pipeline import open_dataset
+        from stvh_jax.encoder import load
+
+        encoder = load(run.folder, checkpoint=self.setting.checkpoint, bits=run.bits)
+        return encoder, open_dataset(run.config.data)
+
+    def evaluate(self, run: TrainedRun):
+        """Evaluates a run again, for the codes of its clips."""
+        from stvh_jax.evaluation import Evaluation
+        from stvh_jax.runs import open_folder
+
+        encoder, dataset = self.open(run)
+        folder = open_folder(run.folder)
+        return Evaluation(encoder, dataset, run=folder, filter_options={"values": "none"})
+
+    def results(self, variant: Variant) -> list[dict]:
+        """Gives the evaluations of a variant, as far as there are any."""
+        found = [run.results() for run in self.runs(variant)]
+        return [results for results in found if results is not None]
+
+    def percent(self, variant: Variant, metric: str) -> list[float]:
+        """Gives a metric of `METRICS` in percent, one number a seed."""
+        values = [METRICS[metric](results) for results in self.results(variant)]
+        return [100 * value for value in values if value is not None]
+
+    def cell(self, variant: Variant, metric: str) -> str:
+        """Writes a metric as its mean and spread over the seeds."""
+        return mean_and_spread(self.percent(variant, metric))
+
+    def compare(self, heading: str, metrics: Sequence[str]) -> Table:
+        """Lays the variants out, a row each: every metric, ours and the paper's beside it."""
+        with_paper = [
+            metric
+            for metric in metrics
+            if any(metric in variant.paper for variant in self.variants)
+        ]
+        header, rows = [heading], [[variant.label] for variant in self.variants]
+        for metric in metrics:
+            header.append(metric)
+            for row, variant in zip(rows, self.variants):
+                row.append(self.cell(variant, metric))
+            if metric in with_paper:
+                header.append("paper")
+                for row, variant in zip(rows, self.variants):
+                    quoted = variant.paper.get(metric)
+                    row.append(MISSING if quoted is None else f"{quoted:.2f}")
+        return Table(header, rows)
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Writes numbers as their mean and standard deviation; a dash for none."""
+    if not values:
+        return MISSING
+    mean = f"{statistics.fmean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"

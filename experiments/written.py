@@ -1,0 +1,128 @@
+"""What an experiment leaves behind: Markdown, JSON and pictures, and the page made of them all."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.study import Study
+from stvh_jax.report import Table
+
+FOLDER = "results"
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What an experiment found.
+
+    Attributes:
+      tables: its tables, cells as text.
+      notes: what a reader must know beside them, a sentence or two each.
+      figures: Matplotlib figures by name, "" for the only one.
+      pictures: whether the figures are photographs, too large for SVG.
+      values: numbers that no table has, for the JSON.
+    """
+
+    tables: Sequence[Table]
+    notes: Sequence[str] = ()
+    figures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    pictures: bool = False
+    values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def write(folder: pathlib.Path, name: str, title: str, study: Study, report: Report) -> list:
+    """Writes `<data>/<name>.md`, `.json`, `.png` and `.svg` below a folder; returns their paths."""
+    from stvh_jax import plots
+
+    setting = study.setting
+    folder = folder / setting.name
+    folder.mkdir(parents=True, exist_ok=True)
+    written, figures = [], []
+    for figure_name, figure in report.figures.items():
+        stem = f"{name}-{figure_name}" if figure_name else name
+        for kind in ("png",) if report.pictures else ("png", "svg"):
+            path = folder / f"{stem}.{kind}"
+            path.write_bytes(plots.render(figure, kind=kind))
+            written.append(path)
+        figures.append(f"{stem}.png")
+    found = {
+        "experiment": name,
+        "title": title,
+        "data": setting.name,
+        "about": setting.title,
+        "command": f"python -m experiments {name} --data {setting.name} --seeds {len(study.seeds)}",
+        "seeds": list(study.seeds),
+        "tables": [{"header": list(one.header), "rows": list(one.rows)} for one in report.tables],
+        "notes": [*_facts(study), *report.notes],
+        "figures": figures,
+        "values": dict(report.values),
+        "config": {
+            "file": f"configs/{setting.config}.py",
+            **json.loads(setting.build_config().to_json_best_effort()),
+        },
+        "runs": [_described(study, variant) for variant in study.variants],
+    }
+    paths = folder / f"{name}.json", folder / f"{name}.md"
+    for path, text in zip(paths, (json.dumps(found, indent=1) + "\n", markdown(found))):
+        temporary = path.with_name(f"{path.name}.new")
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    return [*paths, *written]
+
+
+def _described(study: Study, variant) -> dict:
+    """Says what the runs of a variant were and what they reached."""
+    runs = []
+    for run in study.runs(variant):
+        results = run.results()
+        if results is not None:
+            kept = ("checkpoint", "data", "hardware", "bits", "layers", "activity_accuracy")
+            kept += ("activity_mpca", "activity_accuracy_from_code", "action_accuracy", "foci")
+            runs.append(
+                {"seed": run.seed, "folder": str(run.folder), **{k: results[k] for k in kept}}
+            )
+    return {
+        "label": variant.label,
+        "changes": dict(variant.changes),
+        "bits": variant.bits,
+        "paper": dict(variant.paper),
+        "not_run": variant.reason,
+        "seeds": runs,
+    }
+
+
+def _facts(study: Study) -> list[str]:
+    """Says what all runs share: data, seeds, checkpoint, hardware."""
+    results = [one for variant in study.variants for one in study.results(variant)]
+    if not results:
+        return []
+    data, hardware = results[0]["data"], sorted({one["hardware"] for one in results})
+    kind = "best on validation" if study.setting.checkpoint == "best" else "last"
+    seeds = ", ".join(map(str, study.seeds))
+    many = "; ± is the standard deviation" if len(study.seeds) > 1 else ""
+    return [
+        f"In percent; {data['query_clips']} {data['query_split']} clips searched in "
+        f"{data['base_clips']} {data['base_split']} clips; seed{'s' if many else ''} {seeds}"
+        f"{many}; the {kind} checkpoint; {'; '.join(hardware)}.",
+        *(
+            f"{variant.label}: not run, {variant.reason}."
+            for variant in study.variants
+            if variant.reason
+        ),
+    ]
+
+
+def markdown(found: Mapping, *, level: int = 1, folder: str = "") -> str:
+    """Lays out what an experiment found, under a heading of this level."""
+    lines = [f"{'#' * level} {found['title']}", "", f"On {found['about']}: `{found['command']}`."]
+    for table in found["tables"]:
+        header = table["header"]
+        lines += ["", f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
+        lines += [f"| {' | '.join(row)} |" for row in table["rows"]]
+    for note in found["notes"]:
+        lines += ["", note]
+    for figure in found["figures"]:
+        lines += ["", f"![{found['title']}]({folder}{figure})"]
+    return "\n".join(lines) + "\n"
