@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.settings import Setting
-from experiments.study import Study, Variant
+from experiments.study import MISSING, Study, Variant
 from experiments.written import Report
 from stvh_jax import plots
 from stvh_jax.report import Table
@@ -22,7 +22,10 @@ def report(study: Study) -> Report:
     results = study.results(study.variants[0])
     names, bits = results[0]["activity_names"], results[0]["bits"]
     distances = np.mean([np.array(one["class_distances"], float) for one in results], axis=0)
-    rows = [[name, *(f"{distance:.1f}" for distance in row)] for name, row in zip(names, distances)]
+    rows = [
+        [name, *(MISSING if np.isnan(distance) else f"{distance:.1f}" for distance in row)]
+        for name, row in zip(names, distances)
+    ]
     figure = plots.class_distances(distances, names, title=f"mean distance, of {bits} bits")
     note = f"In bits, of {bits}. The paper's matrix is a picture."
     return Report([Table(["", *names], rows)], [note], {"": figure})

@@ -115,17 +115,29 @@ class TrainedRun:
             runs.check(folder, stored, self._length, wanted)
 
     def results(self) -> dict | None:
-        """Reads its evaluation; None where there is none of this checkpoint."""
-        split = self.config.data.test_split.replace("+", "-")
-        name = f"evaluation-{split}"
+        """Reads its evaluation; None where there is none, or one of other clips or checkpoints."""
+        data = self.config.data
+        name = f"evaluation-{data.test_split.replace('+', '-')}"
         if self._length != code_lengths(self.config.model.bits)[-1]:
             name += f"-{self._length}_bits"
         try:
+            finished = json.loads((self.folder / runs.FINISHED).read_text())
             results = json.loads((self.folder / f"{name}.json").read_text())
-            kind = results["checkpoint"]["kind"]
+            of_these_clips = results["data"] | {
+                "base_split": data.train_split,
+                "query_split": data.test_split,
+                "exclude_within_frames": None,
+            }
+            checkpoint = results["checkpoint"]
+            fits = (
+                results["data"] == of_these_clips
+                and results["bits"] == self._length
+                and checkpoint["kind"] == self.setting.checkpoint
+                and (checkpoint["kind"] == "best" or checkpoint["step"] == finished["step"])
+            )
         except (OSError, ValueError, LookupError, TypeError):
             return None
-        return results if self.is_trained and kind == self.setting.checkpoint else None
+        return results if fits else None
 
     def seconds_left(self) -> float | None:
         """Guesses how long training and evaluation take yet; None if none was ever measured."""

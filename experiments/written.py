@@ -11,6 +11,25 @@ from experiments.study import Study
 from stvh_jax.report import Table
 
 FOLDER = "results"
+# Of an evaluation, which stands in the run's folder, what is kept with what is made of it.
+_KEPT = (
+    "checkpoint",
+    "data",
+    "hardware",
+    "bits",
+    "layers",
+    "activity_accuracy",
+    "activity_mpca",
+    "activity_accuracy_from_code",
+    "action_accuracy",
+)
+_KEPT_OF_A_FOCUS = (
+    *(f"activity_map@{k}" for k in (5, 10, 20, 50)),
+    "activity_map@10/over_hits",
+    "match_map@10",
+    "bit_balance",
+    "distinct_codes",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +97,12 @@ def _described(study: Study, variant) -> dict:
     for run in study.runs(variant):
         results = run.results()
         if results is not None:
-            kept = ("checkpoint", "data", "hardware", "bits", "layers", "activity_accuracy")
-            kept += ("activity_mpca", "activity_accuracy_from_code", "action_accuracy", "foci")
-            runs.append(
-                {"seed": run.seed, "folder": str(run.folder), **{k: results[k] for k in kept}}
-            )
+            foci = {
+                focus: {name: measured[name] for name in _KEPT_OF_A_FOCUS if name in measured}
+                for focus, measured in results["foci"].items()
+            }
+            kept = {name: results[name] for name in _KEPT}
+            runs.append({"seed": run.seed, "folder": str(run.folder), **kept, "foci": foci})
     return {
         "label": variant.label,
         "changes": dict(variant.changes),

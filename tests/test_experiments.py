@@ -43,7 +43,7 @@ time.sleep(float(pathlib.Path("seconds.txt").read_text()))
 if flags.get("config.model.layers") == "4" and pathlib.Path("broken.txt").exists():
     print("error: the loss is no number")
     sys.exit(2)
-(run / "finished.json").write_text("{}")
+(run / "finished.json").write_text('{"step": 1}')
 """
 EVALUATE = """
 import json, pathlib, sys
@@ -59,7 +59,13 @@ of_focus = {f"{kind}_map@{k}": accuracy / k for kind, k in kinds}
 results = {
     "model": "stvh" if "-stvh-" in run.name else "mstvh",
     "checkpoint": {"step": 1, "kind": flags["checkpoint"]},
-    "data": {"base_split": "train", "query_split": "test", "base_clips": 20, "query_clips": 8},
+    "data": {
+        "base_split": "train",
+        "query_split": "test",
+        "base_clips": 20,
+        "query_clips": 8,
+        "exclude_within_frames": None,
+    },
     "hardware": "1 x abacus",
     "bits": int(flags["bits"]),
     "layers": layers,
@@ -186,6 +192,22 @@ def test_a_table_is_made_written_and_not_made_again(folder, capsys):
     svg = pathlib.Path("results/vd_boxes/fig12.svg").read_text()
     assert "40.5" in pathlib.Path("results/vd_boxes/fig12.md").read_text()
     assert svg.startswith("<?xml")
+    capsys.readouterr()
+
+
+def test_an_evaluation_of_other_clips_is_made_again(folder, capsys):
+    assert run("fig10", "--data", "vd_boxes", "--seeds", "1") == 0
+    path = pathlib.Path("runs/vd_boxes-mstvh-128-0/evaluation-test.json")
+    whole = json.loads(path.read_text())
+    for part, name, value in (
+        ("data", "base_split", "train+validation"),
+        ("data", "exclude_within_frames", 41),
+        ("checkpoint", "kind", "latest"),
+    ):
+        path.write_text(json.dumps(whole | {part: whole[part] | {name: value}}))
+        before = len(calls())
+        assert run("fig10", "--data", "vd_boxes", "--seeds", "1") == 0
+        assert calls()[before:] == ["evaluate vd_boxes-mstvh-128-0 128"]
     capsys.readouterr()
 
 
