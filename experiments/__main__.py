@@ -61,26 +61,42 @@ def _parser() -> subcommands.StrictParser:
     return parser
 
 
+def unavailable(module, setting: settings.Setting) -> str:
+    """Says why an experiment cannot be run on some data, "" if it can."""
+    if getattr(module, "NEEDS_FRAMES", False) and not setting.has_frames:
+        return f"shows pictures and {setting.name} has none; nothing is filled in"
+    return ""
+
+
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1 or arguments.jobs < 1:
         raise UserError("--seeds and --jobs are numbers from 1 on")
     if not pathlib.Path("train.py").exists():
         raise UserError("run this in the folder of the project, where train.py is")
     if arguments.name == "page":
-        print(f"wrote {page.write(arguments.out)}")
+        if arguments.dry_run:
+            raise UserError("page makes no run; leave out --dry-run")
+        print(f"wrote {page.write(arguments.out, list(NAMES))}")
         return 0
     setting = settings.SETTINGS[arguments.data]
     names = list(NAMES) if arguments.name == "all" else [arguments.name]
     modules = {name: importlib.import_module(f"experiments.{name}") for name in names}
     for name, module in list(modules.items()):
-        if getattr(module, "NEEDS_FRAMES", False) and not setting.has_frames:
-            said = f"{name} shows pictures and {setting.name} has none; nothing is filled in"
+        if reason := unavailable(module, setting):
             if arguments.name != "all":
-                raise UserError(f"{said}. Take --data demo, vd, cad or caed")
-            print(said)
+                raise UserError(f"{name} {reason}. Take --data demo, vd, cad or caed")
+            print(f"{name} {reason}")
             del modules[name]
+        elif arguments.name == "all" and getattr(module, "DATASET", setting.dataset) != (
+            setting.dataset
+        ):
+            print(f"{name} is of another data set; its twin has the same rows")
+            del modules[name]
+    seeds = range(arguments.seeds)
     studies = {
-        name: Study(setting, module.variants(setting), range(arguments.seeds))
+        name: Study(
+            setting, module.variants(setting), seeds[:1] if hasattr(module, "ONE_SEED") else seeds
+        )
         for name, module in modules.items()
     }
     runs = [run for study in studies.values() for run in study.all_runs()]

@@ -1,5 +1,6 @@
 """What Tables 3 and 4 share: retrieval and classification at every length of the code."""
 
+from experiments.settings import Setting
 from experiments.study import Study, Variant
 from experiments.written import Report
 
@@ -22,11 +23,11 @@ _PAPER = {
 }
 
 
-def variants_of(dataset: str) -> list[Variant]:
-    """Both models at every length, with the figures that the paper has for a data set."""
+def variants(setting: Setting) -> list[Variant]:
+    """Both models at every length, with the figures that the paper has for the data."""
     rows = []
     for bits in BITS:
-        quoted = _PAPER.get(dataset, {}).get(bits, ((), ()))
+        quoted = _PAPER.get(setting.dataset, {}).get(bits, ((), ()))
         for name, label, figures in zip(("stvh", "mstvh"), ("STVH", "M-STVH"), quoted):
             rows.append(
                 Variant(
@@ -40,4 +41,5 @@ def variants_of(dataset: str) -> list[Variant]:
 
 def report(study: Study) -> Report:
     """One row a model and length."""
-    return Report([study.compare("model", _METRICS)])
+    charted = ("mAP@10", "mAP@50", "accuracy")
+    return Report([study.compare("model", _METRICS)], figures={"": study.chart(charted)})

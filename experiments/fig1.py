@@ -26,4 +26,5 @@ def report(study: Study) -> Report:
         "The paper draws these methods and has no figures for them. (b) joins position to "
         "appearance once and then has as many standard transformer blocks as STVH has layers.",
     ]
-    return Report([study.compare("method", ["accuracy", "mAP@10", "mAP@50"])], notes)
+    metrics = ["accuracy", "mAP@10", "mAP@50"]
+    return Report([study.compare("method", metrics)], notes, {"": study.chart(metrics)})

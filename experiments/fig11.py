@@ -11,6 +11,8 @@ from stvh_jax.clips import Clips
 from stvh_jax.report import Table
 
 TITLE = "Fig. 11: attention by layer"
+# Pictures of one model; others would say the same.
+ONE_SEED = True
 _CLIPS = 2
 
 
@@ -43,13 +45,11 @@ def report(study: Study) -> Report:
         for layer, (among_frames, among_actors) in enumerate(zip(objects, group), start=1):
             spread = (_entropy(among_frames), _entropy(among_actors))
             rows.append([title, str(layer), *(f"{value:.2f}" for value in spread)])
-    note = (
-        f"Seed {study.seeds[0]}. A row of a map says where a frame (mean over the actors), or an "
-    )
+    note = "A row of a map says where a frame (mean over the actors), or an "
     note += "actor of the key frame, looks; boxes are as bright as the attention that they get. "
     note += "Evenness is the rows' entropy over that of equal shares: 1 looks everywhere alike."
     table = Table(["clip", "layer", "evenness over frames (O)", "evenness over actors (G)"], rows)
-    return Report([table], [note], figures, pictures=True)
+    return Report([table], [note], figures, pictures=study.setting.has_frames, unit="")
 
 
 def _first_clips(dataset, encoder) -> list[Clips]:

@@ -1,7 +1,8 @@
-"""Fig. 7: confusion matrices of both models; the paper's are of the Volleyball Dataset."""
+"""Fig. 7: confusion matrices of both models, of the Volleyball Dataset in the paper."""
 
 from experiments.confusion import report, variants
 
-__all__ = ["TITLE", "report", "variants"]
+__all__ = ["DATASET", "TITLE", "report", "variants"]
 
-TITLE = "Fig. 7: confusion matrices, as the paper has them of the Volleyball Dataset"
+TITLE = "Fig. 7: confusion matrices"
+DATASET = "vd"

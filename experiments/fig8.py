@@ -1,7 +1,8 @@
-"""Fig. 8: confusion matrices of both models; the paper's are of Collective Activity."""
+"""Fig. 8: confusion matrices of both models, of Collective Activity in the paper."""
 
 from experiments.confusion import report, variants
 
-__all__ = ["TITLE", "report", "variants"]
+__all__ = ["DATASET", "TITLE", "report", "variants"]
 
-TITLE = "Fig. 8: confusion matrices, as the paper has them of Collective Activity"
+TITLE = "Fig. 8: confusion matrices"
+DATASET = "cad"

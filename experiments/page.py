@@ -1,7 +1,9 @@
 """docs/results.md: what was measured where, made of the JSON that the experiments leave."""
 
 import json
+import os
 import pathlib
+from collections.abc import Sequence
 
 from experiments import written
 from experiments.settings import SETTINGS
@@ -17,8 +19,12 @@ protocols, readings of the paper and the use of motion are in [studies.md](studi
 """
 
 
-def write(folder: pathlib.Path) -> pathlib.Path:
+def write(folder: pathlib.Path, names: Sequence[str]) -> pathlib.Path:
     """Writes the page; returns its path.
+
+    Args:
+      folder: where the results are.
+      names: of all experiments, to say which of them are missing.
 
     Raises:
       UserError: a file of results cannot be read, or there is none.
@@ -30,9 +36,12 @@ def write(folder: pathlib.Path) -> pathlib.Path:
             without.append(setting)
             continue
         parts.append(f"## {setting.title[0].upper()}{setting.title[1:]}\n")
-        found.sort(key=_order)
-        pictures = f"../{folder}/{setting.name}/"
+        pictures = os.path.relpath(folder / setting.name, PAGE.parent) + "/"
+        found.sort(key=lambda one: names.index(one["experiment"]))
         parts += [written.markdown(one, level=3, folder=pictures) for one in found]
+        missing = [name for name in names if name not in {one["experiment"] for one in found}]
+        if missing:
+            parts.append(f"Not measured on these data: {', '.join(missing)}.\n")
     if len(without) == len(SETTINGS):
         raise UserError(f"{folder} has no results; try: python -m experiments all --data demo")
     if without:
@@ -45,6 +54,7 @@ def write(folder: pathlib.Path) -> pathlib.Path:
             for setting in without
         ]
         parts.append("\n".join(lines) + "\n")
+    PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text("\n".join(parts))
     return PAGE
 
@@ -52,14 +62,9 @@ def write(folder: pathlib.Path) -> pathlib.Path:
 def _read(path: pathlib.Path) -> dict:
     try:
         found = json.loads(path.read_text())
-        found["title"], found["tables"], found["notes"], found["figures"], found["command"]
+        written.markdown(found)
+        if found["experiment"] != path.stem:
+            raise ValueError(found["experiment"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path} is no result of an experiment; make it again") from error
     return found
-
-
-def _order(found: dict) -> tuple[bool, int]:
-    """Puts tables before figures, in the order of their numbers, and what has none at the end."""
-    kind = found["experiment"]
-    number = "".join(character for character in kind if character.isdigit())
-    return kind.startswith("fig"), int(number or 99)

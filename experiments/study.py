@@ -123,6 +123,16 @@ class Study:
                     row.append(MISSING if quoted is None else f"{quoted:.2f}")
         return Table(header, rows)
 
+    def chart(self, metrics: Sequence[str]):
+        """Draws the variants, a row each and a panel a metric, as `compare` lays them out."""
+        from stvh_jax import plots
+
+        panels = {
+            metric: [(self.percent(one, metric), one.paper.get(metric)) for one in self.variants]
+            for metric in metrics
+        }
+        return plots.comparison([variant.label for variant in self.variants], panels)
+
 
 def mean_and_spread(values: Sequence[float]) -> str:
     """Writes numbers as their mean and standard deviation; a dash for none."""

@@ -27,10 +27,5 @@ def variants(setting: Setting) -> list[Variant]:
 
 def report(study: Study) -> Report:
     """One row a form."""
-    notes = []
-    if not study.setting.has_frames:
-        notes.append(
-            "Without frames there is no appearance: what position is added to is made of the boxes "
-            "as well."
-        )
-    return Report([study.compare("model", ["accuracy", "mAP@10"])], notes)
+    metrics = ["accuracy", "mAP@10"]
+    return Report([study.compare("model", metrics)], figures={"": study.chart(metrics)})

@@ -28,4 +28,5 @@ def variants(setting: Setting) -> list[Variant]:
 
 def report(study: Study) -> Report:
     """One row a number of layers."""
-    return Report([study.compare("layers", ["accuracy", "mAP@10"])])
+    metrics = ["accuracy", "mAP@10"]
+    return Report([study.compare("layers", metrics)], figures={"": study.chart(metrics)})

@@ -29,4 +29,6 @@ def variants(setting: Setting) -> list[Variant]:
 
 def report(study: Study) -> Report:
     """One row a sum."""
-    return Report([study.compare("losses, each with its weight", ["accuracy", "mAP@10"])])
+    metrics = ["accuracy", "mAP@10"]
+    table = study.compare("losses, each with its weight", metrics)
+    return Report([table], figures={"": study.chart(metrics)})

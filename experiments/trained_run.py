@@ -12,12 +12,27 @@ from ml_collections import ConfigDict
 
 from experiments.settings import Setting
 from stvh_jax import runs
+from stvh_jax.checkpoints import choose_step
 from stvh_jax.codes import code_lengths
+from stvh_jax.errors import UserError
 
 # What train.py's own name for a run says; runs with other changes stand in a folder of their own,
 # where evaluate.py does not take them for the newest of a config.
 _NAMED = ("model.name", "model.bits", "seed")
 FOLDER = "experiments"
+# What is read of an evaluation; one without it is of another version.
+READ = {
+    "activity_accuracy",
+    "activity_accuracy_from_code",
+    "activity_mpca",
+    "action_accuracy",
+    "activity_names",
+    "class_distances",
+    "confusion_matrix",
+    "foci",
+    "hardware",
+    "layers",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,14 +97,15 @@ class TrainedRun:
             sys.executable,
             "evaluate.py",
             f"--workdir={self.folder}",
-            f"--bits={self._length}",
+            f"--bits={self.length}",
             f"--checkpoint={self.setting.checkpoint}",
             f"--data_dir={self.config.data.dir}",
             "--filter_values=none",
         ]
 
     @property
-    def _length(self) -> int:
+    def length(self) -> int:
+        """How many bits are judged."""
         return self.bits or code_lengths(self.config.model.bits)[-1]
 
     @property
@@ -112,40 +128,42 @@ class TrainedRun:
             wanted = json.loads(self.config.to_json_best_effort())
             folder = runs.open_folder(self.folder)
             stored = runs.read_config(folder)
-            runs.check(folder, stored, self._length, wanted)
+            runs.check(folder, stored, self.length, wanted)
+            if stored["model"]["bits"] != wanted["model"]["bits"]:
+                raise UserError(
+                    f"{folder} holds codes of {stored['model']['bits']} bits, and "
+                    f"{wanted['model']['bits']} are wanted; move it elsewhere"
+                )
 
     def results(self) -> dict | None:
         """Reads its evaluation; None where there is none, or one of other clips or checkpoints."""
         data = self.config.data
         name = f"evaluation-{data.test_split.replace('+', '-')}"
-        if self._length != code_lengths(self.config.model.bits)[-1]:
-            name += f"-{self._length}_bits"
+        if self.length != code_lengths(self.config.model.bits)[-1]:
+            name += f"-{self.length}_bits"
         try:
-            finished = json.loads((self.folder / runs.FINISHED).read_text())
+            checkpoint = choose_step(runs.open_folder(self.folder), self.setting.checkpoint)
             results = json.loads((self.folder / f"{name}.json").read_text())
             of_these_clips = results["data"] | {
                 "base_split": data.train_split,
                 "query_split": data.test_split,
                 "exclude_within_frames": None,
             }
-            checkpoint = results["checkpoint"]
             fits = (
                 results["data"] == of_these_clips
-                and results["bits"] == self._length
-                and checkpoint["kind"] == self.setting.checkpoint
-                and (checkpoint["kind"] == "best" or checkpoint["step"] == finished["step"])
+                and results["bits"] == self.length
+                and (results["checkpoint"]["step"], results["checkpoint"]["kind"]) == checkpoint
+                and results.keys() >= READ
             )
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, UserError):
             return None
-        return results if fits else None
+        return results if fits and self.is_trained else None
 
-    def seconds_left(self) -> float | None:
-        """Guesses how long training and evaluation take yet; None if none was ever measured."""
-        if self.results():
-            return 0.0
-        if self.setting.seconds is None:
-            return None
-        return self.setting.seconds / 4 if self.is_trained else self.setting.seconds
+    def seconds_left(self, *, is_trained: bool) -> float | None:
+        """Guesses how long it takes yet to make its results; None if none was ever measured."""
+        if is_trained or self.setting.seconds is None:
+            return self.setting.evaluation_seconds
+        return self.setting.seconds + self.setting.evaluation_seconds
 
 
 def _text(value: Any) -> str:

@@ -40,7 +40,8 @@ class Report:
       tables: its tables, cells as text.
       notes: what a reader must know beside them, a sentence or two each.
       figures: Matplotlib figures by name, "" for the only one.
-      pictures: whether the figures are photographs, too large for SVG.
+      pictures: whether the figures have photographs, too large for SVG.
+      unit: what the table's numbers are; "" where its notes or headings say so.
       values: numbers that no table has, for the JSON.
     """
 
@@ -48,6 +49,7 @@ class Report:
     notes: Sequence[str] = ()
     figures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     pictures: bool = False
+    unit: str = "In percent; "
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -74,7 +76,7 @@ def write(folder: pathlib.Path, name: str, title: str, study: Study, report: Rep
         "command": f"python -m experiments {name} --data {setting.name} --seeds {len(study.seeds)}",
         "seeds": list(study.seeds),
         "tables": [{"header": list(one.header), "rows": list(one.rows)} for one in report.tables],
-        "notes": [*_facts(study), *report.notes],
+        "notes": [*_facts(study, report), *report.notes],
         "figures": figures,
         "values": dict(report.values),
         "config": {
@@ -113,7 +115,7 @@ def _described(study: Study, variant) -> dict:
     }
 
 
-def _facts(study: Study) -> list[str]:
+def _facts(study: Study, report: Report) -> list[str]:
     """Says what all runs share: data, seeds, checkpoint, hardware."""
     results = [one for variant in study.variants for one in study.results(variant)]
     if not results:
@@ -121,17 +123,18 @@ def _facts(study: Study) -> list[str]:
     data, hardware = results[0]["data"], sorted({one["hardware"] for one in results})
     kind = "best on validation" if study.setting.checkpoint == "best" else "last"
     seeds = ", ".join(map(str, study.seeds))
-    many = "; ± is the standard deviation" if len(study.seeds) > 1 else ""
-    return [
-        f"In percent; {data['query_clips']} {data['query_split']} clips searched in "
-        f"{data['base_clips']} {data['base_split']} clips; seed{'s' if many else ''} {seeds}"
-        f"{many}; the {kind} checkpoint; {'; '.join(hardware)}.",
-        *(
-            f"{variant.label}: not run, {variant.reason}."
-            for variant in study.variants
-            if variant.reason
-        ),
+    many = len(study.seeds) > 1
+    spread = "; ± is the standard deviation" if many and report.unit else ""
+    searched = f" searched in {data['base_clips']} {data['base_split']} clips"
+    facts = [
+        f"{report.unit}{data['query_clips']} {data['query_split']} clips"
+        f"{searched if report.unit else ''}; seed{'s' if many else ''} {seeds}{spread}; "
+        f"checkpoint: {kind}; {'; '.join(hardware)}."
     ]
+    if not study.setting.has_frames:
+        facts.append("Without frames there is no appearance: all features are made of the boxes.")
+    reasons = [(variant.label, variant.reason) for variant in study.variants if variant.reason]
+    return facts + [f"{label}: not run, {reason}." for label, reason in reasons]
 
 
 def markdown(found: Mapping, *, level: int = 1, folder: str = "") -> str:

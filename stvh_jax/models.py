@@ -436,7 +436,10 @@ def checked_lengths(bits: Any) -> tuple[int, ...]:
     lengths = code_lengths(bits)
     whole = lengths and all(type(length) is int for length in lengths)
     if not whole or lengths[0] < 8 or any(length % 8 for length in lengths):
-        raise UserError(f"config.model.bits is {bits!r}; use a multiple of 8, e.g. 128")
+        raise UserError(
+            f"config.model.bits is {bits!r}; use a multiple of 8, e.g. 128, or several of them for "
+            "nested codes, e.g. (16, 32, 64, 128)"
+        )
     if list(lengths) != sorted(set(lengths)):
         raise UserError(f"config.model.bits is {bits!r}; give each length once, the shortest first")
     return lengths

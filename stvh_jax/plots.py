@@ -202,6 +202,44 @@ def _draw_picture(axes: Axes, picture: Picture, *, query: Picture) -> None:
         spine.set(color=frame, linewidth=3, linestyle=dashes)
 
 
+def comparison(
+    labels: Sequence[str], panels: Mapping[str, Sequence[tuple[Sequence[float], float | None]]]
+) -> Figure:
+    """Draws measurements of several forms of a model, a row each, beside quoted ones.
+
+    Args:
+      labels: what the rows are called.
+      panels: by metric, for every row what was measured with each seed, and what is quoted of the
+        paper or None; in percent.
+    """
+    figure = _figure(2.4 + 2.9 * len(panels), 1.3 + 0.34 * len(labels))
+    rows = np.arange(len(labels))
+    legend = {}
+    all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (metric, measured) in zip(all_axes, panels.items()):
+        _plain(axes).grid(axis="x", color="#e4e4e4", linewidth=0.8)
+        axes.set_title(f"{metric} (%)", fontsize=10)
+        for row, (values, quoted) in zip(rows, measured):
+            seeds = axes.plot(
+                values, [row] * len(values), "o", color=BLUE, alpha=0.35, markersize=5
+            )
+            if values:
+                (legend["a seed"],) = seeds
+                (legend["mean"],) = axes.plot(
+                    [np.mean(values)], [row], "|", color=BLUE, markersize=16, markeredgewidth=2.5
+                )
+            if quoted is not None:
+                (legend["the paper's"],) = axes.plot(
+                    [quoted], [row], "D", color=ORANGE, markerfacecolor="white", markersize=6
+                )
+    all_axes[0].set_yticks(rows, labels, fontsize=9)
+    all_axes[0].invert_yaxis()
+    figure.legend(
+        legend.values(), legend.keys(), loc="outside lower center", ncols=3, frameon=False
+    )
+    return figure
+
+
 def attention(
     objects: Sequence[Float[np.ndarray, "T T"]],
     group: Sequence[Float[np.ndarray, "N N"]],

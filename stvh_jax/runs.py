@@ -94,6 +94,8 @@ def check_same(run: epath.Path, described: dict) -> None:
 def find(*, workdir: epath.PathLike | None, bits: int, config=None) -> epath.Path:
     """Finds the run to evaluate: `workdir`, or the newest finished one with these bits.
 
+    One whose codes have these bits and no others comes before one of nested codes.
+
     Args:
       workdir: folder of a run, or None.
       bits: length of the run's codes, or of some of its nested ones.
@@ -110,13 +112,18 @@ def find(*, workdir: epath.PathLike | None, bits: int, config=None) -> epath.Pat
         check(run, read_config(run), bits, wanted)
         return run
     found: set[int] = set()
+    prefix = None
     for run, described in _finished_runs():
         if described["model"].get("name") == "frame_classifier":  # it has no codes
             continue
         lengths = code_lengths(described["model"]["bits"])
         found.update(lengths)
         if bits in lengths and not lacks(described, wanted):
-            return run
+            if len(lengths) == 1:
+                return run
+            prefix = prefix or run
+    if prefix:
+        return prefix
     of_config = " of this config" if config is not None else ""
     others = f" (there are runs of {sorted(found)} bits)" if found else ""
     raise UserError(

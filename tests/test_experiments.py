@@ -3,6 +3,7 @@
 Training and evaluation are replaced by scripts of the same names that do next to nothing.
 """
 
+import fcntl
 import importlib
 import json
 import os
@@ -12,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -19,12 +21,13 @@ from absl import flags
 from ml_collections import config_flags
 
 from experiments import __main__ as command
-from experiments import page
+from experiments import page, written
 from experiments.settings import SETTINGS
-from experiments.study import Study, mean_and_spread
-from experiments.trained_run import TrainedRun
+from experiments.study import METRICS, Study, mean_and_spread
+from experiments.trained_run import READ, TrainedRun
 from stvh_jax.encoder import load
 from stvh_jax.errors import UserError
+from stvh_jax.evaluation import Evaluation
 from stvh_jax.models import build_model
 from stvh_jax.runs import default_workdir
 from tests.fakes import FakeDataset
@@ -36,7 +39,10 @@ TRAIN = """
 import json, pathlib, sys, time
 flags = dict(flag.removeprefix("--").split("=", 1) for flag in sys.argv[1:])
 run = pathlib.Path(flags["workdir"])
-(run / "checkpoints/1").mkdir(parents=True, exist_ok=True)
+checkpoint = run / "checkpoints/1"
+for part in ("config", "variables", "metrics"):
+    (checkpoint / part).mkdir(parents=True, exist_ok=True)
+(checkpoint / "metrics/metrics").write_text('{"activity_accuracy": 0.5}')
 with open("calls.txt", "a") as file:
     print("train", run.name, file=file)
 time.sleep(float(pathlib.Path("seconds.txt").read_text()))
@@ -157,7 +163,8 @@ def test_the_papers_figures_stand_in_their_rows():
 
     assert quoted("table2", "cad")["M-STVH"] == {"accuracy": 97.8}
     assert quoted("table3", "demo")["M-STVH, 16 bits"]["mAP@50"] == 94.55
-    assert quoted("table4", "demo")["STVH, 128 bits"]["mAP@5"] == 98.24
+    assert quoted("table4", "cad")["STVH, 128 bits"]["mAP@5"] == 98.24
+    assert quoted("table4", "caed")["STVH, 128 bits"] == {}
     assert quoted("table5", "caed")["M-STVH^BD"] == {"accuracy": 94.25, "mAP@10": 90.26}
     assert quoted("table6", "cad")["L = 2"] == {"accuracy": 96.21, "mAP@10": 88.91}
     assert quoted("table7", "vd")["L_cls + L_q + L_recon"] == {"accuracy": 94.37, "mAP@10": 94.86}
@@ -184,6 +191,7 @@ def test_a_table_is_made_written_and_not_made_again(folder, capsys):
     text = pathlib.Path("results/vd_boxes/table6.md").read_text()
     assert "| L = 4 | 59.0 ± 7.1 | 94.99 |" in text
     assert "8 test clips searched in 20 train clips; seeds 0, 1; ± is the standard" in text
+    assert pathlib.Path("results/vd_boxes/table6.svg").read_text().startswith("<?xml")
 
     before = calls()
     # Three layers are the default: this run is there.
@@ -199,12 +207,16 @@ def test_an_evaluation_of_other_clips_is_made_again(folder, capsys):
     assert run("fig10", "--data", "vd_boxes", "--seeds", "1") == 0
     path = pathlib.Path("runs/vd_boxes-mstvh-128-0/evaluation-test.json")
     whole = json.loads(path.read_text())
-    for part, name, value in (
-        ("data", "base_split", "train+validation"),
-        ("data", "exclude_within_frames", 41),
-        ("checkpoint", "kind", "latest"),
-    ):
-        path.write_text(json.dumps(whole | {part: whole[part] | {name: value}}))
+    others = [
+        whole | {"data": whole["data"] | {"base_split": "train+validation"}},
+        whole | {"data": whole["data"] | {"exclude_within_frames": 41}},
+        whole | {"checkpoint": {"step": 1, "kind": "latest"}},
+        whole | {"checkpoint": {"step": 2, "kind": "best"}},
+        {name: value for name, value in whole.items() if name != "hardware"},
+        [],
+    ]
+    for other in others:
+        path.write_text(json.dumps(other))
         before = len(calls())
         assert run("fig10", "--data", "vd_boxes", "--seeds", "1") == 0
         assert calls()[before:] == ["evaluate vd_boxes-mstvh-128-0 128"]
@@ -217,13 +229,16 @@ def test_a_dry_run_says_what_is_there_and_does_nothing(folder, capsys):
     capsys.readouterr()
     assert run("table6", "--data", "vd_boxes", "--seeds", "1", "--jobs", "2", "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "runs/vd_boxes-mstvh-128-0: is there\n" in said
-    assert "3 of 4 runs would be made; about 7:00 min at 2 a time" in said
+    assert "runs/vd_boxes-mstvh-128-0, 128 bits: is there\n" in said
+    assert "3 of 4 would be made; about 5:22 at 2 a time" in said
     assert "--config.model.layers=5" in said
     assert run("table6", "--data", "vd", "--seeds", "1", "--dry-run") == 0
-    assert "4 of 4 runs would be made; how long that takes was never measured" in (
-        capsys.readouterr().out
-    )
+    assert "4 of 4 would be made; how long that takes was never" in capsys.readouterr().out
+    assert run("nested", "--data", "vd_boxes", "--seeds", "1", "--dry-run") == 0
+    # Of four lengths apart one is there; the nested code is one training and four evaluations.
+    said = capsys.readouterr().out
+    assert said.count("train.py") == 4
+    assert said.count("evaluate.py") == 7
     assert calls() == before
     assert not pathlib.Path("results/vd_boxes/table6.md").exists()
 
@@ -254,30 +269,37 @@ def test_nested_codes_are_one_training_and_an_evaluation_a_length(folder, capsys
     capsys.readouterr()
 
 
+SCRIPT = (
+    "import sys, data.pipeline; data.pipeline.open_dataset = lambda config: None; "
+    "from experiments import __main__ as m; "
+    "sys.exit(m.subcommands.run(m._parser(), sys.argv[1:]))"
+)
+
+
+def started(arguments):
+    """Starts the experiments as a process."""
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", SCRIPT, *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_a_sweep_that_is_stopped_goes_on_where_it_was(folder, sign):
     """The experiments are a process here; the training that runs is stopped, or left to end."""
     pathlib.Path("seconds.txt").write_text("1.5")
-    script = (
-        "import sys, data.pipeline; data.pipeline.open_dataset = lambda config: None; "
-        "from experiments import __main__ as m; "
-        "sys.exit(m.subcommands.run(m._parser(), sys.argv[1:]))"
-    )
     arguments = ["table7", "--data", "vd_boxes", "--seeds", "1"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        env=environment,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-    )
+    process = started(arguments)
     deadline = time.monotonic() + 60
     while not calls() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(sign)
     _, said = process.communicate(timeout=60)
     assert process.returncode == (-sign if sign == signal.SIGKILL else 130)
-    assert b"Traceback" not in said
+    assert "Traceback" not in said
     first = calls()
     assert len(first) == 1
     assert run(*arguments) == 0
@@ -287,6 +309,27 @@ def test_a_sweep_that_is_stopped_goes_on_where_it_was(folder, sign):
     assert pathlib.Path("results/vd_boxes/table7.md").exists()
 
 
+def test_a_run_that_another_sweep_makes_is_waited_for_and_the_waiting_can_end(folder):
+    one = TrainedRun(SETTINGS["vd_boxes"], {}, 0)
+    one.folder.parent.mkdir()
+    with one.folder.with_name(f"{one.folder.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        process = started(["fig10", "--data", "vd_boxes", "--seeds", "1"])
+        assert process.stdout.readline() == f"waiting for {one.folder}, which another sweep makes\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "interrupted\n")
+    assert not calls()
+
+
+def test_what_cannot_be_started_fails_and_nothing_hangs(folder, capsys):
+    # A folder stands where the log of one run should be written.
+    pathlib.Path("runs/experiments/vd_boxes-mstvh-128-0,layers=4.log").mkdir(parents=True)
+    assert run("table6", "--data", "vd_boxes", "--seeds", "1") == 2
+    assert "1 of 4 runs failed" in capsys.readouterr().err
+    assert sum(line.startswith("evaluate") for line in calls()) == 3
+
+
 MISTAKES = [
     (["table9"], "argument NAME: invalid choice: 'table9'"),
     (["table6", "--data", "ucf101"], "argument --data: invalid choice: 'ucf101'"),
@@ -294,6 +337,7 @@ MISTAKES = [
     (["fig9", "--data", "vd_boxes"], "fig9 shows pictures and vd_boxes has none; nothing is"),
     (["table6", "--data", "vd"], "the Volleyball Dataset: there are no frames; nothing is filled"),
     (["page"], "results has no results; try: python -m experiments all --data demo"),
+    (["page", "--dry-run"], "page makes no run; leave out --dry-run"),
 ]
 
 
@@ -329,6 +373,7 @@ def test_the_page_has_every_result_and_says_what_is_missing(folder, capsys):
         assert run(name, "--data", "vd_boxes", "--seeds", "1") == 0
     assert run("page") == 0
     text = page.PAGE.read_text()
+    assert "Not measured on these data: table2, table3, table4, table5, table6, fig1" in text
     places = [text.index(title) for title in ("### Table 7", "### Fig. 10", "### Fig. 12")]
     assert places == sorted(places)
     assert "(../results/vd_boxes/fig12.png)" in text
@@ -350,37 +395,44 @@ class FramesDataset(FakeDataset):
 
 
 class TrainedStudy(Study):
-    """A study whose model is a trained one of the tests."""
+    """A study whose one run is a trained one of the tests."""
+
+    def runs(self, variant):
+        return [types.SimpleNamespace(folder=self.seeds[0])]
 
     def open(self, one):
         dataset = FramesDataset()
         dataset.has_frames = True
-        return load(one), dataset
-
-    def runs(self, variant):
-        return [self.trained]
+        return load(one.folder), dataset
 
 
 @pytest.mark.parametrize("name", ["fig9", "fig11"])
-def test_the_pictures_are_of_a_trained_model(name, trained, tmp_path):
-    module = MODULES[name]
-    setting = SETTINGS["demo"]
-    study = TrainedStudy(setting, module.variants(setting), (0,))
-    folder = trained()
-    object.__setattr__(study, "trained", folder)
-    if name == "fig9":
-        from stvh_jax.evaluation import Evaluation
-
-        encoder, dataset = study.open(folder)
-        evaluation = Evaluation(encoder, dataset, run=folder, filter_options={"values": "none"})
-        object.__setattr__(study, "evaluate", lambda one: evaluation)
+def test_the_pictures_are_of_a_trained_model(name, trained):
+    module, setting = MODULES[name], SETTINGS["demo"]
+    study = TrainedStudy(setting, module.variants(setting), [trained()])
     report = module.report(study)
     (table,) = report.tables
     if name == "fig9":
         assert table.header == ["query", "no MSF", "layer 1"]
-        assert len(table.rows) == 4
+        assert len(table.rows) == 3
         assert all(row[1].startswith(("✓", "✗")) for row in table.rows)
         assert len(report.figures) == 1
     else:
         assert list(report.figures) == ["1", "2"]
         assert all(0 <= float(row[3]) <= 1 for row in table.rows)
+
+
+def test_what_a_real_evaluation_writes_can_be_read(trained):
+    encoder = load(trained())
+    evaluation = Evaluation(
+        encoder, FakeDataset(), run=trained(), filter_options={"values": "none"}
+    )
+    results = json.loads(json.dumps(evaluation.results))
+    assert results.keys() >= READ
+    assert "derived" not in results
+    for name, read in METRICS.items():
+        assert 0 <= read(results) <= 1, name
+    for name in written._KEPT:
+        assert name in results
+    measured = results["foci"]["1"]
+    assert [name for name in written._KEPT_OF_A_FOCUS if name not in measured] == []

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import pathlib
 
 import jax
 import numpy as np
@@ -123,6 +124,17 @@ def test_a_run_of_nested_codes_is_found_by_each_length(run, tmp_path, monkeypatc
     assert runs.default_workdir(config).endswith("-mstvh-8+16-0")
     for bits in (8, 16):
         assert runs.find(workdir=run, bits=bits, config=config) == run
+    # Among the finished runs, one that has only these bits comes first, however old.
+    pathlib.Path("runs").mkdir()
+    pathlib.Path("runs/nested").symlink_to(run)
+    assert runs.find(workdir=None, bits=8) == epath.Path("runs/nested")
+    plain = pathlib.Path("runs/plain")
+    plain.mkdir()
+    (plain / "finished.json").write_text('{"finished_at": 0, "step": 1}')
+    config.model.bits = 8
+    (plain / "config.json").write_text(config.to_json_best_effort())
+    assert runs.find(workdir=None, bits=8) == epath.Path("runs/plain")
+    assert runs.find(workdir=None, bits=16) == epath.Path("runs/nested")
     with pytest.raises(UserError, match="has codes of 8 and 16 bits, not 32; use --bits=16"):
         runs.find(workdir=run, bits=32)
 
