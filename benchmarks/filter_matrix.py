@@ -158,7 +158,7 @@ def report(workdir, data_dir=None):
         EncodedClips.concatenate(list(encoded.values())),
     )
     print(
-        f"{config.model.name} of {config.model.bits} bits on {config.data.name}, "
+        f"{config.model.name} of {encoder.bits} bits on {config.data.name}, "
         f"{config.data.variant}; seed {config.seed}, {encoder.checkpoint} checkpoint of step "
         f"{encoder.step}; base {config.data.train_split}, {len(parts.base)} clips; queries "
         f"{config.data.test_split}, {len(parts.queries)} clips; match of "
@@ -170,7 +170,7 @@ def report(workdir, data_dir=None):
         name: fit(parts.base.codes, seed=config.seed, **options) for name, options in KINDS.items()
     }
     own = parts.with_codes(last, lambda codes: codes[last])
-    rows_of_last = [("own", 1.0, 1.0, *judge(own, last), config.model.bits, 0)]
+    rows_of_last = [("own", 1.0, 1.0, *judge(own, last), encoder.bits, 0)]
     print(f"\nFocus {last}\n\n{markdown(rows_of_last)}", flush=True)
     for focus in reversed(foci):
         print(f"\nFocus {focus}\n\n{markdown(rows(parts, matrices, focus))}", flush=True)

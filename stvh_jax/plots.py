@@ -233,7 +233,7 @@ def comparison(
                     [quoted], [row], "D", color=ORANGE, markerfacecolor="white", markersize=6
                 )
     all_axes[0].set_yticks(rows, labels, fontsize=9)
-    all_axes[0].invert_yaxis()
+    all_axes[0].set_ylim(len(labels) - 0.5, -0.5)
     figure.legend(
         legend.values(), legend.keys(), loc="outside lower center", ncols=3, frameon=False
     )
