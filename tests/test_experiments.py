@@ -269,8 +269,10 @@ def test_nested_codes_are_one_training_and_an_evaluation_a_length(folder, capsys
     capsys.readouterr()
 
 
+# Whoever runs the tests in the background may have SIGINT ignored in all that they start.
 SCRIPT = (
-    "import sys, data.pipeline; data.pipeline.open_dataset = lambda config: None; "
+    "import signal, sys, data.pipeline; data.pipeline.open_dataset = lambda config: None; "
+    "signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from experiments import __main__ as m; "
     "sys.exit(m.subcommands.run(m._parser(), sys.argv[1:]))"
 )
