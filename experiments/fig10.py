@@ -2,19 +2,15 @@
 
 import statistics
 
-from experiments.settings import Setting
-from experiments.study import Study, Variant, mean_and_spread
+from experiments.study import Study, mean_and_spread
+from experiments.study import mstvh_alone as variants
 from experiments.written import Report
 from stvh_jax import plots
 from stvh_jax.report import Table
 
+__all__ = ["TITLE", "report", "variants"]
+
 TITLE = "Fig. 10: retrieval by focus, for the activity and for the match"
-
-
-def variants(setting: Setting) -> list[Variant]:
-    """M-STVH as it is."""
-    del setting
-    return [Variant("M-STVH", {"model.name": "mstvh"})]
 
 
 def report(study: Study) -> Report:

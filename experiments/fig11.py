@@ -2,24 +2,20 @@
 
 import numpy as np
 
-from experiments.settings import Setting
-from experiments.study import Study, Variant
+from experiments.study import Study
+from experiments.study import mstvh_alone as variants
 from experiments.written import Report
 from stvh_jax import plots
 from stvh_jax.attention import attention_by_layer
 from stvh_jax.clips import Clips
 from stvh_jax.report import Table
 
+__all__ = ["ONE_SEED", "TITLE", "report", "variants"]
+
 TITLE = "Fig. 11: attention by layer"
 # Pictures of one model; others would say the same.
 ONE_SEED = True
 _CLIPS = 2
-
-
-def variants(setting: Setting) -> list[Variant]:
-    """M-STVH as it is."""
-    del setting
-    return [Variant("M-STVH", {"model.name": "mstvh"})]
 
 
 def report(study: Study) -> Report:

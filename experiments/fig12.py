@@ -2,19 +2,15 @@
 
 import numpy as np
 
-from experiments.settings import Setting
-from experiments.study import MISSING, Study, Variant
+from experiments.study import MISSING, Study
+from experiments.study import mstvh_alone as variants
 from experiments.written import Report
 from stvh_jax import plots
 from stvh_jax.report import Table
 
+__all__ = ["TITLE", "report", "variants"]
+
 TITLE = "Fig. 12: mean Hamming distances between activities"
-
-
-def variants(setting: Setting) -> list[Variant]:
-    """M-STVH as it is."""
-    del setting
-    return [Variant("M-STVH", {"model.name": "mstvh"})]
 
 
 def report(study: Study) -> Report:

@@ -1,22 +1,18 @@
 """Fig. 9: the clip nearest to a query at every focus."""
 
-from experiments.settings import Setting
-from experiments.study import Study, Variant
+from experiments.study import Study
+from experiments.study import mstvh_alone as variants
 from experiments.written import Report
 from stvh_jax import plots
 from stvh_jax.report import Table
+
+__all__ = ["NEEDS_FRAMES", "ONE_SEED", "TITLE", "report", "variants"]
 
 TITLE = "Fig. 9: the nearest clip at every focus"
 # Pictures of one model; others would say the same.
 ONE_SEED = True
 NEEDS_FRAMES = True
 _QUERIES = 3
-
-
-def variants(setting: Setting) -> list[Variant]:
-    """M-STVH as it is."""
-    del setting
-    return [Variant("M-STVH", {"model.name": "mstvh"})]
 
 
 def report(study: Study) -> Report:

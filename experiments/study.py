@@ -48,6 +48,12 @@ class Variant:
     reason: str = ""
 
 
+def mstvh_alone(setting: Setting) -> list[Variant]:
+    """Gives the one row of an experiment that looks at M-STVH as it is."""
+    del setting
+    return [Variant("M-STVH", {"model.name": "mstvh"})]
+
+
 @dataclasses.dataclass(frozen=True)
 class Study:
     """The variants of an experiment on the data of a setting, each with every seed."""

@@ -1,11 +1,14 @@
 """Table 6: how many MSF modules are stacked."""
 
+from experiments import ablation
+from experiments.ablation import report
 from experiments.settings import Setting
-from experiments.study import Study, Variant
-from experiments.written import Report
+from experiments.study import Variant
+
+__all__ = ["TITLE", "report", "variants"]
 
 TITLE = "Table 6: the number of stacked layers"
-LAYERS = (2, 3, 4, 5)
+_FORMS = {f"L = {layers}": {"model.layers": layers} for layers in (2, 3, 4, 5)}
 # Accuracy and mAP@10 at L = 2, 3, 4 and 5.
 _PAPER = {
     "vd": ((93.87, 93.49), (95.66, 96.00), (94.99, 95.34), (94.39, 95.05)),
@@ -16,17 +19,4 @@ _PAPER = {
 
 def variants(setting: Setting) -> list[Variant]:
     """One form a number of layers."""
-    return [
-        Variant(
-            f"L = {layers}",
-            {"model.layers": layers},
-            paper=dict(zip(("accuracy", "mAP@10"), quoted)),
-        )
-        for layers, quoted in zip(LAYERS, _PAPER[setting.dataset])
-    ]
-
-
-def report(study: Study) -> Report:
-    """One row a number of layers."""
-    metrics = ["accuracy", "mAP@10"]
-    return Report([study.compare("layers", metrics)], figures={"": study.chart(metrics)})
+    return ablation.rows(_FORMS, _PAPER[setting.dataset])

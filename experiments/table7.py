@@ -1,10 +1,19 @@
 """Table 7: what the quantisation and the contrastive loss add."""
 
+from experiments import ablation
+from experiments.ablation import report
 from experiments.settings import Setting
-from experiments.study import Study, Variant
-from experiments.written import Report
+from experiments.study import Variant
+
+__all__ = ["TITLE", "report", "variants"]
 
 TITLE = "Table 7: the losses"
+_WITHOUT_CONTRAST = {"loss.contrastive": 0.0}
+_FORMS = {
+    "L_cls + L_recon": {**_WITHOUT_CONTRAST, "loss.quantisation": 0.0},
+    "L_cls + L_q + L_recon": _WITHOUT_CONTRAST,
+    "L_cls + L_q + L_H + L_recon": {},
+}
 # Accuracy and mAP@10 without L_q and L_H, without L_H, and with all.
 _PAPER = {
     "vd": ((94.24, 94.72), (94.37, 94.86), (95.66, 96.00)),
@@ -14,21 +23,5 @@ _PAPER = {
 
 
 def variants(setting: Setting) -> list[Variant]:
-    """The three sums of losses."""
-    without_contrast = {"loss.contrastive": 0.0}
-    rows = (
-        ("L_cls + L_recon", {**without_contrast, "loss.quantisation": 0.0}),
-        ("L_cls + L_q + L_recon", without_contrast),
-        ("L_cls + L_q + L_H + L_recon", {}),
-    )
-    return [
-        Variant(label, changes, paper=dict(zip(("accuracy", "mAP@10"), quoted)))
-        for (label, changes), quoted in zip(rows, _PAPER[setting.dataset])
-    ]
-
-
-def report(study: Study) -> Report:
-    """One row a sum."""
-    metrics = ["accuracy", "mAP@10"]
-    table = study.compare("losses, each with its weight", metrics)
-    return Report([table], figures={"": study.chart(metrics)})
+    """The three sums of losses, each loss with its weight."""
+    return ablation.rows(_FORMS, _PAPER[setting.dataset])
