@@ -18,7 +18,7 @@ demo: .venv/ready
 
 # Packs what the demo trained for the notebook, and keeps in the notebook what it then shows.
 notebook: .venv/ready
-	$(BIN)/python -m stvh_jax.share demo/run notebooks/demo_run.zip
+	$(BIN)/python -m stvh_jax share demo/run notebooks/demo_run.zip
 	$(BIN)/python -c 'import nbclient, nbformat; path = "notebooks/colab.ipynb"; notebook = nbformat.read(path, 4); nbclient.execute(notebook, cwd="notebooks", record_timing=False, coalesce_streams=True); nbformat.write(notebook, path)'
 
 test: .venv/ready

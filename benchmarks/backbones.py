@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.roi_align import people
-from stvh_jax.visual import RoiFeatures
+from stvh_jax.models.frame_features import RoiFeatures
 
 # name -> whether the gradient is computed, and the fields of `RoiFeatures` that differ.
 WAYS = {

@@ -17,8 +17,8 @@ from absl import flags
 from ml_collections import config_flags
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from data.pipeline import open_dataset
-from stvh_jax import command_line
+from data.prepared.pipeline import open_dataset
+from stvh_jax.cli import parsing
 
 LEAVES = (4, 8, 16, 32)
 MOST_TREES = 300
@@ -141,6 +141,6 @@ def report(dataset, seeds):
 if __name__ == "__main__":
     CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment.")
     SEEDS = flags.DEFINE_integer("seeds", 3, "How many seeds.", lower_bound=2)
-    command_line.run(
+    parsing.run_flags(
         lambda _: report(open_dataset(CONFIG.value.data), SEEDS.value), required=("config",)
     )

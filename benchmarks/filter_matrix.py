@@ -15,13 +15,15 @@ import numpy as np
 from absl import flags
 from sklearn.linear_model import LogisticRegression
 
-from data.pipeline import open_dataset
-from stvh_jax import command_line
-from stvh_jax.codes import pack, unpack
-from stvh_jax.encoder import load
-from stvh_jax.evaluation import EncodedClips, encode_split, hardware, join, retrieval
-from stvh_jax.filter_evaluation import bit_agreement
-from stvh_jax.filter_matrix import fit
+from data.prepared.pipeline import open_dataset
+from stvh_jax.cli import parsing
+from stvh_jax.codes.filter_fitting import fit
+from stvh_jax.codes.packing import pack, unpack
+from stvh_jax.evaluation.derived_codes import bit_agreement
+from stvh_jax.evaluation.evaluate import hardware
+from stvh_jax.evaluation.judging import retrieval
+from stvh_jax.inference.encoded_clips import EncodedClips, encode_split, join
+from stvh_jax.inference.encoder import load
 
 KINDS = {
     "binary F": {},
@@ -179,4 +181,4 @@ def report(workdir, data_dir=None):
 if __name__ == "__main__":
     WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.")
     DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared data sets; of the config if absent.")
-    command_line.run(lambda _: report(WORKDIR.value, DATA_DIR.value), required=("workdir",))
+    parsing.run_flags(lambda _: report(WORKDIR.value, DATA_DIR.value), required=("workdir",))

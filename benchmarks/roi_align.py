@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
-from stvh_jax.roi_align import roi_align
+from stvh_jax.models.roi_align import roi_align
 
 # Height, width and channels of VGG-16 at stride 32 and of Inception-v3 at stride 8, at 720x1280.
 SHAPES = ((22, 40, 512), (87, 157, 1056))

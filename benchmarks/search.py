@@ -26,11 +26,11 @@ import lancedb
 import numpy as np
 from absl import flags
 
-from stvh_jax import command_line
-from stvh_jax.codes import hamming_distances
-from stvh_jax.filter_matrix import FilterMatrix
-from stvh_jax.index import Index
-from stvh_jax.index_info import Surroundings, code_column
+from stvh_jax.cli import parsing
+from stvh_jax.codes.filter_matrix import FilterMatrix
+from stvh_jax.codes.packing import hamming_distances
+from stvh_jax.retrieval.index import Index
+from stvh_jax.retrieval.record import Surroundings, code_column
 
 # The focus whose codes are stored, one that is derived, and one between two that are.
 STORED, DERIVED, BETWEEN = 4, 2.0, 2.3
@@ -592,4 +592,4 @@ if __name__ == "__main__":
         else:
             main(clips, bits, ROUNDS.value, FOLDER.value, OUT.value)
 
-    command_line.run(_run)
+    parsing.run_flags(_run)

@@ -12,7 +12,7 @@ configs/cad_boxes.py:five has the five activities in place of the four. With
 
 from ml_collections import ConfigDict
 
-from configs import base
+from stvh_jax import config as base
 
 
 def get_config(classes: str = "four") -> ConfigDict:

@@ -10,7 +10,8 @@ The paper names no such stage; see configs/vd_stage1.py. Not measured.
 
 from ml_collections import ConfigDict
 
-from configs import base, cad
+from configs import cad
+from stvh_jax import config as base
 
 
 def get_config(backbone: str = "inception_v3") -> ConfigDict:

@@ -19,7 +19,7 @@ annotations of the further sequences could be had.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from stvh_jax import config as base
 
 
 def get_config(backbone: str = "inception_v3") -> ConfigDict:

@@ -12,7 +12,7 @@ volleyball, a folder of its own in place of demo/raw and demo/run, and
 
 from ml_collections import ConfigDict
 
-from configs import base
+from stvh_jax import config as base
 
 
 def get_config(dataset: str = "volleyball") -> ConfigDict:

@@ -28,7 +28,7 @@ accuracy 95.6 % and 95.7 %, action accuracy 87.6 % and 87.7 % (Table 2), mAP@10 
 
 from ml_collections import ConfigDict
 
-from configs import base
+from stvh_jax import config as base
 
 
 def get_config(backbone: str = "inception_v3") -> ConfigDict:

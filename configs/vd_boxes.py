@@ -9,7 +9,7 @@ python evaluate.py --bits=128 --config=configs/vd_boxes.py
 
 from ml_collections import ConfigDict
 
-from configs import base
+from stvh_jax import config as base
 
 
 def get_config() -> ConfigDict:

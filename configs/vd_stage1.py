@@ -13,7 +13,8 @@ validation. configs/vd_stage1.py:vgg16 trains the other backbone. Not measured o
 
 from ml_collections import ConfigDict
 
-from configs import base, vd
+from configs import vd
+from stvh_jax import config as base
 
 
 def get_config(backbone: str = "inception_v3") -> ConfigDict:

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 
 from data.raw import RawClips
 from data.variants import DATASETS, Variant, options_of
-from stvh_jax import subcommands
-from stvh_jax.subcommands import StrictParser
+from stvh_jax.cli import parsing
+from stvh_jax.cli.parsing import StrictParser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit status; a user's mistake is one line and status 2."""
     # TFDS warns on stderr of its own deprecated calls.
     logging.getLogger("absl").setLevel(logging.ERROR)
-    return subcommands.run(_parser(), argv)
+    return parsing.run_command(_parser(), argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,7 +124,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _synthesize(arguments: argparse.Namespace) -> int:
-    from data import synthetic
+    from data.synthetic import volleyball
 
     given = ("matches", "clips_per_match", "seed", "difficulty", "image_size")
     options = {name: getattr(arguments, name) for name in given}
@@ -133,10 +133,10 @@ def _synthesize(arguments: argparse.Namespace) -> int:
     if "image_size" in options:
         options["image_size"] = tuple(options["image_size"])
     if arguments.dataset == "volleyball":
-        synthetic.synthesize_volleyball(arguments.out, **options)
+        volleyball.synthesize_volleyball(arguments.out, **options)
     else:
         extended = arguments.dataset == "collective_activity_extended"
-        synthetic.synthesize_collective(arguments.out, extended=extended, **options)
+        volleyball.synthesize_collective(arguments.out, extended=extended, **options)
     return 0
 
 

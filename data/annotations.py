@@ -6,14 +6,12 @@ Boxes are `[y_min, x_min, y_max, x_max]` in native pixels, as the files have the
 import collections
 import dataclasses
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from data.volleyball.constants import ACTIONS, ACTIVITIES
 from stvh_jax.errors import UserError
 
 # T, the frames of a clip.
@@ -87,121 +85,6 @@ class Scan(NamedTuple):
     key_frames: int
 
 
-def parse_volleyball_annotations(path: str | pathlib.Path) -> list[ClipAnnotation]:
-    """Reads a Volleyball `annotations.txt`, in the order of its lines.
-
-    A line is `<key>.jpg <activity> (X Y W H <action>)*` in native pixels; activities are spelled
-    with `-` or `_`, blank lines are passed over.
-
-    Raises:
-      UserError: at the first malformed line, unknown class or repeated clip, with file and line.
-    """
-    scan = scan_volleyball_annotations(path)
-    if scan.problems:
-        raise scan.problems[0]
-    return scan.clips
-
-
-def scan_volleyball_annotations(path: str | pathlib.Path) -> Scan:
-    """Reads what is readable of a Volleyball `annotations.txt` and collects what is not.
-
-    Raises:
-      UserError: if there is no such file.
-    """
-    clips, problems, seen = [], [], {}
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            annotation = _parse_annotation_line(line, number)
-            if annotation.clip in seen:
-                raise ValueError(
-                    f"clip {annotation.clip} is already on line {seen[annotation.clip]}; "
-                    "remove one of the two lines"
-                )
-        except ValueError as error:
-            problems.append(UserError(f"{path}:{number}: {error}"))
-            continue
-        seen[annotation.clip] = number
-        clips.append(annotation)
-    return Scan(clips, problems, key_frames=len(clips))
-
-
-def _parse_annotation_line(line: str, number: int) -> ClipAnnotation:
-    key, *fields = line.split()
-    name = re.fullmatch(r"(\d+)\.jpg", key)
-    if not name:
-        raise ValueError(f"expected <key frame>.jpg first, found {key!r}")
-    if not fields:
-        raise ValueError(f"no activity after {key}")
-    activity, *people = fields
-    activity = activity.replace("-", "_")
-    _check_class("activity", activity, ACTIVITIES)
-    if not people or len(people) % 5:
-        raise ValueError(
-            f"expected 'X Y W H action' for each person, found {len(people)} fields after the "
-            "activity"
-        )
-    actions = tuple(people[4::5])
-    for action in actions:
-        _check_class("action", action, ACTIONS)
-    corner_size = np.array([parse_numbers(people[i : i + 4]) for i in range(0, len(people), 5)])
-    x, y, width, height = corner_size.T
-    if (corner_size[:, 2:] <= 0).any():
-        raise ValueError("a box has no positive width and height")
-    boxes = np.stack([y, x, y + height, x + width], axis=-1)
-    return ClipAnnotation(int(name[1]), activity, boxes, actions, number)
-
-
-def scan_collective_annotations(
-    path: str | pathlib.Path, *, num_classes: int
-) -> tuple[list[KeyFrame], list[UserError]]:
-    """Reads the key frames of a Collective Activity `annotations.txt`, and its bad lines' errors.
-
-    A row is `frame x y width height class pose`, separated by tabs. Key frames are those with
-    frame % 10 == 1; some files have rows of others as well, which are passed over. The pose is not
-    used. Blank lines are passed over.
-
-    Args:
-      path: the file.
-      num_classes: classes are numbered from 1 to this.
-
-    Returns:
-      The key frames by their numbers, the people of each in the order of their rows, and one error
-      for each bad row.
-
-    Raises:
-      UserError: if there is no such file.
-    """
-    people, problems = {}, []
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            fields = parse_numbers(line.split())
-            if len(fields) != 7:
-                raise ValueError(f"expected 7 fields, found {len(fields)}")
-            frame, x, y, width, height, kind, _ = fields
-            if frame < 1 or frame != int(frame):
-                raise ValueError(f"frame {frame:g} is no number from 1 on")
-            if frame % 10 != 1:
-                continue
-            if kind not in range(1, num_classes + 1):
-                raise ValueError(f"unknown class {kind:g}; known: 1 to {num_classes}")
-            if width <= 0 or height <= 0:
-                raise ValueError("the box has no positive width and height")
-        except ValueError as error:
-            problems.append(UserError(f"{path}:{number}: {error}"))
-            continue
-        box = (y, x, y + height, x + width)
-        people.setdefault(int(frame), []).append((box, int(kind), number))
-    key_frames = []
-    for frame in sorted(people):
-        boxes, classes, lines = zip(*people[frame])
-        key_frames.append(KeyFrame(frame, np.array(boxes), classes, lines[0]))
-    return key_frames, problems
-
-
 def majority(names: Sequence[str]) -> str | None:
     """Returns the most frequent name; of equally frequent ones, that which comes first.
 
@@ -212,7 +95,8 @@ def majority(names: Sequence[str]) -> str | None:
     return max(counts, key=counts.get, default=None)
 
 
-def _check_class(kind: str, name: str, known: Sequence[str]) -> None:
+def check_class(kind: str, name: str, known: Sequence[str]) -> None:
+    """Raises a `ValueError` for a class that is not known."""
     if name not in known:
         raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(known)}")
 

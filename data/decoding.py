@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from data.clip_files import read_images
 from data.raw import RawClips
+from stvh_jax.inference.clip_files import read_images
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,18 +6,13 @@ pictures in results/DATA/, the paper's figures beside ours. A stopped one goes o
 
 import argparse
 import importlib
-import os
 import pathlib
 import sys
 
-# TensorFlow, which reads the data, is silent only if told so before it is imported.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-
-from experiments import page, settings, written
+from experiments import page, results, settings
 from experiments.study import Study
 from experiments.sweep import Sweep
-from stvh_jax import subcommands
+from stvh_jax.cli import parsing
 from stvh_jax.errors import UserError
 
 NAMES = {
@@ -38,10 +33,10 @@ NAMES = {
 }
 
 
-def _parser() -> subcommands.StrictParser:
+def _parser() -> parsing.StrictParser:
     names = [f"  {name:8} {text}" for name, text in NAMES.items()]
     names += ["  all      all of them", "  page     docs/results.md, of everything in results/"]
-    parser = subcommands.StrictParser(
+    parser = parsing.StrictParser(
         prog="python -m experiments",
         description=__doc__,
         epilog="names:\n" + "\n".join(names),
@@ -56,7 +51,7 @@ def _parser() -> subcommands.StrictParser:
         "--dry-run", action="store_true", help="list what would run, and how long it would take"
     )
     parser.add_argument(
-        "--out", type=pathlib.Path, default=pathlib.Path(written.FOLDER), help="results/"
+        "--out", type=pathlib.Path, default=pathlib.Path(results.FOLDER), help="results/"
     )
     return parser
 
@@ -80,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     setting = settings.SETTINGS[arguments.data]
     names = list(NAMES) if arguments.name == "all" else [arguments.name]
-    modules = {name: importlib.import_module(f"experiments.{name}") for name in names}
+    modules = {name: importlib.import_module(f"experiments.paper.{name}") for name in names}
     for name, module in list(modules.items()):
         if reason := unavailable(module, setting):
             if arguments.name != "all":
@@ -110,11 +105,11 @@ def _run(arguments: argparse.Namespace) -> int:
     sweep.execute()
     for name, study in studies.items():
         module = modules[name]
-        paths = written.write(arguments.out, name, module.TITLE, study, module.report(study))
+        paths = results.write(arguments.out, name, module.TITLE, study, module.report(study))
         print("\n" + paths[1].read_text(), end="")
         print("wrote " + ", ".join(map(str, paths)))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(subcommands.run(_parser(), None))
+    sys.exit(parsing.run_command(_parser(), None))

@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from experiments import written
+from experiments import results
 from experiments.settings import SETTINGS
 from stvh_jax.errors import UserError
 
@@ -38,7 +38,7 @@ def write(folder: pathlib.Path, names: Sequence[str]) -> pathlib.Path:
         parts.append(f"## {setting.title[0].upper()}{setting.title[1:]}\n")
         pictures = os.path.relpath(folder / setting.name, PAGE.parent) + "/"
         found.sort(key=lambda one: names.index(one["experiment"]))
-        parts += [written.markdown(one, level=3, folder=pictures) for one in found]
+        parts += [results.markdown(one, level=3, folder=pictures) for one in found]
         missing = [name for name in names if name not in {one["experiment"] for one in found}]
         if missing:
             parts.append(f"Not measured on these data: {', '.join(missing)}.\n")
@@ -62,7 +62,7 @@ def write(folder: pathlib.Path, names: Sequence[str]) -> pathlib.Path:
 def _read(path: pathlib.Path) -> dict:
     try:
         found = json.loads(path.read_text())
-        written.markdown(found)
+        results.markdown(found)
         if found["experiment"] != path.stem:
             raise ValueError(found["experiment"])
     except (OSError, ValueError, LookupError, TypeError) as error:

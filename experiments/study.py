@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.settings import Setting
 from experiments.trained_run import TrainedRun
-from stvh_jax.report import Table
+from stvh_jax.reporting.tables import Table
 
 MISSING = "–"
 
@@ -79,18 +79,18 @@ class Study:
         """Opens the model of a run and its data: what pictures are made of.
 
         Returns:
-          The `stvh_jax.encoder.Encoder` and the `data.pipeline.ClipDataset`.
+          The `stvh_jax.inference.encoder.Encoder` and the `data.prepared.pipeline.ClipDataset`.
         """
-        from data.pipeline import open_dataset
-        from stvh_jax.encoder import load
+        from data.prepared.pipeline import open_dataset
+        from stvh_jax.inference.encoder import load
 
         encoder = load(run.folder, checkpoint=self.setting.checkpoint, bits=run.bits)
         return encoder, open_dataset(run.config.data)
 
     def evaluate(self, run: TrainedRun):
         """Evaluates a run again, for the codes of its clips."""
-        from stvh_jax.evaluation import Evaluation
-        from stvh_jax.runs import open_folder
+        from stvh_jax.evaluation.evaluate import Evaluation
+        from stvh_jax.runs.folders import open_folder
 
         encoder, dataset = self.open(run)
         folder = open_folder(run.folder)
@@ -131,7 +131,7 @@ class Study:
 
     def chart(self, metrics: Sequence[str]):
         """Draws the variants, a row each and a panel a metric, as `compare` lays them out."""
-        from stvh_jax import plots
+        from stvh_jax.reporting import plots
 
         panels = {
             metric: [(self.percent(one, metric), one.paper.get(metric)) for one in self.variants]

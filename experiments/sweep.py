@@ -70,7 +70,7 @@ class Sweep:
         """
         missing = [run for run in self.runs if run.results() is None]
         if missing:
-            from data.pipeline import open_dataset
+            from data.prepared.pipeline import open_dataset
 
             try:
                 open_dataset(missing[0].config.data)

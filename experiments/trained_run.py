@@ -11,10 +11,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments.settings import Setting
-from stvh_jax import runs
-from stvh_jax.checkpoints import choose_step
-from stvh_jax.codes import code_lengths
+from stvh_jax.codes.packing import code_lengths
 from stvh_jax.errors import UserError
+from stvh_jax.runs import folders
+from stvh_jax.runs.checkpoints import choose_step
 
 # What train.py's own name for a run says; runs with other changes stand in a folder of their own,
 # where evaluate.py does not take them for the newest of a config.
@@ -55,7 +55,7 @@ class TrainedRun:
     def differences(self) -> dict[str, Any]:
         """The changes that are any, with the seed, by field in alphabetical order."""
         config = self.setting.build_config().copy_and_resolve_references()
-        flat = runs.flatten(config.to_dict())
+        flat = folders.flatten(config.to_dict())
         wanted = {**self.changes, "seed": self.seed}
         return {name: wanted[name] for name in sorted(wanted) if flat.get(name) != wanted[name]}
 
@@ -73,7 +73,7 @@ class TrainedRun:
     @functools.cached_property
     def folder(self) -> pathlib.Path:
         """Where it is, or will be: where train.py would put it, if its name tells it apart."""
-        named = pathlib.Path(runs.default_workdir(self.config))
+        named = pathlib.Path(folders.default_workdir(self.config))
         others = [
             f",{name.rpartition('.')[2]}={_text(value)}"
             for name, value in self.differences.items()
@@ -111,7 +111,7 @@ class TrainedRun:
     @property
     def is_trained(self) -> bool:
         """Whether it has finished."""
-        return (self.folder / runs.FINISHED).exists()
+        return (self.folder / folders.FINISHED).exists()
 
     @property
     def is_begun(self) -> bool:
@@ -124,11 +124,11 @@ class TrainedRun:
         Raises:
           UserError: it is another.
         """
-        if (self.folder / runs.CONFIG).exists():
+        if (self.folder / folders.CONFIG).exists():
             wanted = json.loads(self.config.to_json_best_effort())
-            folder = runs.open_folder(self.folder)
-            stored = runs.read_config(folder)
-            runs.check(folder, stored, self.length, wanted)
+            folder = folders.open_folder(self.folder)
+            stored = folders.read_config(folder)
+            folders.check(folder, stored, self.length, wanted)
             if stored["model"]["bits"] != wanted["model"]["bits"]:
                 raise UserError(
                     f"{folder} holds codes of {stored['model']['bits']} bits, and "
@@ -142,7 +142,7 @@ class TrainedRun:
         if self.length != code_lengths(self.config.model.bits)[-1]:
             name += f"-{self.length}_bits"
         try:
-            checkpoint = choose_step(runs.open_folder(self.folder), self.setting.checkpoint)
+            checkpoint = choose_step(folders.open_folder(self.folder), self.setting.checkpoint)
             results = json.loads((self.folder / f"{name}.json").read_text())
             of_these_clips = results["data"] | {
                 "base_split": data.train_split,

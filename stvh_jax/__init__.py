@@ -3,11 +3,11 @@
 import importlib
 
 _HOMES = {
-    "Encoder": "stvh_jax.encoder",
-    "Encoding": "stvh_jax.encoder",
-    "Index": "stvh_jax.index",
+    "Encoder": "stvh_jax.inference.encoder",
+    "Encoding": "stvh_jax.inference.encoder",
+    "Index": "stvh_jax.retrieval.index",
     "UserError": "stvh_jax.errors",
-    "load": "stvh_jax.encoder",
+    "load": "stvh_jax.inference.encoder",
 }
 
 __all__ = sorted(_HOMES)

@@ -37,8 +37,8 @@ jax.config.update("jax_disable_most_optimizations", True)
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """Gives `trained(devices)`: the folder of a finished run of `tiny_config`, to be read only."""
-    from stvh_jax.trainer import train
-    from tests.fakes import FakeDataset, tiny_config
+    from stvh_jax.training.trainer import train
+    from tests.helpers.fakes import FakeDataset, tiny_config
 
     @functools.cache
     def run(devices=1):

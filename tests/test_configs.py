@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
 from data.variants import DATASETS, Variant
-from stvh_jax.models import build_model
-from stvh_jax.optimizer import learning_rate_schedule
-from stvh_jax.state import example_clips
-from stvh_jax.trainer import check_config
-from tests.fakes import FakeDataset
+from stvh_jax import config
+from stvh_jax.models.build import build_model
+from stvh_jax.training.checks import check_config
+from stvh_jax.training.optimizer import learning_rate_schedule
+from stvh_jax.training.state import example_clips
+from tests.helpers.fakes import FakeDataset
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "configs"
 # Trained parameters; python -m tests.test_configs prints this table.
@@ -78,7 +78,7 @@ PARAMETERS = {
 
 
 # What may follow the name of a config, by the parameter of its `get_config`.
-VARIANTS = {"backbone": tuple(base.BACKBONES), "classes": ("four", "five"), "dataset": DATASETS}
+VARIANTS = {"backbone": tuple(config.BACKBONES), "classes": ("four", "five"), "dataset": DATASETS}
 
 
 def config_of(name):

@@ -14,17 +14,12 @@ import pathlib
 import re
 from collections.abc import Callable
 
-from data.annotations import (
-    ClipAnnotation,
-    ClipFormat,
-    KeyFrame,
-    Scan,
-    majority,
-    scan_collective_annotations,
-)
+from data.annotations import ClipAnnotation, ClipFormat, KeyFrame, Scan, majority
 from data.collective_activity import constants
+from data.collective_activity.annotations import scan_collective_annotations
+from data.collective_activity.tracks import parse_collective_tracks
 from data.raw import RawClips, corner_scale, find_in, read_splits
-from data.tracks import Tracks, parse_collective_tracks
+from data.tracks import Tracks
 from stvh_jax.errors import UserError
 
 _FOLDERS = ("ActivityDataset", "ActivityDataset2")

@@ -1,6 +1,6 @@
 """TFDS builder of the Collective Activity Extended set, from the authors' own files on disk."""
 
-from data.clip_builder import ClipBuilder, default_configs
+from data.prepared.builder import ClipBuilder, default_configs
 
 
 class Builder(ClipBuilder):

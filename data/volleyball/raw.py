@@ -12,10 +12,12 @@ import functools
 import os
 import pathlib
 
-from data.annotations import ClipFormat, Scan, scan_volleyball_annotations
+from data.annotations import ClipFormat, Scan
 from data.raw import RawClips, corner_scale, find_in, read_splits
-from data.tracks import Tracks, load_normalized_tracks, parse_volleyball_tracks
+from data.tracks import Tracks
 from data.volleyball import constants
+from data.volleyball.annotations import scan_volleyball_annotations
+from data.volleyball.tracks import load_normalized_tracks, parse_volleyball_tracks
 from stvh_jax.errors import UserError
 
 

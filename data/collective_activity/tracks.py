@@ -1,0 +1,52 @@
+"""Reads the person tracks of Collective Activity."""
+
+import pathlib
+import re
+
+from data.annotations import parse_numbers, read_lines
+from data.tracks import Tracks, tracks_from_boxes
+from stvh_jax.errors import UserError
+
+
+def parse_collective_tracks(path: str | pathlib.Path) -> Tracks:
+    """Reads the track file of one Collective Activity sequence, `track<N>.dat`.
+
+    After `Total frames F` and `Number of Targets P` come, for every target, `Target n (frames from
+    a to b)`, the caption `Bounding Boxes ...`, a row `frame x y width height` in native pixels for
+    each of its frames, the caption `3D Trajetory ...` and as many rows of its place on the ground,
+    which is not used.
+
+    Raises:
+      UserError: at a malformed row, or in a cut file, with file and line.
+    """
+    lines = read_lines(path)
+    boxes, spans = {}, []
+    announced, block = 0, None
+    for number, line in enumerate(lines, start=1):
+        if found := re.match(r"Number of Targets (\d+)", line):
+            announced = int(found[1])
+        elif found := re.match(r"Target \d+ \(frames from (\d+) to (\d+)\)", line):
+            spans.append(range(int(found[1]), int(found[2]) + 1))
+        elif found := re.match(r"Bounding Boxes|3D Traj|Total frames", line):
+            block = found[0]
+        elif line.strip():
+            try:
+                fields = parse_numbers(line.split())
+                if len(fields) != 5 or not spans:
+                    raise ValueError(f"expected 5 numbers of a target, found: {line.strip()}")
+                frame, x, y, width, height = fields
+                if block == "Bounding Boxes":
+                    place = frame, len(spans)
+                    if frame not in spans[-1] or place in boxes:
+                        raise ValueError(f"no further box of the target belongs to frame {frame:g}")
+                    if width <= 0 or height <= 0:
+                        raise ValueError("the box has no positive width and height")
+                    boxes[place] = y, x, y + height, x + width
+            except ValueError as error:
+                raise UserError(f"{path}:{number}: {error}") from None
+    if announced != len(spans) or len(boxes) != sum(map(len, spans)) or not boxes:
+        raise UserError(
+            f"{path}:{len(lines)}: the file ends with {len(spans)} targets and {len(boxes)} boxes; "
+            f"{announced} targets and {sum(map(len, spans))} boxes are announced; fetch it again"
+        )
+    return tracks_from_boxes(boxes)

@@ -1,0 +1,1 @@
+"""Prepared sets: the builder of TensorFlow Datasets, and the input pipeline."""

@@ -1,0 +1,1 @@
+"""Rendered matches and streets, for demos and tests."""

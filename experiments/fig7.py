@@ -1,8 +1,0 @@
-"""Fig. 7: confusion matrices of both models, of the Volleyball Dataset in the paper."""
-
-from experiments.confusion import report, variants
-
-__all__ = ["DATASET", "TITLE", "report", "variants"]
-
-TITLE = "Fig. 7: confusion matrices"
-DATASET = "vd"

@@ -1,8 +1,0 @@
-"""Fig. 8: confusion matrices of both models, of Collective Activity in the paper."""
-
-from experiments.confusion import report, variants
-
-__all__ = ["DATASET", "TITLE", "report", "variants"]
-
-TITLE = "Fig. 8: confusion matrices"
-DATASET = "cad"

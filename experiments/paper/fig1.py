@@ -1,0 +1,30 @@
+"""Fig. 1: the two kinds of method that STVH is set against, as baselines of their own."""
+
+from experiments.results import Report
+from experiments.settings import Setting
+from experiments.study import Study, Variant
+
+TITLE = "Fig. 1: STVH against a global video hash and plain fusion"
+
+
+def variants(setting: Setting) -> list[Variant]:
+    """A code of whole frames; position joined once to appearance; the interleaving layers."""
+    reason = "" if setting.has_frames else "it reads whole frames and there are none"
+    whole = {"model.name": "global_hash", **setting.global_hash}
+    stvh = {"model.name": "stvh"}
+    return [
+        Variant("(a) global video hash, no actors", whole, reason=reason),
+        Variant("(b) plain fusion, add", {**stvh, "model.position": "add"}),
+        Variant("(b) plain fusion, concatenate", {**stvh, "model.position": "concat"}),
+        Variant("(c) STVH", stvh),
+    ]
+
+
+def report(study: Study) -> Report:
+    """One row a method."""
+    notes = [
+        "The paper draws these methods and has no figures for them. (b) joins position to "
+        "appearance once and then has as many standard transformer blocks as STVH has layers.",
+    ]
+    metrics = ["accuracy", "mAP@10", "mAP@50"]
+    return Report([study.compare("method", metrics)], notes, {"": study.chart(metrics)})

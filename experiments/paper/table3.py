@@ -1,0 +1,11 @@
+"""Table 3: retrieval at 16, 32, 64 and 128 bits, of the Volleyball Dataset in the paper."""
+
+from experiments.paper.code_lengths import report, variants
+
+__all__ = ["DATASET", "TITLE", "report", "variants"]
+
+
+TITLE = "Table 3: retrieval by the length of the code"
+
+
+DATASET = "vd"

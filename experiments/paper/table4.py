@@ -1,0 +1,11 @@
+"""Table 4: retrieval at 16, 32, 64 and 128 bits, of Collective Activity in the paper."""
+
+from experiments.paper.code_lengths import report, variants
+
+__all__ = ["DATASET", "TITLE", "report", "variants"]
+
+
+TITLE = "Table 4: retrieval by the length of the code"
+
+
+DATASET = "cad"

@@ -1,0 +1,155 @@
+"""What an experiment leaves behind: Markdown, JSON and pictures, and the page made of them all."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.study import Study
+from stvh_jax.reporting.tables import Table
+
+FOLDER = "results"
+
+
+# Of an evaluation, which stands in the run's folder, what is kept with what is made of it.
+_KEPT = (
+    "checkpoint",
+    "data",
+    "hardware",
+    "bits",
+    "layers",
+    "activity_accuracy",
+    "activity_mpca",
+    "activity_accuracy_from_code",
+    "action_accuracy",
+)
+
+
+_KEPT_OF_A_FOCUS = (
+    *(f"activity_map@{k}" for k in (5, 10, 20, 50)),
+    "activity_map@10/over_hits",
+    "match_map@10",
+    "bit_balance",
+    "distinct_codes",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What an experiment found.
+
+    Attributes:
+      tables: its tables, cells as text.
+      notes: what a reader must know beside them, a sentence or two each.
+      figures: Matplotlib figures by name, "" for the only one.
+      pictures: whether the figures have photographs, too large for SVG.
+      unit: what the table's numbers are; "" where its notes or headings say so.
+      values: numbers that no table has, for the JSON.
+    """
+
+    tables: Sequence[Table]
+    notes: Sequence[str] = ()
+    figures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    pictures: bool = False
+    unit: str = "In percent; "
+    values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def write(folder: pathlib.Path, name: str, title: str, study: Study, report: Report) -> list:
+    """Writes `<data>/<name>.md`, `.json`, `.png` and `.svg` below a folder; returns their paths."""
+    from stvh_jax.reporting import plots
+
+    setting = study.setting
+    folder = folder / setting.name
+    folder.mkdir(parents=True, exist_ok=True)
+    written, figures = [], []
+    for figure_name, figure in report.figures.items():
+        stem = f"{name}-{figure_name}" if figure_name else name
+        for kind in ("png",) if report.pictures else ("png", "svg"):
+            path = folder / f"{stem}.{kind}"
+            path.write_bytes(plots.render(figure, kind=kind))
+            written.append(path)
+        figures.append(f"{stem}.png")
+    found = {
+        "experiment": name,
+        "title": title,
+        "data": setting.name,
+        "about": setting.title,
+        "command": f"python -m experiments {name} --data {setting.name} --seeds {len(study.seeds)}",
+        "seeds": list(study.seeds),
+        "tables": [{"header": list(one.header), "rows": list(one.rows)} for one in report.tables],
+        "notes": [*_facts(study, report), *report.notes],
+        "figures": figures,
+        "values": dict(report.values),
+        "config": {
+            "file": f"configs/{setting.config}.py",
+            **json.loads(setting.build_config().to_json_best_effort()),
+        },
+        "runs": [_described(study, variant) for variant in study.variants],
+    }
+    paths = folder / f"{name}.json", folder / f"{name}.md"
+    for path, text in zip(paths, (json.dumps(found, indent=1) + "\n", markdown(found))):
+        temporary = path.with_name(f"{path.name}.new")
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    return [*paths, *written]
+
+
+def _described(study: Study, variant) -> dict:
+    """Says what the runs of a variant were and what they reached."""
+    runs = []
+    for run in study.runs(variant):
+        results = run.results()
+        if results is not None:
+            foci = {
+                focus: {name: measured[name] for name in _KEPT_OF_A_FOCUS if name in measured}
+                for focus, measured in results["foci"].items()
+            }
+            kept = {name: results[name] for name in _KEPT}
+            runs.append({"seed": run.seed, "folder": str(run.folder), **kept, "foci": foci})
+    return {
+        "label": variant.label,
+        "changes": dict(variant.changes),
+        "bits": variant.bits,
+        "paper": dict(variant.paper),
+        "not_run": variant.reason,
+        "seeds": runs,
+    }
+
+
+def _facts(study: Study, report: Report) -> list[str]:
+    """Says what all runs share: data, seeds, checkpoint, hardware."""
+    results = [one for variant in study.variants for one in study.results(variant)]
+    if not results:
+        return []
+    data, hardware = results[0]["data"], sorted({one["hardware"] for one in results})
+    kind = "best on validation" if study.setting.checkpoint == "best" else "last"
+    seeds = ", ".join(map(str, study.seeds))
+    many = len(study.seeds) > 1
+    spread = "; ± is the standard deviation" if many and report.unit else ""
+    searched = f" searched in {data['base_clips']} {data['base_split']} clips"
+    facts = [
+        f"{report.unit}{data['query_clips']} {data['query_split']} clips"
+        f"{searched if report.unit else ''}; seed{'s' if many else ''} {seeds}{spread}; "
+        f"checkpoint: {kind}; {'; '.join(hardware)}."
+    ]
+    if not study.setting.has_frames:
+        facts.append("Without frames there is no appearance: all features are made of the boxes.")
+    reasons = [(variant.label, variant.reason) for variant in study.variants if variant.reason]
+    return facts + [f"{label}: not run, {reason}." for label, reason in reasons]
+
+
+def markdown(found: Mapping, *, level: int = 1, folder: str = "") -> str:
+    """Lays out what an experiment found, under a heading of this level."""
+    lines = [f"{'#' * level} {found['title']}", "", f"On {found['about']}: `{found['command']}`."]
+    for table in found["tables"]:
+        header = table["header"]
+        lines += ["", f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
+        lines += [f"| {' | '.join(row)} |" for row in table["rows"]]
+    for note in found["notes"]:
+        lines += ["", note]
+    for figure in found["figures"]:
+        lines += ["", f"![{found['title']}]({folder}{figure})"]
+    return "\n".join(lines) + "\n"

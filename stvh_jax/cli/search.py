@@ -1,0 +1,242 @@
+"""Indexes clips by their codes, and finds those like a clip: python search.py index | query.
+
+python search.py index --run demo/run --split train --out demo/index
+python search.py query --index demo/index --clip 3/220 --focus visual
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+from stvh_jax.cli import parsing
+from stvh_jax.errors import UserError
+
+
+def main(open_dataset=None, argv: list[str] | None = None, *, program: str = "search.py") -> int:
+    """Runs the command line and returns the exit status.
+
+    Args:
+      open_dataset: opens the data set of a run, where --dataset names no other function.
+      argv: the arguments; those of the process if None.
+      program: the name that messages and --help show.
+    """
+    parser = _parser(program)
+    parser.set_defaults(open_dataset=open_dataset)
+    return parsing.run_command(parser, argv)
+
+
+def _parser(program: str) -> parsing.StrictParser:
+    parser = parsing.StrictParser(
+        prog=program,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="index | query")
+    _add_index(commands.add_parser("index", help="add the clips of a prepared set to an index"))
+    _add_query(commands.add_parser("query", help="find the clips like a clip"))
+    return parser
+
+
+def _add_index(parser: parsing.StrictParser) -> None:
+    parser.set_defaults(run=_index)
+    parser.add_argument("--run", dest="folder", required=True, help="a run: folder, .zip, URL")
+    parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
+    parser.add_argument("--bits", type=int, help="of nested codes, how many first bits; all")
+    parser.add_argument(
+        "--split",
+        help='clips to index, "train" or several, "train+test"; the run\'s training split',
+    )
+    parser.add_argument("--out", required=True, help="the index: a folder, s3://..., http://...")
+    parser.add_argument("--data-dir", help="prepared sets, if not where the run had them")
+    parser.add_argument("--dataset", metavar="MODULE:FUNCTION", help=parsing.DATASET_HELP)
+    parser.add_argument(
+        "--stored-foci",
+        type=_numbers,
+        metavar="FOCI",
+        help="whose own codes are stored, as 3 or 0,3; the others are derived from the last. The "
+        "first and the last if left out",
+    )
+    parser.add_argument("--filter-values", choices=("binary", "01", "real"), default="binary")
+    parser.add_argument("--filter-per-step", action="store_true", help="one matrix a step")
+    parser.add_argument("--filter-normalise", choices=("code", "bit"), default="code")
+    parser.add_argument("--fps", type=float, default=25.0, help="frames a second of the videos")
+    parser.add_argument("--media", default="", help='file of a clip, as "videos/{match}.mp4"')
+
+
+def _add_query(parser: parsing.StrictParser) -> None:
+    parser.set_defaults(run=_query)
+    parser.add_argument("--index", required=True, help="a folder, s3://..., http://...")
+    parser.add_argument(
+        "--clip",
+        action="append",
+        metavar="MATCH/CLIP",
+        help="a clip of the index or of its prepared set; several make one query",
+    )
+    parser.add_argument("--frames", type=pathlib.Path, metavar="DIR", help="a clip's images")
+    parser.add_argument(
+        "--boxes",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="its people: a tracker's lines (frame, person, left, top, width, height in pixels) or "
+        "a .npy file [frames, people, 4] (y_min, x_min, y_max, x_max in 0..1)",
+    )
+    parser.add_argument("--focus", default="activity", help="activity, visual, 0 to L, or as 2.3")
+    parser.add_argument("--k", type=int, help="how many hits; 10, or all within a radius")
+    parser.add_argument("--radius", type=float, help="the largest distance in bits, included")
+    parser.add_argument("--filter", help="""a condition on the clips, as "match = '13'" """)
+    parser.add_argument(
+        "--exclude-near", type=float, metavar="SECONDS", help="leave out what is near the query"
+    )
+    parser.add_argument("--exclude-match", action="store_true", help="leave out the query's match")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--grid", metavar="FILE", help="draw the hits, as .png or .svg")
+    parser.add_argument("--export", metavar="FILE", help="write the hits, as .csv, .json, .parquet")
+    parser.add_argument("--run", dest="folder", help="the model, if not where the index had it")
+    parser.add_argument("--data-dir", help="prepared sets, if not where the run had them")
+    parser.add_argument("--dataset", metavar="MODULE:FUNCTION", help=parsing.DATASET_HELP)
+
+
+def _numbers(text: str) -> list[int]:
+    if not all(part.isdecimal() for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} are no foci; give numbers, as 0,3")
+    return [int(part) for part in text.split(",")]
+
+
+def _listed(foci) -> str:
+    return ", ".join(map(str, foci))
+
+
+def _index(arguments: argparse.Namespace) -> int:
+    from stvh_jax.retrieval.indexing import index_split
+    from stvh_jax.runs import packed
+
+    run = packed.open_run(arguments.folder)
+    encoder, dataset = _open_model(
+        arguments, run, arguments.checkpoint, arguments.data_dir, bits=arguments.bits
+    )
+    index = index_split(
+        run,
+        encoder,
+        dataset,
+        arguments.out,
+        split=(arguments.split or encoder.config.data.train_split).replace(" ", ""),
+        stored_foci=arguments.stored_foci,
+        filter_options={
+            "values": arguments.filter_values,
+            "per_step": arguments.filter_per_step,
+            "normalise": arguments.filter_normalise,
+        },
+        frames_per_second=arguments.fps,
+        media=arguments.media,
+    )
+    stored = index.info.stored_foci
+    derived = [focus for focus in index.foci if focus not in stored]
+    codes = f"the codes of focus {_listed(stored)}"
+    codes += f"; derived: {_listed(derived)}" if derived else ""
+    print(
+        f"{arguments.out}: {len(index)} clips, {len(stored) * index.info.bits} bits each, {codes}"
+    )
+    return 0
+
+
+def _query(arguments: argparse.Namespace) -> int:
+    if arguments.frames and not arguments.boxes:
+        raise UserError("--frames needs --boxes FILE: who is where in them")
+    if bool(arguments.clip) == bool(arguments.boxes):
+        raise UserError("give --clip MATCH/CLIP, or --frames DIR with --boxes FILE")
+    from stvh_jax.retrieval import hits_report, queries
+    from stvh_jax.retrieval.index import EXPORTS, Index, check_output
+
+    if arguments.export:
+        check_output(arguments.export, EXPORTS)
+    if arguments.grid:
+        check_output(arguments.grid, hits_report.GRIDS)
+
+    index = Index.open(arguments.index)
+    origin = index.info.origin
+
+    def open_model():
+        return _open_model(
+            arguments,
+            _run_of(arguments, origin),
+            origin.get("checkpoint_kind", "best"),
+            arguments.data_dir or origin.get("data_dir"),
+            bits=index.info.bits,
+        )
+
+    if arguments.clip:
+        clips = [queries.parse_clip(text) for text in arguments.clip]
+        query = queries.clips_query(index, clips, open_model)
+    else:
+        query = _files_query(arguments, index)
+    hits = queries.search(
+        index,
+        query,
+        focus=arguments.focus,
+        k=10 if arguments.k is None and arguments.radius is None else arguments.k,
+        radius=arguments.radius,
+        filter=arguments.filter,
+        exclude_near=arguments.exclude_near,
+        exclude_match=arguments.exclude_match,
+    )
+    focus = arguments.focus
+    if arguments.json:
+        print(json.dumps(hits_report.hits_to_dict(index, query, hits, focus=focus), indent=2))
+    else:
+        print(hits_report.hits_table(index, query, hits, focus=focus), end="")
+    told = sys.stderr if arguments.json else sys.stdout
+    if arguments.export:
+        hits.export(arguments.export)
+        print(f"wrote {arguments.export}", file=told)
+    if arguments.grid:
+        _, dataset = open_model()
+        key_frames = dataset.key_frame_images
+        hits_report.write_grid(arguments.grid, query, hits, key_frames, focus=focus)
+        print(f"wrote {arguments.grid}", file=told)
+    return 0
+
+
+def _files_query(arguments: argparse.Namespace, index):
+    from stvh_jax.inference.clip_files import read_clip
+    from stvh_jax.inference.encoder import load
+    from stvh_jax.retrieval import queries
+
+    origin = index.info.origin
+    encoder = load(
+        _run_of(arguments, origin),
+        checkpoint=origin.get("checkpoint_kind", "best"),
+        bits=index.info.bits,
+    )
+    clip = read_clip(arguments.boxes, arguments.frames, num_frames=encoder.config.model.num_frames)
+    return queries.files_query(index, encoder, *clip)
+
+
+def _run_of(arguments: argparse.Namespace, origin) -> str:
+    """Names the folder of the model that made an index."""
+    from stvh_jax.runs import folders
+
+    folder = arguments.folder or origin.get("run")
+    if folder is None:
+        raise UserError("the index does not say which model made its codes; give --run FOLDER")
+    if not arguments.folder and not folders.open_folder(folder).is_dir():
+        raise UserError(f"{folder}, whose model made the index, is not there; give --run FOLDER")
+    return folder
+
+
+def _open_model(
+    arguments: argparse.Namespace,
+    folder,
+    checkpoint: str,
+    data_dir: str | None,
+    *,
+    bits: int | None,
+):
+    """Loads a run's model and opens its prepared set."""
+    from stvh_jax.inference.encoder import load
+
+    encoder = load(folder, checkpoint=checkpoint, bits=bits)
+    with encoder.config.data.unlocked():
+        encoder.config.data.dir = data_dir or encoder.config.data.dir
+    opener = parsing.dataset_opener(arguments.dataset, arguments.open_dataset)
+    return encoder, opener(encoder.config.data)

@@ -1,0 +1,44 @@
+"""Trains a model: python train.py --config=configs/vd.py [--config.model.bits=64] [--workdir=DIR].
+
+Stopped at any moment, the same command resumes where it was.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from stvh_jax.cli import parsing
+
+
+def main(open_dataset=None, argv: list[str] | None = None) -> None:
+    """Runs the command line.
+
+    Args:
+      open_dataset: opens the data set of `config.data`, where --dataset names no other function.
+      argv: the program's name and arguments; those of the process if None.
+    """
+    config_flag = config_flags.DEFINE_config_file(
+        "config", None, "The experiment, for example configs/vd.py."
+    )
+    workdir = flags.DEFINE_string(
+        "workdir", None, "The run's folder; runs/NAME-MODEL-BITS-SEED if left out."
+    )
+    dataset = parsing.define_dataset_flag()
+    coordinator = flags.DEFINE_string(
+        "coordinator", None, "host:port of process 0, for several processes."
+    )
+    num_processes = flags.DEFINE_integer(
+        "num_processes", None, "How many processes train together."
+    )
+    process_id = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+
+    def train(_):
+        config = config_flag.value
+        parsing.prepare_devices(config.devices)
+        parsing.join_processes(coordinator.value, num_processes.value, process_id.value)
+        opener = parsing.dataset_opener(dataset.value, open_dataset)
+        from stvh_jax.runs import folders
+        from stvh_jax.training import trainer
+
+        trainer.train(config, opener(config.data), workdir.value or folders.default_workdir(config))
+
+    parsing.run_flags(train, argv, usage=__doc__, required=("config",))

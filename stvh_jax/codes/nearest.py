@@ -1,0 +1,237 @@
+"""Exact search over packed codes in memory: the nearest, in the order of distance, then row.
+
+FAISS compares the codes; which of several rows at one distance it returns it does not promise, so
+that the order of equals is settled here, and how many there are is counted.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+
+import faiss
+import numpy as np
+from jaxtyping import Int, Int64, UInt8
+
+# Neighbours asked for beyond k: usually all that are as near as the k-th are among them, and one
+# pass over the codes is enough.
+_SLACK = 32
+
+
+# Rows whose distances are summed at a time: at most as many as stay in a core's own cache, and few
+# at first, as those are sifted in full.
+_FIRST_CHUNK, _CHUNK = 1 << 10, 1 << 16
+
+
+Range = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Neighbours:
+    """The nearest rows of one query, nearest first, equals in the order of their rows.
+
+    Attributes:
+      rows: their places among the codes.
+      distances: theirs; integers, in the units of the search.
+      ties: how many rows, found or not, are as far as the last one found; 0 if none is found.
+    """
+
+    rows: Int64[np.ndarray, "k"]
+    distances: Int64[np.ndarray, "k"]
+    ties: int
+
+    def cut(self, k: int) -> "Neighbours":
+        """Keeps the first k of neighbours that hold everything as near as the k-th."""
+        if not len(self.rows[:k]):
+            return Neighbours(self.rows[:k], self.distances[:k], 0)
+        ties = int((self.distances == self.distances[:k][-1]).sum())
+        return Neighbours(self.rows[:k], self.distances[:k], ties)
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """A part of a weighted distance: `weight` times the Hamming distance of each code from one.
+
+    Attributes:
+      codes: packed codes searched; every term of a search has as many.
+      query: one packed code.
+      weight: a positive integer.
+    """
+
+    codes: UInt8[np.ndarray, "M bytes"]
+    query: UInt8[np.ndarray, "bytes"]
+    weight: int = 1
+
+
+def nearest(
+    codes: UInt8[np.ndarray, "M bytes"],
+    queries: UInt8[np.ndarray, "Q bytes"],
+    k: int,
+    *,
+    without: Sequence[Range] = (),
+) -> list[Neighbours]:
+    """Finds the k rows nearest to each query, in Hamming distance.
+
+    Args:
+      codes: contiguous packed codes.
+      queries: packed codes.
+      k: how many; fewer are found where there are fewer.
+      without: ranges of rows (start, stop) that are left out, sorted and disjoint.
+    """
+    # FAISS pays where it has threads to divide queries among. On one it is hardly faster than the
+    # sum of one term, and where many are as near as the k-th it has to search twice.
+    if min(len(queries), faiss.omp_get_max_threads()) == 1:
+        terms = ([Term(codes, query)] for query in queries)
+        return [weighted_nearest(term, k, without=without) for term in terms]
+    parts = _complement(without, len(codes))
+    with _threads(len(queries)):
+        found = [_nearest_in_part(codes, part, queries, k + _SLACK) for part in parts]
+        return [
+            _merged(codes, query, k, parts, [(d[place], r[place]) for d, r in found])
+            for place, query in enumerate(queries)
+        ]
+
+
+def within(
+    codes: UInt8[np.ndarray, "M bytes"],
+    query: UInt8[np.ndarray, "bytes"],
+    radius: int,
+    *,
+    without: Sequence[Range] = (),
+) -> Neighbours:
+    """Finds every row within a Hamming distance, `radius` itself included."""
+    parts = _complement(without, len(codes))
+    with _threads(1):
+        found = [_within_part(codes, part, query, radius) for part in parts]
+    distances, rows = (np.concatenate(values) for values in zip(*found, _NONE))
+    return _sorted(rows, distances).cut(len(rows))
+
+
+def weighted_nearest(
+    terms: Sequence[Term],
+    k: int | None,
+    *,
+    radius: int | None = None,
+    without: Sequence[Range] = (),
+) -> Neighbours:
+    """Finds the rows nearest in a weighted sum of Hamming distances, in one pass over the codes.
+
+    Args:
+      terms: the summands.
+      k: how many; None for all within the radius.
+      radius: the largest sum, itself included; None for any.
+      without: see `nearest`.
+    """
+    most = 8 * sum(term.weight * term.codes.shape[1] for term in terms)
+    limit = most if radius is None else radius
+    found, held, sifted = [_NONE], 0, 0
+    size = _FIRST_CHUNK
+    with _threads(1):
+        for start, stop in _complement(without, len(terms[0].codes)):
+            while start < stop:
+                chunk = slice(start, min(start + size, stop))
+                sums = _weighted_sum(terms, chunk)
+                near = np.flatnonzero(sums <= limit)
+                if len(near):
+                    found.append((sums[near], near + start))
+                    held += len(near)
+                # What is farther than the k-th so far is no longer of interest; its equals are.
+                # They may be many, and are sifted again only when they have doubled.
+                if k is not None and held > max(k, 2 * sifted):
+                    sums, rows = (np.concatenate(values) for values in zip(*found))
+                    limit = min(limit, int(np.partition(sums, k - 1)[k - 1]))
+                    found = [(sums[sums <= limit], rows[sums <= limit])]
+                    held = sifted = len(found[0][0])
+                start, size = chunk.stop, min(8 * size, _CHUNK)
+    sums, rows = (np.concatenate(values) for values in zip(*found))
+    return _sorted(rows, sums).cut(len(rows) if k is None else k)
+
+
+def _complement(without: Sequence[Range], rows: int) -> list[Range]:
+    """Gives the ranges that are left."""
+    edges = [0, *(edge for pair in without for edge in pair), rows]
+    return [(start, stop) for start, stop in zip(edges[::2], edges[1::2]) if start < stop]
+
+
+def _nearest_in_part(codes, part: Range, queries, k: int):
+    """Gives distances and rows `[Q, k]`, or of all rows of a smaller part, nearest first."""
+    start, stop = part
+    distances, rows = faiss.knn_hamming(
+        queries, codes[start:stop], min(k, stop - start), variant="mc"
+    )
+    return distances, rows + start
+
+
+def _merged(codes, query, k: int, parts: Sequence[Range], found) -> Neighbours:
+    """Joins what the parts found for one query, with everything as near as the k-th."""
+    distances = np.concatenate([d for d, _ in (*found, _NONE)])
+    if len(distances) > k:
+        farthest = np.partition(distances, k - 1)[k - 1]
+        # A part may have more at this distance than it returned.
+        whole = all(
+            len(d) == stop - start or d[-1] > farthest
+            for (start, stop), (d, _) in zip(parts, found)
+        )
+        if not whole:
+            found = [_within_part(codes, part, query, int(farthest)) for part in parts]
+    distances, rows = (np.concatenate(values) for values in zip(*found, _NONE))
+    return _sorted(rows, distances).cut(k)
+
+
+def _within_part(codes, part: Range, query, radius: int):
+    """Gives distances and rows of a part within a radius, itself included."""
+    start, stop = part
+    found = faiss.RangeSearchResult(1)
+    query = np.ascontiguousarray(query)
+    faiss.hamming_range_search(
+        faiss.swig_ptr(query),
+        faiss.swig_ptr(codes[start:stop]),
+        1,
+        stop - start,
+        radius + 1,  # FAISS leaves the radius itself out
+        codes.shape[1],
+        found,
+    )
+    count = int(faiss.rev_swig_ptr(found.lims, 2)[1])
+    if not count:
+        return _NONE
+    distances, rows = (faiss.rev_swig_ptr(a, count) for a in (found.distances, found.labels))
+    return distances.astype(np.int64), rows + start
+
+
+def _weighted_sum(terms: Sequence[Term], chunk: slice) -> Int[np.ndarray, "M"]:
+    """Adds up the distances of some rows."""
+    total = None
+    for term in terms:
+        distances = _distances(term.codes[chunk], term.query)
+        if term.weight != 1:
+            distances *= term.weight
+        total = distances if total is None else np.add(total, distances, out=total)
+    return total
+
+
+def _distances(codes, query) -> Int[np.ndarray, "M"]:
+    """Gives the Hamming distance of every code from one."""
+    distances, query = np.empty(len(codes), np.int32), np.ascontiguousarray(query)
+    pointers = [faiss.swig_ptr(array) for array in (query, codes, distances)]
+    faiss.hammings(pointers[0], pointers[1], 1, len(codes), codes.shape[1], pointers[2])
+    return distances
+
+
+def _sorted(rows, distances) -> Neighbours:
+    order = np.lexsort((rows, distances))
+    return Neighbours(rows[order].astype(np.int64), distances[order].astype(np.int64), 0)
+
+
+@contextlib.contextmanager
+def _threads(queries: int):
+    """Uses a thread a query at most: FAISS divides queries, not codes, and idle threads spin."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(min(queries, before))
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+# Distances and rows of nothing.
+_NONE = (np.empty(0, np.int64), np.empty(0, np.int64))

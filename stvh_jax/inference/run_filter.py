@@ -1,0 +1,64 @@
+"""The filter matrix of a run: fitted once, then read from the run's folder."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from etils import epath
+from jaxtyping import UInt8
+
+from stvh_jax import console as progress_line
+from stvh_jax.codes.filter_fitting import fit
+from stvh_jax.codes.filter_matrix import FilterMatrix, Normalise, Values
+from stvh_jax.errors import UserError
+
+
+def load_or_fit(
+    run: epath.Path,
+    base_codes: Callable[[], Mapping[int, UInt8[np.ndarray, "M bytes"]]],
+    *,
+    checkpoint: str,
+    base_split: str,
+    values: Values = "binary",
+    per_step: bool = False,
+    normalise: Normalise = "code",
+    seed: int = 0,
+) -> FilterMatrix:
+    """Loads the F of a run's checkpoint, or fits it and saves it beside the checkpoint.
+
+    Args:
+      run: the run's folder; F is kept in its folder `filter_matrix/`.
+      base_codes: makes the packed codes of the base set, of every focus, if F is to be fitted.
+      checkpoint: names the checkpoint (`Encoder.name`).
+      base_split: the name of the base set.
+      values: see `fit`.
+      per_step: see `fit`.
+      normalise: see `fit`.
+      seed: see `fit`.
+
+    Raises:
+      UserError: the file in the run is damaged, or the run cannot be written.
+    """
+    kind = "per_step" if per_step else "shared"
+    path = run / "filter_matrix" / f"{checkpoint}-{base_split}-{values}-{kind}-{normalise}.npz"
+    if path.exists():
+        return FilterMatrix.from_bytes(path.read_bytes(), where=str(path))
+    options = {"values": values, "per_step": per_step, "normalise": normalise, "seed": seed}
+    matrix = fit(
+        base_codes(),
+        **options,
+        progress=lambda done, steps, loss: progress_line.show(
+            "fitting the filter matrix", steps, done, loss
+        ),
+    )
+    facts = dict(matrix.facts) | {"checkpoint": checkpoint, "base_split": base_split}
+    matrix = dataclasses.replace(matrix, facts=facts)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(matrix.to_bytes())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write to {run} ({error.strerror or error})") from error
+    return matrix

@@ -1,0 +1,1 @@
+"""The convolutional networks that read the frames."""

@@ -1,0 +1,79 @@
+"""Actor features from the boxes alone, for studies of position without appearance."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
+
+# Sine and cosine features of a box centre, in half periods over the frame.
+BOX_FREQUENCIES = (1, 2)
+
+
+def describe_boxes(
+    boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"]
+) -> Float[Array, "B T N F"]:
+    """Describes each box by where it stands in the frame and among the others.
+
+    Centre, height and width; sines and cosines of the centre; the centre and height standardised
+    over the valid actors of the frame; zeros for padded actors. F is 4 + 4 frequencies + 3.
+    """
+    y_min, x_min, y_max, x_max = jnp.moveaxis(boxes, -1, 0)
+    place = jnp.stack([(y_min + y_max) / 2, (x_min + x_max) / 2, y_max - y_min, x_max - x_min], -1)
+    angles = [jnp.pi * frequency * place[..., :2] for frequency in BOX_FREQUENCIES]
+    waves = [wave(angle) for angle in angles for wave in (jnp.sin, jnp.cos)]
+    mask = actor_mask[:, None, :, None]
+    count = jnp.maximum(mask.sum(axis=2, keepdims=True), 1)
+    local = place[..., :3]
+    centred = jnp.where(mask, local - (local * mask).sum(2, keepdims=True) / count, 0)
+    spread = jnp.sqrt((centred**2).sum(2, keepdims=True) / count + 1e-6)
+    return jnp.where(mask, jnp.concatenate([place, *waves, centred / spread], axis=-1), 0)
+
+
+def describe_motion(
+    boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"]
+) -> Float[Array, "B T N 8"]:
+    """Describes how each box deviates from the actor's mean over the frames.
+
+    Centre (y, x), height and width, in tenths of the actor's mean height (y) or width (x): a step
+    is as long near the camera as far from it. Then the same less its mean over the valid actors
+    of the frame, which takes the camera's own motion out as far as the boxes of all follow it.
+    Zeros for padded actors.
+    """
+    mask = actor_mask[:, None, :, None]
+    y_min, x_min, y_max, x_max = jnp.moveaxis(boxes, -1, 0)
+    size = jnp.stack([y_max - y_min, x_max - x_min], axis=-1)
+    box = jnp.concatenate([jnp.stack([y_min + y_max, x_min + x_max], axis=-1) / 2, size], axis=-1)
+    mean_size = jnp.maximum(size.mean(axis=1, keepdims=True), 1e-3)
+    scale = jnp.concatenate([mean_size, mean_size], axis=-1)
+    deviation = 10 * (box - box.mean(axis=1, keepdims=True)) / scale
+    count = jnp.maximum(mask.sum(axis=2, keepdims=True), 1)
+    together = jnp.where(mask, deviation, 0).sum(axis=2, keepdims=True) / count
+    return jnp.where(mask, jnp.concatenate([deviation, deviation - together], axis=-1), 0)
+
+
+class BoxFeatures(nn.Module):
+    """Actor features from the boxes alone: `describe_boxes`, then two dense layers.
+
+    What `FrameFeatures` is to pixels, for studies of position without appearance; the description
+    takes the place of f_roi, also in the reconstruction. With `temporal_contrast` it includes
+    `describe_motion`.
+    """
+
+    features: int
+    temporal_contrast: bool
+    reconstruct: bool
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"]):
+        """Returns f_v `[B, T, N, D]`, the description `[B, T, N, F]` and its reconstruction."""
+        description = describe_boxes(boxes, actor_mask)
+        if self.temporal_contrast:
+            motion = describe_motion(boxes, actor_mask)
+            description = jnp.concatenate([description, motion], axis=-1)
+        hidden = nn.gelu(nn.Dense(self.features, dtype=self.dtype, name="hidden")(description))
+        features = nn.Dense(self.features, dtype=self.dtype, name="embedding")(hidden)
+        if not self.reconstruct:
+            return features, description, None
+        decoded = nn.Dense(description.shape[-1], dtype=self.dtype, name="decoder")(features)
+        return features, description, decoded

@@ -1,0 +1,1 @@
+"""Weights of other projects' networks: reading them, naming them, converting them."""

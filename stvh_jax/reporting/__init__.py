@@ -1,0 +1,1 @@
+"""Presentation and nothing else: tables, HTML pages, plots."""

@@ -1,0 +1,1 @@
+"""An index of clips and the search in it."""

@@ -1,0 +1,231 @@
+"""From a trained model and a prepared set to an index, and from a clip to a query."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from jaxtyping import Int
+
+from stvh_jax import console
+from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.codes import filter_fitting
+from stvh_jax.errors import UserError
+from stvh_jax.inference import run_filter
+from stvh_jax.inference.encoded_clips import (
+    EncodedClips,
+    check_same_classes,
+    encode_clips,
+    encode_split,
+)
+from stvh_jax.inference.encoder import Encoder
+from stvh_jax.retrieval.index import Index
+
+# Where the index's origin says that the prepared set was; it may be elsewhere today.
+DATA_DIR = "data_dir"
+
+
+# Clips encoded and written at a time: what a killed indexing has to do again.
+_CLIPS_AT_ONCE = 512
+
+
+def index_split(
+    run: epath.Path,
+    encoder: Encoder,
+    dataset,
+    uri: epath.PathLike,
+    *,
+    split: str,
+    stored_foci: Sequence[int] | None = None,
+    filter_options: Mapping[str, Any] | None = None,
+    frames_per_second: float = 25.0,
+    media: str = "",
+) -> Index:
+    """Encodes the clips of a split and adds them to an index, which is made if there is none.
+
+    Clips that are there already are left as they are, so that an indexing that was killed goes on.
+
+    Args:
+      run: the model's run, which keeps the filter matrix.
+      encoder: the model.
+      dataset: an opened `data.prepared.pipeline.ClipDataset`.
+      uri: where the index is.
+      split: a split, or several as in "train+test".
+      stored_foci: the foci whose own codes are stored; the first and the last if None, for the
+        visual code cannot be derived from that of the activity.
+      filter_options: `values`, `per_step` and `normalise` of `filter_fitting.fit`, where other than
+        its defaults.
+      frames_per_second: turns frame numbers into the seconds of `start` and `stop`.
+      media: the file of a clip, with {match} and {clip} in it where they stand in its name.
+
+    Raises:
+      UserError: the index is of another run, a split has no clip, or the data other classes.
+    """
+    check_same_classes(encoder, dataset)
+    if not 0 < frames_per_second < math.inf:
+        raise UserError(f"{frames_per_second} frames per second; give more than 0")
+    _media_of(media, "match", 0)
+    parts = split.split("+")
+    for part in parts:
+        dataset.num_clips(part)
+    foci = tuple(encoder.foci)
+    stored = tuple(stored_foci) if stored_foci else tuple(sorted({foci[0], foci[-1]}))
+    if not set(stored) <= set(foci) or foci[-1] not in stored:
+        raise UserError(
+            f"stored foci {list(stored)}; choose some of {list(foci)}, {foci[-1]} among them"
+        )
+    origin = origin_of(run, encoder) | {
+        "frames_per_second": frames_per_second,
+        "media": media,
+        "filter_matrix": filter_fitting.DEFAULTS | dict(filter_options or {}),
+    }
+    if Index.exists(uri):
+        index = _open_same(uri, origin, stored)
+    else:
+        index = _create(run, encoder, dataset, uri, origin, stored)
+    for part in parts:
+        _index_part(index, encoder, dataset, part, media=media, rate=frames_per_second)
+    return index
+
+
+def _index_part(
+    index: Index, encoder: Encoder, dataset, split: str, *, media: str, rate: float
+) -> None:
+    """Adds the clips of one split, from the first to the last that is not in the index."""
+    missing = _missing(index, dataset, split)
+    if not len(missing):
+        return
+    total = dataset.num_clips(split)
+    done, stop = int(missing[0]), int(missing[-1]) + 1
+    size = encoder.config.train.evaluation_batch_size
+    batches = dataset.evaluation_batches(split, batch_size=size, start=done)
+    while done < stop:
+        encoded = encode_clips(encoder, itertools.islice(batches, -(-_CLIPS_AT_ONCE // size)))
+        record = record_of(encoder, dataset, encoded, split=split, frames_per_second=rate)
+        if media:
+            record["media"] = [_media_of(media, *name) for name in encoded.ids]
+        index.upsert(encoded.codes, **record)
+        done += len(encoded)
+        console.show(f"indexing {split}", total, done)
+
+
+def _missing(index: Index, dataset, split: str) -> Int[np.ndarray, "missing"]:
+    """Finds the places within a split of the clips that are not in the index."""
+    names = []
+    for batch in dataset.evaluation_batches(split, batch_size=64, frames=False):
+        valid = np.asarray(batch.clip_mask)
+        matches, clips = np.asarray(batch.match)[valid], np.asarray(batch.clip)[valid]
+        names += zip(map(str, matches.tolist()), clips.tolist())
+    return np.flatnonzero(~np.array(index.holds(names), bool))
+
+
+def _open_same(uri, origin: Mapping, stored: tuple[int, ...]) -> Index:
+    """Opens an index that is there.
+
+    Raises:
+      UserError: it is of another run, or has other codes.
+    """
+    index = Index.open(uri)
+    found = {**index.info.origin, "stored foci": index.info.stored_foci}
+    for name, value in {**origin, "stored foci": stored}.items():
+        if name != DATA_DIR and found.get(name) != value:
+            raise UserError(
+                f"{uri} is an index with {name} = {found.get(name)!r}, not {value!r}; give "
+                "another place, or delete it"
+            )
+    return index
+
+
+def _create(run, encoder: Encoder, dataset, uri, origin: Mapping, stored: tuple[int, ...]) -> Index:
+    """Makes an index, with the run's filter matrix if there is anything to derive."""
+    matrix = None
+    if set(stored) != set(encoder.foci):
+        base = encoder.config.data.train_split
+        matrix = run_filter.load_or_fit(
+            run,
+            lambda: encode_split(encoder, dataset, base).codes,
+            checkpoint=encoder.name,
+            base_split=base,
+            seed=encoder.config.seed,
+            **origin["filter_matrix"],
+        )
+    return Index.create(
+        uri, bits=encoder.bits, stored_foci=stored, filter_matrix=matrix, origin=origin
+    )
+
+
+def origin_of(run: epath.Path, encoder: Encoder) -> dict[str, Any]:
+    """Says which codes an index holds: of which run, checkpoint and data."""
+    data = encoder.config.data
+    return {
+        "run": str(run),
+        "model": encoder.config.model.name,
+        "checkpoint": encoder.name,
+        "checkpoint_kind": encoder.checkpoint,
+        "data": {"name": data.name, "variant": data.variant},
+        DATA_DIR: str(epath.Path(data.dir).absolute()),
+    }
+
+
+def record_of(
+    encoder: Encoder,
+    dataset,
+    encoded: EncodedClips,
+    *,
+    split: str,
+    frames_per_second: float | None,
+) -> dict[str, list]:
+    """Gives the record of encoded clips, a list for each field but `media`; no times if no rate."""
+    matches, clips = encoded.ids.T
+    first_frames = clips - dataset.key_frame
+    times = np.stack([first_frames, first_frames + encoder.config.model.num_frames])
+    none = [None] * len(encoded)
+    start, stop = (
+        (none, none) if frames_per_second is None else (times / frames_per_second).tolist()
+    )
+    probabilities = np.asarray(jax.nn.softmax(encoded.activity_scores))
+    names = encoder.activity_names
+    return {
+        "match": [str(match) for match in matches],
+        "clip": clips.tolist(),
+        "start": start,
+        "stop": stop,
+        "activity": [None if label == UNKNOWN else names[label] for label in encoded.activity],
+        "predicted": [names[label] for label in probabilities.argmax(axis=1)],
+        "confidence": probabilities.max(axis=1).tolist(),
+        "split": [split] * len(encoded),
+    }
+
+
+def encode_clip(
+    encoder: Encoder, dataset, match: str, clip: int
+) -> tuple[str, EncodedClips] | None:
+    """Encodes one clip of a prepared set and names its split; None if it is in none."""
+    for split in dataset.splits:
+        place = 0
+        for batch in dataset.evaluation_batches(split, batch_size=64, frames=False):
+            found = _places(batch, match, clip)
+            if len(found):
+                (one,) = itertools.islice(
+                    dataset.evaluation_batches(split, batch_size=1, start=place + found[0]), 1
+                )
+                return split, encode_clips(encoder, [one])
+            place += 64
+    return None
+
+
+def _places(batch: Clips, match: str, clip: int) -> np.ndarray:
+    named = (np.asarray(batch.match).astype(str) == match) & (np.asarray(batch.clip) == clip)
+    return np.flatnonzero(named & np.asarray(batch.clip_mask))
+
+
+def _media_of(template: str, match, clip) -> str:
+    try:
+        return template.format(match=match, clip=clip)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"media {template!r} cannot be filled in; it may have {{match}} and {{clip}} in it"
+        ) from error

@@ -1,0 +1,1 @@
+"""An index in a folder or a bucket: LanceDB stores the clips, memory holds the codes searched."""

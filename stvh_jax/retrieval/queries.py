@@ -1,0 +1,165 @@
+"""What is searched for: clips of the index, of the prepared set, or from files of one's own."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from stvh_jax.errors import UserError
+from stvh_jax.inference.encoder import Encoder
+from stvh_jax.retrieval.index import Hits, Index, around
+from stvh_jax.retrieval.indexing import encode_clip, record_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """Clips that are searched for together.
+
+    Attributes:
+      codes: packed codes of each clip, by focus.
+      records: what is known of each: match, clip, start, stop, activity, split; None where it is
+        not.
+      image: a frame of the first clip, where it came from files.
+    """
+
+    codes: dict[int, UInt8[np.ndarray, "Q bytes"]]
+    records: list[dict[str, Any]]
+    image: UInt8[np.ndarray, "H W 3"] | None = None
+
+    @property
+    def name(self) -> str:
+        """Names the clips."""
+        return ", ".join(
+            "the given clip" if one["match"] is None else f"{one['match']}/{one['clip']}"
+            for one in self.records
+        )
+
+
+def parse_clip(text: str) -> tuple[str, int]:
+    """Reads MATCH/CLIP.
+
+    Raises:
+      UserError: it is something else.
+    """
+    match, _, clip = text.rpartition("/")
+    if not match or not re.fullmatch(r"-?[0-9]{1,18}", clip):
+        raise UserError(f"{text!r} names no clip; give MATCH/CLIP, as 13/9825")
+    return match, int(clip)
+
+
+def clips_query(
+    index: Index, clips: Sequence[tuple[str, int]], open_model: Callable[[], tuple[Encoder, Any]]
+) -> Query:
+    """Takes clips of the index, or, where they are not in it, of the prepared set of its run.
+
+    Args:
+      index: where the codes are looked up.
+      clips: (match, clip) of each.
+      open_model: gives the index's model and its prepared set, opened, if they are needed.
+
+    Raises:
+      UserError: a clip is in neither, or the model is another than the index's.
+    """
+    found, model = [], None
+    # A clip named twice weighs no more than once.
+    clips = list(dict.fromkeys(clips))
+    for (match, clip), holds in zip(clips, index.holds(clips)):
+        if holds:
+            codes, (record,) = index.get([(match, clip)])
+        else:
+            model = model or open_model()
+            encoder, dataset = model
+            check_model(index, encoder)
+            encoded = encode_clip(encoder, dataset, match, clip)
+            if encoded is None:
+                raise UserError(
+                    f"clip {match}/{clip} is neither in the index nor in the prepared set of its "
+                    "run; give another, or --frames and --boxes"
+                )
+            split, encoding = encoded
+            codes = encoding.codes
+            rate = index.info.origin.get("frames_per_second")
+            record = record_of(encoder, dataset, encoding, split=split, frames_per_second=rate)
+            record = {name: values[0] for name, values in record.items()}
+        found.append((codes, record))
+    foci = index.info.stored_foci
+    codes = {focus: np.concatenate([codes[focus] for codes, _ in found]) for focus in foci}
+    return Query(codes, [record for _, record in found])
+
+
+def check_model(index: Index, encoder: Encoder) -> None:
+    """Checks that a model is the one that made an index: codes of two models say nothing together.
+
+    Raises:
+      UserError: it is another.
+    """
+    made_by = index.info.origin.get("checkpoint", encoder.name)
+    if encoder.name != made_by:
+        raise UserError(
+            f"the index was made with checkpoint {made_by} of a model, and this is {encoder.name}; "
+            "give --run FOLDER of that model, or index the clips anew"
+        )
+
+
+def files_query(
+    index: Index,
+    encoder: Encoder,
+    frames: UInt8[np.ndarray, "T H W 3"] | None,
+    boxes: Float[np.ndarray, "T N 4"],
+    actor_mask: Bool[np.ndarray, "N"],
+) -> Query:
+    """Encodes a clip from elsewhere.
+
+    Args:
+      index: what is to be searched.
+      encoder: its model.
+      frames: see `Encoder.encode`, as the rest.
+      boxes: see there.
+      actor_mask: see there.
+
+    Raises:
+      UserError: it does not fit the model, or the model is another than the index's.
+    """
+    check_model(index, encoder)
+    encoding = encoder.encode(frames, boxes, actor_mask)
+    activity = encoder.activity_names[int(encoding.activity_probabilities[0].argmax())]
+    unknown = dict.fromkeys(("match", "clip", "start", "stop", "activity", "split"))
+    image = None if frames is None else frames[encoder.config.model.key_frame]
+    return Query(encoding.codes, [unknown | {"predicted": activity}], image)
+
+
+def search(
+    index: Index,
+    query: Query,
+    *,
+    exclude_near: float | None = None,
+    exclude_match: bool = False,
+    **options,
+) -> Hits:
+    """Finds the clips like a query, by the mean of the distances from its clips.
+
+    Args:
+      index: where to search.
+      query: what to search for; its clips are no hits.
+      exclude_near: also leave out what is less than these seconds from one of them.
+      exclude_match: also leave out their matches.
+      **options: focus, k, radius, filter, as `Index.search` has them.
+
+    Raises:
+      UserError: as `Index.search`, or the query's match or time is not known.
+    """
+    without = []
+    for record in query.records:
+        if record["match"] is not None:
+            place = {name: record[name] for name in ("match", "clip", "start", "stop")}
+            without += around(**place, exclude_near=exclude_near, exclude_match=exclude_match)
+        elif exclude_near is not None or exclude_match:
+            raise UserError(
+                "a clip from files has no match and no time in the index, so that nothing of it "
+                "can be left out"
+            )
+    (hits,) = index.search(query.codes, together=True, without=without, **options)
+    return hits

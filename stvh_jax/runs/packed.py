@@ -1,0 +1,205 @@
+"""A run as one file, to share: packed for whoever encodes with it, opened from disk or a URL."""
+
+import contextlib
+import hashlib
+import http.client
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from etils import epath
+
+from stvh_jax import files
+from stvh_jax.errors import UserError
+from stvh_jax.runs import checkpoints, folders
+
+ENDING = ".zip"
+
+
+# What is packed of a run, and all that is unpacked, whatever else an archive may hold. No part of
+# such a name begins with a dot or a slash, so that none leads out of the folder.
+_MEMBER = re.compile(
+    rf"({re.escape(folders.CONFIG)}|{re.escape(folders.FINISHED)}"
+    rf"|{checkpoints.FOLDER}/\d+/(config|metrics|variables)(/\w[\w.-]*)+)"
+)
+
+
+# The same for every file, so that the same run gives the same bytes; the first that ZIP can say.
+_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+# Far more than any model of this library has, unpacked or not.
+_MOST_BYTES = 4 << 30
+
+
+_SECONDS_OF_SILENCE = 30
+
+
+def pack(
+    run: epath.PathLike, out: epath.PathLike, *, checkpoint: str = "best"
+) -> tuple[int, str, int]:
+    """Packs a run's config and one checkpoint's variables into a file.
+
+    The unpacked file is a run, to encode with and to evaluate but not to resume. The same run gives
+    the same bytes.
+
+    Args:
+      run: the run's folder, local or in a bucket.
+      out: the file to write, whole or not at all; one that is there is replaced.
+      checkpoint: `best` on validation (the latest where there was none) or `latest`.
+
+    Returns:
+      The checkpoint's step, which of the two it is, and the file's bytes.
+
+    Raises:
+      UserError: there is no run, its checkpoint is damaged, or the file cannot be written.
+    """
+    run, out = folders.open_folder(run), epath.Path(out)
+    if out.suffix != ENDING:
+        raise UserError(f"{out} does not end in {ENDING}; give the file to write")
+    folders.read_config(run)
+    step, checkpoint = checkpoints.choose_step(run, checkpoint)
+    checkpoints.load_config(run, step)
+    checkpoints.load_variables(run, step)
+    folder = run / checkpoints.FOLDER / str(step)
+    # The score says that it is the best one; the latest comes without, so as not to seem so.
+    items = ["config", "variables", *(["metrics"] if checkpoint == "best" else [])]
+    paths = [run / folders.CONFIG, run / folders.FINISHED]
+    paths += [path for item in items for path in _files(folder / item)]
+    # Orbax's mark of what is wholly written names the folder on the machine that trained.
+    members = {
+        path.relative_to(run).as_posix(): path
+        for path in paths
+        if path.is_file() and path.name != "commit_success.txt"
+    }
+    temporary = out.with_name(f"{out.name}.new")
+    try:
+        with temporary.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
+            for name in sorted(members):
+                member = zipfile.ZipInfo(name, _TIME)
+                member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                archive.writestr(member, members[name].read_bytes())
+        temporary.replace(out)
+    except OSError as error:
+        raise UserError(f"cannot write {out} ({error.strerror or error})") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return step, checkpoint, out.stat().length
+
+
+def _files(folder: epath.Path) -> Iterator[epath.Path]:
+    """Lists the files at any depth, in a bucket too."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _files(path)
+        else:
+            yield path
+
+
+def open_run(path: epath.PathLike) -> epath.Path:
+    """Names a run's folder: itself, or where a packed run is unpacked to, in the cache.
+
+    A file is known by its content. A URL is fetched once; delete its folder to fetch it anew.
+
+    Args:
+      path: a folder, a `.zip` of `pack`, either of them local or in a bucket; or a URL of one,
+        `https://` or `http://`.
+
+    Raises:
+      UserError: the file cannot be fetched or read, or holds no run.
+    """
+    if str(path).startswith(("https://", "http://")):
+        folder = _folder_of(hashlib.sha256(str(path).encode()))
+        if not folder.is_dir():
+            with tempfile.TemporaryFile() as file:
+                _download(str(path), file)
+                _unpack(file, folder, source=path)
+        return folder
+    run = folders.open_folder(path)
+    if run.suffix != ENDING or run.is_dir():
+        return run
+    try:
+        with run.open("rb") as file:
+            folder = _folder_of(hashlib.file_digest(file, "sha256"))
+            if not folder.is_dir():
+                _unpack(file, folder, source=run)
+    except OSError as error:
+        raise UserError(f"cannot read {run} ({error.strerror or error})") from error
+    return folder
+
+
+def _folder_of(digest) -> epath.Path:
+    return epath.Path(files.folder().absolute() / "runs" / digest.hexdigest()[:32])
+
+
+def _download(url: str, file: BinaryIO) -> None:
+    try:
+        request = urllib.request.Request(url, headers={"User-Agent": "stvh_jax"})
+        with urllib.request.urlopen(request, timeout=_SECONDS_OF_SILENCE) as response:
+            while block := response.read(1 << 20):
+                file.write(block)
+                if file.tell() > _MOST_BYTES:
+                    raise UserError(f"{url} has more than {_MOST_BYTES >> 30} GiB; it is no run")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        cause = str(error).removeprefix("<urlopen error ").removesuffix(">")
+        raise UserError(f"{url} cannot be fetched ({cause}); see whether a browser can") from error
+
+
+def _unpack(file: BinaryIO, folder: epath.Path, *, source: epath.PathLike) -> None:
+    """Unpacks the run in an archive, whole or not at all.
+
+    Raises:
+      UserError: it holds none or cannot be read, or the cache cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            zipfile.ZipFile(file) as archive,
+            tempfile.TemporaryDirectory(dir=folder.parent) as temporary,
+        ):
+            members = _members(archive, source)
+            for member in members:
+                target = pathlib.Path(temporary, "run", member.filename)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as packed, target.open("wb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked)
+            _put(pathlib.Path(temporary, "run"), folder)
+    except UserError:
+        raise
+    except OSError as error:
+        cause = error.strerror or error
+        raise UserError(f"{source} cannot be unpacked into {folder.parent} ({cause})") from error
+    except Exception as error:  # a damaged archive raises whatever its decompressor does
+        raise UserError(f"{source} is no whole .zip file ({error}); fetch it again") from error
+
+
+def _members(archive: zipfile.ZipFile, source: epath.PathLike) -> list[zipfile.ZipInfo]:
+    """Lists what belongs to a run.
+
+    Raises:
+      UserError: there is no run, or it is absurdly large.
+    """
+    members = [one for one in archive.infolist() if _MEMBER.fullmatch(one.filename)]
+    names = [one.filename for one in members]
+    if folders.CONFIG not in names or not any("/variables/" in name for name in names):
+        raise UserError(f"{source} holds no run; pack one with python -m stvh_jax share")
+    # No member gives more bytes than it announces.
+    if sum(one.file_size for one in members) > _MOST_BYTES:
+        raise UserError(f"{source} unpacks to more than {_MOST_BYTES >> 30} GiB; it is no run")
+    return members
+
+
+def _put(made: pathlib.Path, folder: epath.Path) -> None:
+    """Gives a folder its name; what another process has put there meanwhile stays."""
+    try:
+        os.rename(made, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise

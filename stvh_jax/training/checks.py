@@ -1,0 +1,127 @@
+"""Finds what could not be trained before anything is compiled."""
+
+from ml_collections import ConfigDict
+
+from stvh_jax.dataset import Dataset
+from stvh_jax.errors import UserError
+from stvh_jax.training import pretrained
+
+# Validation metrics that a checkpoint can be chosen by: higher is better.
+SELECTABLE = ("activity_accuracy", "action_accuracy")
+
+
+def check_config(config: ConfigDict, dataset: Dataset, *, devices: int) -> None:
+    """Finds what could not be trained before anything is compiled.
+
+    Raises:
+      UserError: names the field and what to do.
+    """
+    train, data, model = config.train, config.data, config.model
+    for name in (
+        "epochs",
+        "batch_size",
+        "evaluation_batch_size",
+        "evaluate_every_epochs",
+        "log_every_steps",
+    ):
+        if train[name] < 1:
+            raise UserError(f"config.train.{name} is {train[name]}; use 1 or more")
+    for name in ("batch_size", "evaluation_batch_size"):
+        if train[name] % devices:
+            raise UserError(
+                f"config.train.{name}={train[name]} does not divide over {devices} devices; "
+                "change it or config.devices"
+            )
+    if train.accumulate < 1 or train.batch_size % (devices * train.accumulate):
+        raise UserError(
+            f"config.train.batch_size={train.batch_size} does not divide into config.train."
+            f"accumulate={train.accumulate} parts over {devices} devices; change one of them"
+        )
+    for name in ("num_frames", "num_actors"):
+        if model[name] != data[name]:
+            raise UserError(
+                f"config.model.{name} is {model[name]} and config.data.{name} {data[name]}; "
+                "give both the same"
+            )
+    if model.key_frame != dataset.key_frame:
+        raise UserError(
+            f"config.model.key_frame is {model.key_frame} and the key frame of these "
+            f"{data.num_frames} frames is {dataset.key_frame}; set it to that"
+        )
+    weights = config.loss.action_class_weights
+    if len(weights) not in (0, len(dataset.action_names)):
+        raise UserError(
+            f"config.loss.action_class_weights has {len(weights)} numbers; give "
+            f"{len(dataset.action_names)}, one for each of {', '.join(dataset.action_names)}"
+        )
+    content = data.variant.partition("-")[0]
+    if model.source == "features" and content in ("frames", "boxes_only"):
+        raise UserError(
+            "config.model.source=features needs clips with actor features; config.data.variant="
+            f"{data.variant} has none, use source=frames or source=boxes"
+        )
+    if model.source == "frames" and content == "boxes_only":
+        raise UserError(
+            f"config.model.source=frames needs pixels and config.data.variant={data.variant} has "
+            "none; use a variant of frames or source=boxes"
+        )
+    if data.still_boxes and model.source == "features":
+        raise UserError(
+            "config.data.still_boxes moves boxes and not the features made with them; set it to "
+            "False for config.model.source=features"
+        )
+    if train.box_jitter and model.source != "boxes":
+        raise UserError(
+            "config.train.box_jitter moves boxes and not pixels; set it to 0 for "
+            f"config.model.source={model.source}"
+        )
+    if train.backbone_weights and model.source != "frames":
+        raise UserError(
+            "config.train.backbone_weights needs a backbone, and config.model.source="
+            f"{model.source} has none; set backbone_weights= or source=frames"
+        )
+    if (
+        model.freeze_backbone
+        and model.backbone.name in pretrained.SOURCES
+        and not train.backbone_weights
+    ):
+        raise UserError(
+            f"config.model.freeze_backbone=True leaves {model.backbone.name} as random as it "
+            "begins; set config.train.backbone_weights"
+        )
+    if (
+        train.accumulate > 1
+        and train.batch_size == train.accumulate
+        and config.loss.contrastive
+        and model.name != "frame_classifier"
+    ):
+        raise UserError(
+            f"config.train.accumulate={train.accumulate} parts of one clip leave Eq 8 nothing to "
+            "compare; raise config.train.batch_size or set config.loss.contrastive=0"
+        )
+    if train.feature_cache and (model.source != "frames" or not model.freeze_backbone):
+        raise UserError(
+            "config.train.feature_cache keeps what a frozen backbone makes of frames; set "
+            "config.model.freeze_backbone=True and source=frames, or feature_cache="
+        )
+    if train.select not in SELECTABLE:
+        raise UserError(
+            f"config.train.select is {train.select!r}; choose {' or '.join(SELECTABLE)}"
+        )
+    if model.name == "global_hash" and train.select == "action_accuracy":
+        raise UserError(
+            "config.model.name=global_hash knows no actions; set config.train.select="
+            "activity_accuracy"
+        )
+    if model.name == "global_hash" and train.feature_cache:
+        raise UserError(
+            "config.train.feature_cache keeps features of actors, and config.model.name="
+            "global_hash reads whole frames; set feature_cache="
+        )
+    if data.validation_split:
+        dataset.num_clips(data.validation_split)
+    if dataset.num_clips(data.train_split) < train.batch_size:
+        raise UserError(
+            f"split {data.train_split} has {dataset.num_clips(data.train_split)} clips, fewer than "
+            f"config.train.batch_size={train.batch_size}; lower the batch size"
+        )

@@ -1,0 +1,263 @@
+"""The features of a frozen backbone, computed once per clip and kept on disk.
+
+What `visual.RoiFeatures` makes of a clip's frames costs almost all of a training step and, with a
+frozen backbone, never changes. A cache is a folder: `made_of.json` says what the features were made
+with; for every split, `<split>.features` holds them in half precision, one clip after the other,
+and `<split>.digests` the SHA-256 of each clip's place and boxes, written after its features. What
+was cut short is thus seen and gone on with, and what belongs to other boxes is found out.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from etils import epath
+
+from stvh_jax.clips import Clips
+from stvh_jax.console import say
+from stvh_jax.errors import UserError
+
+MADE_OF = "made_of.json"
+
+
+DIGEST_BYTES = 32
+
+
+class CachedDataset:
+    """A data set whose clips carry `roi_features` from a cache in place of frames."""
+
+    def __init__(self, dataset, folder: epath.PathLike, *, made_of: dict, shape: tuple[int, ...]):
+        """Opens a cache, making the folder where it is absent.
+
+        Args:
+          dataset: a `trainer.Dataset` with frames.
+          folder: of the cache, on a disk of this machine.
+          made_of: what the features depend on besides the clips, as JSON.
+          shape: `(T, N, h, w, C)` of a clip's features.
+
+        Raises:
+          UserError: the folder cannot be written, or has features that were made of other things.
+        """
+        self.activity_names = dataset.activity_names
+        self.action_names = dataset.action_names
+        self._dataset, self._shape = dataset, shape
+        self._row_bytes = 2 * int(np.prod(shape))
+        if "://" in os.fspath(folder):
+            raise UserError(
+                f"config.train.feature_cache={folder} is no folder of this machine, and features "
+                "are read by memory map; give one that is"
+            )
+        self._folder = pathlib.Path(folder)
+        # digest of a clip -> the features of its split, and its row there.
+        self._rows: dict[bytes, tuple[np.ndarray, int]] = {}
+        check_made_of(self._folder, made_of)
+
+    def num_clips(self, split: str) -> int:
+        """Counts the clips of a split."""
+        return self._dataset.num_clips(split)
+
+    def training_batches(self, split: str, **options) -> Iterator[Clips]:
+        """Yields the batches of the data set, with features."""
+        return map(
+            self._with_features, self._dataset.training_batches(split, **options, frames=False)
+        )
+
+    def evaluation_batches(self, split: str, **options) -> Iterator[Clips]:
+        """Yields the batches of the data set, with features."""
+        return map(
+            self._with_features, self._dataset.evaluation_batches(split, **options, frames=False)
+        )
+
+    def _with_features(self, clips: Clips) -> Clips:
+        features = np.zeros((len(clips.boxes), *self._shape), np.float16)
+        for index, digest in enumerate(digests(clips)):
+            if clips.clip_mask[index]:
+                stored, row = self._rows[digest]
+                features[index] = stored[row]
+        return dataclasses.replace(clips, roi_features=features)
+
+    def fill(
+        self,
+        split: str,
+        compute: Callable[[Clips], np.ndarray],
+        *,
+        mirrored: bool,
+        batch_size: int,
+        may_write: bool = True,
+    ) -> None:
+        """Opens the features of a split, computing those that are not there yet.
+
+        Args:
+          split: one split, or several as in "train+validation".
+          compute: makes the features `[B, *shape]` of a batch of clips with frames.
+          mirrored: whether they are the features of the mirrored clips.
+          batch_size: clips a batch.
+          may_write: whether this process may compute what is missing.
+
+        Raises:
+          UserError: stored features are of other boxes, or too large for half precision, or some
+            are missing that this process may not write.
+        """
+        for part in split.split("+"):
+            path = self._folder / (f"{part}-mirrored" if mirrored else part)
+            wanted = [
+                digest
+                for clips in self._dataset.evaluation_batches(
+                    part, batch_size=batch_size, mirrored=mirrored, frames=False
+                )
+                for digest, valid in zip(digests(clips), clips.clip_mask)
+                if valid
+            ]
+            if self._done(path, wanted) < len(wanted):
+                if not may_write:
+                    raise UserError(
+                        f"{path}.features is not whole, and several processes would write it at "
+                        "once; make it with one process first"
+                    )
+                with self._locked():
+                    done = self._done(path, wanted)
+                    # Whole batches, as an uninterrupted run computes them.
+                    done -= done % batch_size if done < len(wanted) else 0
+                    self._cut(path, done)
+                    batches = self._dataset.evaluation_batches(
+                        part, batch_size=batch_size, mirrored=mirrored, start=done
+                    )
+                    self._append(path, batches, compute, done, len(wanted))
+            stored = np.memmap(
+                f"{path}.features", np.float16, mode="r", shape=(len(wanted), *self._shape)
+            )
+            self._rows |= {digest: (stored, row) for row, digest in enumerate(wanted)}
+
+    def _done(self, path: pathlib.Path, wanted: list[bytes]) -> int:
+        """Counts the clips whose features are there."""
+        names, features = pathlib.Path(f"{path}.digests"), pathlib.Path(f"{path}.features")
+        if not (names.exists() and features.exists()):
+            return 0
+        raw = names.read_bytes()
+        done = min(len(raw) // DIGEST_BYTES, features.stat().st_size // self._row_bytes)
+        found = [raw[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES] for i in range(done)]
+        if found != wanted[:done]:
+            raise UserError(
+                f"{path}.features is stale: it was made of clips with other boxes, or of other "
+                f"clips; delete {self._folder}"
+            )
+        return done
+
+    def _cut(self, path: pathlib.Path, done: int) -> None:
+        """Leaves the first clips alone in both files, and makes those that are not there."""
+        for end, size in (("digests", DIGEST_BYTES), ("features", self._row_bytes)):
+            with open(f"{path}.{end}", "ab") as file:
+                file.truncate(done * size)
+
+    @contextlib.contextmanager
+    def _locked(self):
+        """Keeps other runs from writing to the cache."""
+        with open(self._folder / "lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"waiting for another run that fills {self._folder}")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _append(self, path: pathlib.Path, batches, compute, done: int, total: int) -> None:
+        """Computes features and writes them, each batch whole before its digests."""
+        start, first, told = time.monotonic(), done, 0.0
+        with open(f"{path}.features", "ab") as features, open(f"{path}.digests", "ab") as names:
+            for clips in batches:
+                valid = np.asarray(clips.clip_mask)
+                with np.errstate(over="ignore"):
+                    made = np.asarray(compute(clips))[valid].astype(np.float16)
+                if not np.isfinite(made).all():
+                    raise UserError(
+                        f"the backbone gives features of {path.name} clips that half precision "
+                        "cannot hold; check its weights and their pixel normalisation"
+                    )
+                features.write(made.tobytes())
+                features.flush()
+                os.fsync(features.fileno())
+                names.write(b"".join(np.array(digests(clips), object)[valid]))
+                names.flush()
+                os.fsync(names.fileno())
+                done += int(valid.sum())
+                seconds = time.monotonic() - start
+                if seconds - told > 10 or done == total:
+                    told = seconds
+                    rate = (done - first) / seconds
+                    say(f"features of {path.name}: {done}/{total} clips  {rate:.1f} clips/s")
+
+
+def check_made_of(folder: pathlib.Path, made_of: dict) -> None:
+    """Checks that a cache was made of these things; a new one notes them.
+
+    Raises:
+      UserError: it was made of others, or cannot be written.
+    """
+    path = folder / MADE_OF
+    try:
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f"{path.name}.{os.getpid()}")
+            temporary.write_text(json.dumps(made_of, indent=2))
+            temporary.replace(path)
+        found = dict(json.loads(path.read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError(
+            f"cannot use the feature cache {folder} ({error}); delete it or give another "
+            "config.train.feature_cache"
+        ) from error
+    # As JSON has it: tuples are lists there.
+    wanted = json.loads(json.dumps(made_of))
+    for name in sorted(wanted.keys() | found.keys()):
+        if found.get(name) != wanted.get(name):
+            raise UserError(
+                f"the feature cache {folder} is stale: it was made with {name}="
+                f"{found.get(name)!r}, not {wanted.get(name)!r}; delete it or give another "
+                "config.train.feature_cache"
+            )
+
+
+def digests(clips: Clips) -> list[bytes]:
+    """Computes the SHA-256 of each clip's match, number and boxes."""
+    boxes = np.where(clips.actor_mask[:, None, :, None], clips.boxes, 0).astype(np.float32)
+    return [
+        hashlib.sha256(f"{match} {clip}\n".encode() + mask.tobytes() + box.tobytes()).digest()
+        for match, clip, mask, box in zip(clips.match, clips.clip, clips.actor_mask, boxes)
+    ]
+
+
+def made_of(config, weights_digest: str, backbone: dict) -> dict:
+    """Says what a backbone's features depend on besides the clips, for `CachedDataset`."""
+    model = config.model
+    return {
+        "weights_sha256": weights_digest,
+        "backbone": {name: option for name, option in backbone.items() if name != "remat"},
+        "data": config.data.name,
+        "variant": config.data.variant,
+        "image_size": list(config.data.image_size),
+        "num_frames": model.num_frames,
+        "num_actors": model.num_actors,
+        "roi_size": model.roi_size,
+        "sampling_ratio": model.sampling_ratio,
+        "roi_border": model.roi_border,
+        "dtype": model.dtype,
+    }
+
+
+def feature_shape(module, variables, config) -> tuple[int, ...]:
+    """Finds (T, N, h, w, C) of what a `RoiFeatures` module makes of a clip."""
+    model = config.model
+    frames = jax.ShapeDtypeStruct((1, model.num_frames, *config.data.image_size, 3), np.uint8)
+    boxes = jax.ShapeDtypeStruct((1, model.num_frames, model.num_actors, 4), np.float32)
+    out = jax.eval_shape(
+        lambda *arrays: module.apply(*arrays, train=False), variables, frames, boxes
+    )
+    return out.shape[1:]

@@ -1,0 +1,148 @@
+"""The losses of the paper (Eq 6 to 9 and 13 to 15), each per clip and unreduced.
+
+A clip that only pads a batch is left out by `clip_mask`, an actor that only pads a clip by its
+unknown action: a masked example and a deleted one give the same loss.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.models.outputs import Outputs
+
+
+def cross_entropy(
+    logits: Float[Array, "*b C"], labels: Int[Array, "*b"], *, class_weights: tuple = ()
+) -> Float[Array, "*b"]:
+    """Computes -w_y log softmax(logits)_y, zero where the label is unknown (Eq 6).
+
+    Args:
+      logits: class scores.
+      labels: class numbers, `UNKNOWN` to leave an example out.
+      class_weights: w, a weight for every class; empty for ones.
+    """
+    known = labels != UNKNOWN
+    labels = jnp.where(known, labels, 0)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    weights = jnp.asarray(class_weights)[labels] if class_weights else 1.0
+    return jnp.where(known, losses * weights, 0)
+
+
+def action_cross_entropy(
+    logits: Float[Array, "B N A"], actions: Int[Array, "B N"], *, class_weights: tuple = ()
+) -> Float[Array, "B"]:
+    """Averages the actors' cross-entropy within each clip; zero for a clip without an action."""
+    losses = cross_entropy(logits, actions, class_weights=class_weights)
+    return losses.sum(axis=1) / jnp.maximum((actions != UNKNOWN).sum(axis=1), 1)
+
+
+def quantisation(relaxed: Float[Array, "B K"], clip_mask: Bool[Array, "B"]) -> Float[Array, "B"]:
+    """Computes Eq 7 per clip i: 2 mean_j exp(|h_i.h_j - b_i.b_j| / K), b = sign(h).
+
+    The factor 2 makes the batch mean weigh as the printed double sum does at the paper's B = 2,
+    so that its weight means the same at every batch size. No gradient passes through b.
+    """
+    bits = relaxed.shape[-1]
+    codes = jax.lax.stop_gradient(jnp.where(relaxed >= 0, 1.0, -1.0))
+    gap = jnp.abs(relaxed @ relaxed.T - codes @ codes.T) / bits
+    pairs = jnp.where(clip_mask[None, :], jnp.exp(gap), 0)
+    return 2 * pairs.sum(axis=1) / jnp.maximum(clip_mask.sum(), 1)
+
+
+def contrastive(
+    relation: Float[Array, "B K"],
+    relaxed: Float[Array, "B K"],
+    activity: Int[Array, "B"],
+    clip_mask: Bool[Array, "B"],
+    *,
+    temperature: float = 1.0,
+    same_class_mask: bool = False,
+) -> Float[Array, "B"]:
+    """Computes Eq 8 per clip i: log(sum_j (s(a_i, h_j) + s(a_j, h_i)) / s(a_i, h_i)).
+
+    s(a, h) = exp(cos(a, h) / temperature); the relaxed code h stands for b and carries the
+    gradient. The sum runs over the whole batch, on whichever devices it lies.
+
+    Args:
+      relation: a, codes by the actors' relations.
+      relaxed: h, codes by everything in the clip.
+      activity: class numbers, for `same_class_mask`.
+      clip_mask: false for clips that only pad the batch.
+      temperature: divides the cosine; 1 is the printed form.
+      same_class_mask: leaves the other clips of clip i's own class out of the sum.
+    """
+
+    def unit(vectors):
+        # The square root has no gradient at zero, hence the small constant.
+        return vectors * jax.lax.rsqrt((vectors**2).sum(axis=-1, keepdims=True) + 1e-12)
+
+    cosine = unit(relation) @ unit(relaxed).T / temperature
+    itself = jnp.eye(cosine.shape[0], dtype=bool)
+    counted = jnp.broadcast_to(clip_mask[None, :], cosine.shape)
+    if same_class_mask:
+        counted &= itself | (activity[:, None] != activity[None, :])
+    counted |= itself
+    both = jnp.stack([cosine, cosine.T])
+    total = jax.nn.logsumexp(jnp.where(counted, both, -jnp.inf), axis=(0, 2))
+    return total - jnp.diagonal(cosine)
+
+
+def code_terms(
+    outputs: Outputs, clips: Clips, clip_mask: Bool[Array, "B"], *, weights
+) -> dict[str, Float[Array, "B"]]:
+    """Computes the terms that read codes of one length, per clip; see `total_loss`."""
+    learned = outputs.activity_logits.shape[0]
+    focus_weights = jnp.arange(1, learned + 1) / learned
+    activity = jax.vmap(cross_entropy, in_axes=(0, None))(outputs.activity_logits, clips.activity)
+    terms = {"activity": (focus_weights[:, None] * activity).sum(axis=0)}
+    if outputs.relaxed is not None:
+        terms["quantisation"] = jax.vmap(quantisation, in_axes=(0, None))(
+            outputs.relaxed[-learned:], clip_mask
+        ).mean(axis=0)
+    if outputs.relation is not None:
+        terms["contrastive"] = contrastive(
+            outputs.relation,
+            outputs.relaxed[-1],
+            clips.activity,
+            clip_mask,
+            temperature=weights.temperature,
+            same_class_mask=weights.same_class_mask,
+        )
+    return terms
+
+
+def total_loss(outputs: Outputs, clips: Clips, *, weights):
+    """Combines the losses into that of Eq 9 (STVH) or Eq 15 (M-STVH).
+
+    L_acty + action L_action + quantisation L_q + contrastive L_CON + reconstruction L_recon. For
+    M-STVH, L_acty weighs focus i with w_i = i / L and L_q is the mean over the foci 1..L; L_CON
+    reads the last focus. The terms that read codes are means over the lengths of nested codes. A
+    model without codes has the first two terms alone, one without actors the first and L_q.
+
+    Args:
+      outputs: of the model.
+      clips: the batch, for its labels and masks.
+      weights: `config.loss`.
+
+    Returns:
+      The scalar loss and a dict of its unweighted terms, each the mean over the valid clips.
+    """
+    clip_mask = clips.clip_mask
+    if clip_mask is None:
+        clip_mask = jnp.ones(clips.boxes.shape[0], bool)
+    lengths = [code_terms(one, clips, clip_mask, weights=weights) for one in outputs.nested()]
+    terms = jax.tree.map(lambda *values: sum(values) / len(values), *lengths)
+    if outputs.action_logits is not None:
+        terms["action"] = action_cross_entropy(
+            outputs.action_logits, clips.action, class_weights=tuple(weights.action_class_weights)
+        )
+    if outputs.reconstruction_error is not None:
+        terms["reconstruction"] = outputs.reconstruction_error
+    count = jnp.maximum(clip_mask.sum(), 1)
+    means = {name: jnp.where(clip_mask, term, 0).sum() / count for name, term in terms.items()}
+    loss = means["activity"] + sum(
+        weights[name] * mean for name, mean in means.items() if name != "activity"
+    )
+    return loss, means

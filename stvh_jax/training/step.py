@@ -1,0 +1,103 @@
+"""One step of training and one of encoding, as pure functions to be jitted."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from stvh_jax.clips import Clips
+from stvh_jax.models.build import Model
+from stvh_jax.training.augment import shake_camera
+from stvh_jax.training.losses import total_loss
+from stvh_jax.training.state import TrainState
+
+
+def make_train_step(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    loss_weights,
+    learning_rate: optax.Schedule,
+    *,
+    box_jitter: float = 0.0,
+    accumulate: int = 1,
+):
+    """Makes `step(state, clips, root_key) -> state, metrics`, with `shake_camera` if asked for.
+
+    The key of a step is `fold_in(root_key, step)`: a resumed run draws what an uninterrupted one
+    does. Metrics are the loss, its terms, the gradient's norm and the learning rate, as scalars.
+    With `accumulate` the gradient is the mean over that many parts of the batch, one computed
+    after the other.
+    """
+
+    def gradient_of(params, model_state, clips, dropout):
+        def objective(params):
+            outputs, changed = model.apply(
+                {"params": params, **model_state},
+                clips,
+                train=True,
+                rngs={"dropout": dropout},
+                mutable=list(model_state),
+            )
+            loss, terms = total_loss(outputs, clips, weights=loss_weights)
+            return loss, (terms, changed)
+
+        (loss, (terms, changed)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
+        return gradient, dict(changed), {"loss": loss, **terms}
+
+    def mean_gradient(params, model_state, clips, dropout):
+        """Takes the mean of `gradient_of` over the parts of a batch."""
+
+        # Every device keeps clips of its own in each part.
+        def split(array):
+            return jnp.moveaxis(array.reshape(-1, accumulate, *array.shape[1:]), 1, 0)
+
+        def add(carry, part):
+            total, model_state = carry
+            clips, key = part
+            gradient, model_state, metrics = gradient_of(params, model_state, clips, key)
+            return (jax.tree.map(jnp.add, total, gradient), model_state), metrics
+
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        parts = jax.tree.map(split, clips), jax.random.split(dropout, accumulate)
+        (total, model_state), metrics = jax.lax.scan(add, (zeros, model_state), parts)
+        mean = jax.tree.map(lambda leaf: leaf / accumulate, total)
+        return mean, model_state, {name: values.mean() for name, values in metrics.items()}
+
+    def train_step(state: TrainState, clips: Clips, root_key: jax.Array):
+        dropout, camera = jax.random.split(jax.random.fold_in(root_key, state.step))
+        if box_jitter:
+            boxes = shake_camera(camera, clips.boxes, clips.actor_mask, strength=box_jitter)
+            clips = dataclasses.replace(clips, boxes=boxes)
+        compute = gradient_of if accumulate == 1 else mean_gradient
+        gradient, model_state, metrics = compute(state.params, state.model_state, clips, dropout)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        metrics |= {
+            "gradient_norm": optax.tree.norm(gradient),
+            "learning_rate": jnp.asarray(learning_rate(state.step), jnp.float32),
+        }
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, model_state, opt_state), metrics
+
+    return train_step
+
+
+def make_validation_step(model: Model, loss_weights):
+    """Makes `step(variables, clips) -> sums`: loss and correct clips, summed over valid clips."""
+
+    def validation_step(variables: dict, clips: Clips) -> dict[str, jax.Array]:
+        outputs = model.apply(variables, clips, train=False)
+        loss, _ = total_loss(outputs, clips, weights=loss_weights)
+        right = outputs.activity_logits[-1].argmax(axis=-1) == clips.activity
+        sums = {
+            "clips": clips.clip_mask.sum(),
+            "loss": loss * clips.clip_mask.sum(),
+            "activity_right": (right & clips.clip_mask).sum(),
+        }
+        if outputs.action_logits is not None:
+            actions = outputs.action_logits.argmax(axis=-1) == clips.action
+            sums["actors"] = (clips.action >= 0).sum()
+            sums["action_right"] = (actions & (clips.action >= 0)).sum()
+        return sums
+
+    return validation_step

@@ -1,0 +1,421 @@
+"""search.py: from a trained run to an index, and from clips to hits, as a user sees it."""
+
+import csv
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from etils import epath
+from PIL import Image
+
+from data import open_dataset
+from stvh_jax.cli import search
+from stvh_jax.codes.packing import hamming_distances
+from stvh_jax.inference.encoded_clips import encode_split
+from stvh_jax.inference.encoder import load
+from stvh_jax.retrieval.index import Index
+from stvh_jax.retrieval.indexing import index_split
+from stvh_jax.runs import packed
+from stvh_jax.training.trainer import train
+from tests.helpers.fakes import FakeDataset, frames_config, frames_dataset, tiny_config
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LINE = re.compile(r"error: [^\n]+\n")
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, capsys):
+    """Runs `python search.py ARGUMENTS` in an empty folder, on the data of the shared run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("data.prepared.pipeline.open_dataset", lambda config: FakeDataset())
+
+    def run(*arguments):
+        try:
+            status = search.main(open_dataset, [str(one) for one in arguments])
+        except SystemExit as stopped:
+            status = stopped.code
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def indexed(trained, tmp_path_factory):
+    """Gives the shared run and an index of its training clips; to be read only."""
+    folder = epath.Path(tmp_path_factory.mktemp("indexed"))
+    shutil.copytree(trained(), folder / "run")
+    index_split(
+        folder / "run", load(folder / "run"), FakeDataset(), folder / "index", split="train"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoded(indexed):
+    """Gives the network's own codes of each split."""
+    encoder, dataset = load(indexed / "run"), FakeDataset()
+    return {split: encode_split(encoder, dataset, split) for split in dataset.splits}
+
+
+def nearest(encoded, focus, place, *, query_split="test"):
+    """Finds the training clips nearest to a clip by its own codes, in order."""
+    queries, base = encoded[query_split], encoded["train"]
+    distances = hamming_distances(queries.codes[focus][place][None], base.codes[focus])[0]
+    order = np.lexsort((base.ids[:, 1], base.ids[:, 0], distances))
+    return [(int(distances[row]), *map(int, base.ids[row])) for row in order]
+
+
+def test_an_index_is_made_of_a_run(command, trained, tmp_path):
+    shutil.copytree(trained(), tmp_path / "run")
+    status, out, err = command("index", "--run", "run", "--split", "train", "--out", "index")
+    assert (status, err) == (0, "")
+    assert out == ("index: 48 clips, 32 bits each, the codes of focus 0, 1\n")
+    status, out, _ = command(
+        "index", "--run", "run", "--split", "train", "--out", "one", "--stored-foci", "1",
+        "--fps", "10", "--filter-values", "01", "--filter-per-step",
+        "--media", "videos/{match}.mp4",
+    )  # fmt: skip
+    assert status == 0
+    assert out.endswith(" 16 bits each, the codes of focus 1; derived: 0\n")
+    (matrix,) = (tmp_path / "run" / "filter_matrix").iterdir()
+    index = Index.open("one")
+    assert index.info.filter_matrix.facts["base_split"] == "train"
+    assert matrix.name.endswith("-train-01-per_step-code.npz")
+    assert set(np.unique(index.info.filter_matrix.factors)) <= {0, 1}
+    _, (record,) = index.get([("2", 500)])
+    clips = FakeDataset().clips["train"]
+    assert record["activity"] == FakeDataset.activity_names[clips.activity[5]]
+    assert (record["start"], record["stop"]) == (50.0, 50.1)
+    assert (record["split"], record["media"]) == ("train", "videos/2.mp4")
+    assert 0.25 <= record["confidence"] <= 1
+
+
+def test_an_index_is_made_of_a_shared_run(command, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    packed.pack(trained(), tmp_path / "run.zip")
+    status, _, err = command(
+        "index", "--run", "run.zip", "--split", "test", "--out", "index", "--stored-foci", "1"
+    )
+    assert (status, err) == (0, "")
+    status, out, _ = command("query", "--index", "index", "--clip", "2/500", "--k", "1")
+    assert status == 0
+    assert Index.open("index").info.origin["checkpoint"] == load(trained()).name
+
+
+def test_own_codes_are_indexed(indexed, encoded):
+    index, base = Index.open(indexed / "index"), encoded["train"]
+    names = [(str(match), int(clip)) for match, clip in base.ids]
+    stored, records = index.get(names)
+    for focus in (0, 1):
+        np.testing.assert_array_equal(stored[focus], base.codes[focus])
+    assert [record["activity"] for record in records] == [
+        FakeDataset.activity_names[label] for label in base.activity
+    ]
+    assert [record["predicted"] for record in records] == [
+        FakeDataset.activity_names[label] for label in base.activity_scores.argmax(axis=1)
+    ]
+
+
+def test_a_killed_indexing_goes_on(indexed, encoded, tmp_path, monkeypatch):
+    monkeypatch.setattr("stvh_jax.retrieval.indexing._CLIPS_AT_ONCE", 16)
+    folder, encoder = tmp_path / "index", load(indexed / "run")
+
+    class Killed(Exception):
+        pass
+
+    class Dataset(FakeDataset):
+        read = 0
+
+        def evaluation_batches(self, split, **options):
+            for batch in super().evaluation_batches(split, **options):
+                Dataset.read += options.get("frames", True)
+                yield batch
+                if Dataset.read == 3 and options.get("frames", True):
+                    raise Killed
+
+    with pytest.raises(Killed):
+        index_split(indexed / "run", encoder, Dataset(), folder, split="train")
+    assert len(Index.open(folder)) == 16
+    index = index_split(indexed / "run", encoder, Dataset(), folder, split="train")
+    # 48 clips are six batches of 8, of which two were kept and three had been read.
+    assert Dataset.read == 3 + 4
+    names = [(str(match), int(clip)) for match, clip in encoded["train"].ids]
+    np.testing.assert_array_equal(index.get(names)[0][1], encoded["train"].codes[1])
+    again = index_split(indexed / "run", encoder, Dataset(), folder, split="train")
+    assert (Dataset.read, len(again)) == (7, 48)
+
+
+def test_a_clip_of_the_index_finds_others(command, indexed, encoded):
+    place = 7
+    match, clip = encoded["train"].ids[place]
+    for focus, name in ((0, "visual"), (1, "activity")):
+        status, out, err = command(
+            "query", "--index", indexed / "index", "--clip", f"{match}/{clip}", "--focus", name,
+            "--k", 5, "--json",
+        )  # fmt: skip
+        assert (status, err) == (0, "")
+        found = json.loads(out)
+        wanted = nearest(encoded, focus, place, query_split="train")
+        wanted = [one for one in wanted if one[1:] != (match, clip)]
+        hits = found["hits"]
+        assert [(hit["distance"], int(hit["match"]), hit["clip"]) for hit in hits] == wanted[:5]
+        assert [hit["rank"] for hit in hits] == [1, 2, 3, 4, 5]
+        assert found["ties_at_k"] == sum(one[0] == wanted[4][0] for one in wanted)
+        assert (found["clips"], found["bits"], found["focus"]) == (48, 16, name)
+        for hit in hits:
+            assert len(hit["agreeing_bits"]) == 16 - hit["distance"]
+            assert hit["distances"][str(focus)] == hit["distance"]
+
+
+def test_a_clip_of_another_split_is_encoded(command, indexed, encoded, monkeypatch):
+    # In the fake data the splits share their names; here the test split has its own.
+    def other_names(config):
+        dataset = FakeDataset()
+        dataset.clips["test"].match[:] += 10
+        return dataset
+
+    monkeypatch.setattr("data.prepared.pipeline.open_dataset", other_names)
+    match, clip = encoded["test"].ids[19]
+    status, out, err = command(
+        "query", "--index", indexed / "index", "--clip", f"{match + 10}/{clip}", "--json"
+    )
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    hits = [(hit["distance"], int(hit["match"]), hit["clip"]) for hit in found["hits"]]
+    assert hits == nearest(encoded, 1, 19)[:10]
+    assert found["query"][0]["split"] == "test"
+
+
+def test_a_table_and_exports(command, indexed):
+    for ending in ("csv", "json", "parquet"):
+        status, out, err = command(
+            "query", "--index", indexed / "index", "--clip", "1/100", "--filter", "match = '2'",
+            "--export", f"hits.{ending}",
+        )  # fmt: skip
+        assert (status, err) == (0, "")
+    assert out.startswith("like 1/100 at focus activity: 10 of 48 clips\n")
+    assert "focus 0  focus 1" in out
+    assert out.endswith("wrote hits.parquet\n")
+    with open("hits.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["match"] for row in rows] == ["2"] * 10
+    assert json.loads(pathlib.Path("hits.json").read_text())[0]["clip"] == int(rows[0]["clip"])
+
+
+def test_what_is_near_the_query_is_left_out(command, indexed):
+    """Clips are 100 frames apart, four seconds at 25 a second; those of a match, 12."""
+
+    def matches_and_clips(*options):
+        status, out, _ = command(
+            "query", "--index", indexed / "index", "--clip", "1/1000", "--k", 48, "--json", *options
+        )
+        assert status == 0
+        return {(int(hit["match"]), hit["clip"]) for hit in json.loads(out)["hits"]}
+
+    everything = {(row % 3, 100 * row) for row in range(48)}
+    assert matches_and_clips() == everything - {(1, 1000)}
+    near = {(1, 1000), (1, 700), (1, 1300)}
+    assert matches_and_clips("--exclude-near", "13") == everything - near
+    own = {one for one in everything if one[0] == 1}
+    assert matches_and_clips("--exclude-match") == everything - own
+    several = matches_and_clips("--clip", "2/200", "--exclude-match")
+    assert several == {one for one in everything if one[0] == 0}
+    assert len(matches_and_clips("--radius", "16", "--k", "3")) == 3
+
+
+def test_files_of_ones_own(command, indexed, encoded):
+    place = 4
+    clips = FakeDataset().clips["test"]
+    present = clips.actor_mask[place]
+    boxes = clips.boxes[place][:, present].astype(np.float64)
+    np.save("boxes.npy", boxes)
+    status, out, err = command(
+        "query", "--index", indexed / "index", "--boxes", "boxes.npy", "--json", "--k", 4
+    )
+    assert (status, err) == (0, "")
+    hits = [(hit["distance"], int(hit["match"]), hit["clip"]) for hit in json.loads(out)["hits"]]
+    assert hits == nearest(encoded, 1, place)[:4]
+
+
+def test_a_grid_of_key_frames(command, tmp_path, monkeypatch):
+    dataset = frames_dataset()
+    train(frames_config(), dataset, epath.Path(tmp_path / "run"))
+
+    class WithPictures(type(dataset)):
+        def key_frame_images(self, split, clips):
+            by_name = {(m, c): f for m, c, f in zip(*(getattr(self.clips[split], n) for n in (
+                "match", "clip", "frames")))}  # fmt: skip
+            return {name: by_name[name][1] for name in clips}
+
+    dataset.__class__ = WithPictures
+    monkeypatch.setattr("data.prepared.pipeline.open_dataset", lambda config: dataset)
+    status, _, err = command("index", "--run", "run", "--out", "index")
+    assert (status, err) == (0, "")
+    status, out, err = command(
+        "query", "--index", "index", "--clip", "1/100", "--k", 3, "--grid", "hits.png",
+        "--focus", "visual",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    assert out.endswith("wrote hits.png\n")
+    with Image.open("hits.png") as image:
+        assert image.width > 2 * image.height
+    # The same clip as files: the frames, and its people as an array.
+    pathlib.Path("frames").mkdir()
+    for number, frame in enumerate(dataset.clips["train"].frames[1]):
+        Image.fromarray(frame).save(f"frames/{number}.png")
+    present = dataset.clips["train"].actor_mask[1]
+    np.save("boxes.npy", dataset.clips["train"].boxes[1][:, present].astype(float))
+    status, out, err = command(
+        "query", "--index", "index", "--frames", "frames", "--boxes", "boxes.npy", "--json",
+        "--k", 8, "--grid", "own.svg",
+    )  # fmt: skip
+    assert (status, err) == (0, "wrote own.svg\n")
+    hits = {(hit["match"], hit["clip"]): hit["distance"] for hit in json.loads(out)["hits"]}
+    assert hits["1", 100] == 0
+    assert pathlib.Path("own.svg").read_text().startswith("<?xml")
+    status, _, err = command(
+        "query", "--index", "index", "--clip", "1/100", "--exclude-match", "--grid", "x.gif"
+    )
+    assert (status, err) == (2, "error: x.gif is to be written as .png, .svg\n")
+
+
+CLIP = ["--clip", "1/100"]
+MISTAKES = [
+    ([], "the following arguments are required: index | query; see search.py --help"),
+    (["find"], "argument index | query: invalid choice: 'find'"),
+    (["index", "--run", "RUN"], "the following arguments are required: --out; see search.py index"),
+    (["index", "--run", "nowhere", "--out", "x"], "nowhere has no checkpoint"),
+    (["index", "--run", "RUN", "--out", "x", "--split", "tset"], "split 'tset' has no clip"),
+    (["index", "--run", "RUN", "--out", "x", "--stored-foci", "0"], "stored foci [0]; choose some"),
+    (
+        ["index", "--run", "RUN", "--out", "x", "--stored-foci", "a"],
+        "'a' are no foci; give numbers",
+    ),
+    (["index", "--run", "RUN", "--out", "x", "--fps", "0"], "0.0 frames per second; give more"),
+    (["index", "--run", "RUN", "--out", "x", "--media", "{video}"], "media '{video}' cannot be"),
+    (
+        ["index", "--run", "RUN", "--out", "INDEX", "--fps", "30"],
+        "is an index with frames_per_second = 25.0, not 30.0; give another place, or delete it",
+    ),
+    (
+        ["index", "--run", "RUN", "--out", "INDEX", "--filter-values", "real"],
+        "is an index with filter_matrix = {'values': 'binary', ",
+    ),
+    (["query", "--index", "nowhere", *CLIP], "nowhere holds no index; make one with: python"),
+    (["query", "--index", "INDEX"], "give --clip MATCH/CLIP, or --frames DIR with --boxes FILE"),
+    (["query", "--index", "INDEX", *CLIP, "--frames", "x"], "--frames needs --boxes FILE"),
+    (["query", "--index", "INDEX", "--frames", "x"], "--frames needs --boxes FILE"),
+    (["query", "--index", "INDEX", "--clip", "1/--3"], "'1/--3' names no clip; give MATCH/CLIP"),
+    (["query", "--index", "INDEX", *CLIP, "--exclude-near", "nan"], "nan seconds around the query"),
+    (["query", "--index", "INDEX", *CLIP, "--export", "no/x.csv"], "there is no folder no"),
+    (["query", "--index", ""], "give --clip MATCH/CLIP"),
+    (["query", "--index", "", *CLIP], "an index has no empty name"),
+    (["index", "--run", "RUN", "--out", "x", "--fps", "nan"], "nan frames per second; give more"),
+    (["index", "--run", "RUN", "--out", "x", "--media", "{match.x}"], "cannot be filled in"),
+    (["index", "--run", "RUN", "--out", "INDEX", "--media", "a"], "with media = '', not 'a'"),
+    (["query", "--index", "INDEX", "--clip", "7"], "'7' names no clip; give MATCH/CLIP"),
+    (["query", "--index", "INDEX", "--clip", "9/9"], "clip 9/9 is neither in the index nor in"),
+    (["query", "--index", "INDEX", *CLIP, "--focus", "2"], "focus '2' cannot be searched"),
+    (["query", "--index", "INDEX", *CLIP, "--k", "0"], "k = 0; give a whole number of clips"),
+    (["query", "--index", "INDEX", *CLIP, "--k", "ten"], "invalid int value: 'ten'"),
+    (["query", "--index", "INDEX", *CLIP, "--radius", "99"], "radius = 99.0; give 0 to 16 bits"),
+    (["query", "--index", "INDEX", *CLIP, "--filter", "mach = '2'"], "No field named mach"),
+    (["query", "--index", "INDEX", *CLIP, "--filtr", "x"], "unrecognized arguments: --filtr x"),
+    (["query", "--index", "INDEX", *CLIP, "--exclude-near", "-3"], "-3.0 seconds around the query"),
+    (["query", "--index", "INDEX", *CLIP, "--export", "x.xls"], "x.xls is to be written as .csv"),
+    (["query", "--index", "INDEX", "--boxes", "x.npy"], "x.npy is no readable array"),
+    (
+        ["query", "--index", "INDEX", *CLIP, "--grid", "x.png"],
+        "the prepared set has boxes only; prepare it with frames for images",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), MISTAKES, ids=[message for _, message in MISTAKES]
+)
+def test_a_mistake_is_one_line_and_status_2(command, indexed, monkeypatch, arguments, message):
+    if "--grid" in arguments:
+        from data.prepared.pipeline import ClipDataset
+
+        monkeypatch.setattr(
+            FakeDataset, "key_frame_images", ClipDataset.key_frame_images, raising=False
+        )
+    places = {"RUN": indexed / "run", "INDEX": indexed / "index"}
+    status, _, err = command(*(places.get(one, one) for one in arguments))
+    assert status == 2
+    assert LINE.fullmatch(err), err
+    assert message in err
+
+
+def test_clips_that_are_missing_are_added(indexed, encoded, tmp_path):
+    folder, encoder = tmp_path / "index", load(indexed / "run")
+    index = index_split(indexed / "run", encoder, FakeDataset(), folder, split="train")
+    assert index.delete("clip > 500 AND clip < 1100 OR clip = 2000") == 6
+    index = index_split(indexed / "run", encoder, FakeDataset(), folder, split="train")
+    names = [(str(match), int(clip)) for match, clip in encoded["train"].ids]
+    np.testing.assert_array_equal(index.get(names)[0][0], encoded["train"].codes[0])
+
+
+def test_the_model_is_that_of_the_index(command, indexed, trained, tmp_path):
+    config = tiny_config()
+    config.seed = 7
+    train(config, FakeDataset(), epath.Path(tmp_path / "other"))
+    np.save("boxes.npy", np.full((1, 2, 4), 0.5))
+    for query in (["--boxes", "boxes.npy"], ["--clip", "9/9"]):
+        status, _, err = command("query", "--index", indexed / "index", "--run", "other", *query)
+        assert status == 2
+        assert re.fullmatch(
+            r"error: the index was made with checkpoint \S+ of a model, and this is \S+; .*\n", err
+        )
+
+
+def test_a_run_that_was_moved(command, indexed, tmp_path):
+    shutil.copytree(indexed, tmp_path / "there")
+    shutil.copytree(indexed / "run", "run")
+    index_split(epath.Path("run"), load("run"), FakeDataset(), "index", split="train")
+    shutil.move("run", "elsewhere")
+    assert command("query", "--index", "index", *CLIP)[0] == 0
+    status, _, err = command("query", "--index", "index", "--clip", "9/9")
+    assert status == 2
+    assert re.fullmatch(r"error: \S*run, whose model made the index, is not there; .*\n", err)
+    status, _, err = command("query", "--index", "index", "--clip", "9/9", "--run", "elsewhere")
+    assert err.startswith("error: clip 9/9 is neither in the index nor in")
+
+
+def test_an_index_of_codes_of_ones_own(command, indexed, encoded):
+    """Without a word on where its codes come from."""
+    index = Index.create("mine", bits=16, stored_foci=(0, 1))
+    index.add(encoded["train"].codes, match=["m"] * 48, clip=range(48))
+    status, out, _ = command("query", "--index", "mine", "--clip", "m/3", "--k", 2)
+    assert status == 0
+    status, _, err = command("query", "--index", "mine", "--clip", "1/100")
+    assert (status, err) == (
+        2, "error: the index does not say which model made its codes; give --run FOLDER\n",
+    )  # fmt: skip
+    run = indexed / "run"
+    assert command("query", "--index", "mine", "--clip", "1/100", "--run", run)[0] == 0
+
+
+def test_who_reads_no_further_is_no_mistake(indexed):
+    program = f"{sys.executable} {ROOT / 'search.py'} query --index {indexed / 'index'}"
+    done = subprocess.run(
+        f"{program} --clip 1/100 --k 48 --json | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("{\n", "")
+
+
+def test_codes_of_another_run_are_not_mixed_in(command, indexed, trained, tmp_path):
+    shutil.copytree(trained(), tmp_path / "other")
+    status, _, err = command("index", "--run", "other", "--out", indexed / "index")
+    assert status == 2
+    assert re.search(r"is an index with run = '\S+/run', not '\S+/other'; give another place", err)

@@ -1,0 +1,190 @@
+"""The encoder: the same codes as the evaluation, whatever way a clip is given."""
+
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+import stvh_jax
+from configs import demo
+from stvh_jax.codes.packing import binarize, pack
+from stvh_jax.errors import UserError
+from stvh_jax.inference.encoded_clips import encode_clips
+from stvh_jax.inference.encoder import Encoder
+from stvh_jax.models.build import build_model
+from stvh_jax.training.state import example_clips
+from tests.helpers.fakes import ACTIONS, ACTIVITIES, FakeDataset
+
+
+@pytest.fixture(scope="module")
+def encoder(trained):
+    return stvh_jax.load(trained(), checkpoint="latest")
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return FakeDataset().clips["test"]
+
+
+@pytest.fixture(scope="module")
+def encoding(encoder, clips):
+    return encoder.encode(None, clips.boxes, clips.actor_mask)
+
+
+def test_codes_are_those_of_the_evaluation(encoder, clips, encoding):
+    batches = FakeDataset().evaluation_batches("test", batch_size=8)
+    evaluated = encode_clips(encoder, batches)
+    assert sorted(encoding.codes) == sorted(evaluated.codes) == [0, 1]
+    for focus, codes in encoding.codes.items():
+        assert codes.shape == (23, 2)
+        assert len(np.unique(codes, axis=0)) > 2
+        np.testing.assert_array_equal(codes, evaluated.codes[focus])
+    softmax = np.exp(evaluated.activity_scores)
+    softmax /= softmax.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(encoding.activity_probabilities, softmax, rtol=1e-5)
+
+
+def test_fewer_actors_in_another_order_give_the_same_code(encoder, clips, encoding):
+    for index in range(6):
+        places = np.flatnonzero(clips.actor_mask[index])
+        places = np.random.default_rng(index).permutation(places)
+        alone = encoder.encode(None, clips.boxes[index][:, places])
+        for focus, codes in encoding.codes.items():
+            np.testing.assert_array_equal(alone.codes[focus], codes[index : index + 1])
+        assert alone.action_probabilities.shape == (1, len(places), 3)
+        np.testing.assert_allclose(
+            alone.action_probabilities[0], encoding.action_probabilities[index, places], rtol=1e-5
+        )
+
+
+def test_one_clip_is_a_batch_of_one(encoder, clips, encoding):
+    for index in (0, 7):
+        single = encoder.encode(None, clips.boxes[index], clips.actor_mask[index])
+        for focus, codes in encoding.codes.items():
+            np.testing.assert_array_equal(single.codes[focus], codes[index : index + 1])
+
+
+def untrained_encoder(source):
+    """Makes an encoder with a config read back from JSON, as from a checkpoint."""
+    config = demo.get_config()
+    config.model.source = source
+    config.data.image_size = (24, 40)
+    config.model.update({"num_frames": 2, "key_frame": 1, "num_actors": 3, "features": 8})
+    config.model.update({"bits": 8, "layers": 1})
+    config.model.backbone = ConfigDict({"name": "small", "features": (4,), "strides": (4,)})
+    described = json.loads(config.to_json_best_effort())
+    described |= {"activity_names": ACTIVITIES, "action_names": ACTIONS}
+    config = ConfigDict(described)
+    model = build_model(config.model, activity_names=ACTIVITIES, action_names=ACTIONS)
+    variables = jax.jit(lambda key: model.init(key, example_clips(config), train=False))(
+        jax.random.key(0)
+    )
+    return Encoder(config, variables, step=0, checkpoint="latest")
+
+
+@pytest.fixture(scope="module")
+def frame_encoder():
+    return untrained_encoder("frames")
+
+
+@pytest.fixture(scope="module")
+def feature_encoder():
+    return untrained_encoder("features")
+
+
+def draw_frames(*shape):
+    """Draws smooth frames with an edge, as pictures are."""
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[: shape[-2], : shape[-1]]
+    waves = np.sin(random.uniform(0.05, 0.5, (*shape[:-2], 3, 1, 1)) * (x + y / 2)) * 90 + 120
+    frames = np.moveaxis(waves, -3, -1)
+    frames[..., shape[-1] // 3 :, 0] += 40
+    return np.clip(frames + random.normal(0, 10, frames.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [(53, 71), (48, 80), (17, 90), (11, 13)])
+def test_frames_are_resized_as_the_pipeline_does(size, frame_encoder):
+    import tensorflow as tf
+
+    frames = draw_frames(1, 2, *size)
+    actual = np.asarray(frame_encoder._resize(frames))
+    assert actual.dtype == np.uint8
+    resized = tf.image.resize(frames[0], (24, 40), antialias=True)
+    expected = tf.cast(tf.round(resized), tf.uint8).numpy()
+    difference = np.abs(actual[0].astype(int) - expected)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.001
+
+
+def test_frames_of_another_size_are_encoded(frame_encoder):
+    boxes = np.random.default_rng(0).uniform(0, 0.5, (2, 3, 4)).astype(np.float32)
+    boxes[..., 2:] += 0.5
+    small = draw_frames(2, 24, 40)
+    large = small.repeat(3, axis=1).repeat(3, axis=2)
+    expected, actual = (frame_encoder.encode(frames, boxes) for frames in (small, large))
+    assert expected.codes[1].shape == (1, 1)
+    np.testing.assert_allclose(
+        actual.activity_probabilities, expected.activity_probabilities, rtol=0.2
+    )
+
+
+def test_given_features_take_the_place_of_frames(feature_encoder):
+    random = np.random.default_rng(0)
+    boxes = random.uniform(0, 1, (5, 2, 2, 4)).astype(np.float32)
+    features = random.normal(size=(5, 2, 2, 8)).astype(np.float32)
+    encoding = feature_encoder.encode(None, boxes, actor_features=features)
+    clips = feature_encoder._clips(None, boxes, None, features)
+    assert clips.actor_features.shape == (5, 2, 3, 8)
+    np.testing.assert_array_equal(clips.actor_mask, [[True, True, False]] * 5)
+    outputs = jax.device_get(feature_encoder.apply(feature_encoder.variables, clips))
+    np.testing.assert_array_equal(encoding.codes[1], pack(binarize(outputs.relaxed[1])))
+
+
+def float_boxes(*shape):
+    return np.full(shape, 0.5, np.float32)
+
+
+MISTAKES = [
+    ((None, float_boxes(4)), "boxes have shape (4,); give [T, N, 4] or [B, T, N, 4]"),
+    ((None, float_boxes(2, 3)), "boxes have shape (2, 3); give"),
+    ((None, float_boxes(3, 3, 4)), "boxes is float32 (1, 3, 3, 4); this model takes floating [1, "),
+    ((None, float_boxes(2, 3, 5)), "boxes is float32 (1, 2, 3, 5);"),
+    ((None, np.zeros((2, 3, 4), int)), "boxes is int64 (1, 2, 3, 4);"),
+    ((None, float_boxes(2, 3, 4)), "this model reads frames; give uint8 pixels"),
+    ((np.zeros((2, 8, 8, 3), np.uint8), float_boxes(2, 4, 4)), "a clip has 4 actors; this model"),
+    ((np.zeros((2, 8, 8, 3)), float_boxes(2, 3, 4)), "frames is float64 (1, 2, 8, 8, 3); this mod"),
+    ((np.zeros((3, 8, 8, 3), np.uint8), float_boxes(2, 3, 4)), "frames is uint8 (1, 3, 8, 8, 3);"),
+    ((np.zeros((8, 8, 3), np.uint8), float_boxes(2, 3, 4)), "frames is uint8 (1, 8, 8, 3);"),
+    ((None, float_boxes(2, 3, 4), np.ones(2, bool)), "actor_mask is bool (1, 2); this model takes"),
+    ((None, float_boxes(2, 3, 4), np.ones(3)), "actor_mask is float64 (1, 3);"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), MISTAKES)
+def test_what_does_not_fit_is_said(given, message, frame_encoder, unchecked_shapes):
+    with pytest.raises(UserError, match=f"^{re.escape(message)}"):
+        frame_encoder.encode(*given)
+
+
+def test_features_of_another_size_are_said(feature_encoder, unchecked_shapes):
+    features = np.zeros((2, 3, 9), np.float32)
+    with pytest.raises(UserError, match=r"^actor_features is float32 \(1, 2, 3, 9\); .*, 8\] besi"):
+        feature_encoder.encode(None, float_boxes(2, 3, 4), actor_features=features)
+
+
+def test_what_the_model_reads_is_said(frame_encoder, feature_encoder):
+    boxes, features = float_boxes(2, 3, 4), float_boxes(2, 3, 8)
+    frames = np.zeros((2, 24, 40, 3), np.uint8)
+    with pytest.raises(UserError, match="^this model takes actor_features; give them"):
+        feature_encoder.encode(frames, boxes)
+    with pytest.raises(UserError, match="^this model takes frames"):
+        frame_encoder.encode(frames, boxes, actor_features=features)
+
+
+def test_a_model_of_boxes_needs_no_frames(encoder):
+    with_frames = encoder.encode(np.zeros((1, 8, 8, 3), np.uint8), float_boxes(1, 2, 4))
+    without = encoder.encode(None, float_boxes(1, 2, 4))
+    np.testing.assert_array_equal(with_frames.codes[1], without.codes[1])

@@ -1,0 +1,67 @@
+"""Two processes that train together, through jax.distributed."""
+
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+from etils import epath
+
+from stvh_jax.runs.history import read_history
+from stvh_jax.training.trainer import Trainer
+from tests.helpers.fakes import FakeDataset, tiny_config
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def test_two_processes_of_two_devices_train_as_one_process_of_four(trained, tmp_path):
+    coordinator = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "tests.helpers.training_process", f"--workdir={tmp_path}"]
+    command += ["--devices=2", f"--coordinator={coordinator}"]
+    processes = [
+        subprocess.Popen(
+            [*command, f"--process_id={index}"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    try:
+        (output, errors), (other_output, other_errors) = (
+            process.communicate(timeout=240) for process in processes
+        )
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], errors + other_errors
+    assert "4 device(s)" in output
+    assert "step" not in other_output
+
+    expected, actual = (read_history(epath.Path(folder)) for folder in (trained(4), tmp_path))
+    assert [line["step"] for line in actual] == [line["step"] for line in expected]
+    for one, other in zip(expected, actual):
+        for name in one.keys() - {"clips_per_second"}:
+            np.testing.assert_allclose(other[name], one[name], rtol=1e-6)
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+
+    # The checkpoint of both is one, and one process goes on from it.
+    run = tmp_path / "copy"
+    shutil.copytree(tmp_path / "checkpoints", run / "checkpoints")
+    expected, actual = (
+        jax.device_get(Trainer(tiny_config(), FakeDataset(), folder).initial_state())
+        for folder in (trained(4), run)
+    )
+    assert actual.step == 12
+    for one, other in zip(jax.tree.leaves(expected.variables), jax.tree.leaves(actual.variables)):
+        assert np.linalg.norm(other - one) <= 1e-6 * np.linalg.norm(one)
