@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.study import Study
+from stvh_jax import files
 from stvh_jax.reporting.tables import Table
 
 FOLDER = "results"
@@ -91,9 +91,7 @@ def write(folder: pathlib.Path, name: str, title: str, study: Study, report: Rep
     }
     paths = folder / f"{name}.json", folder / f"{name}.md"
     for path, text in zip(paths, (json.dumps(found, indent=1) + "\n", markdown(found))):
-        temporary = path.with_name(f"{path.name}.new")
-        temporary.write_text(text)
-        os.replace(temporary, path)
+        files.write(path, text)
     return [*paths, *written]
 
 

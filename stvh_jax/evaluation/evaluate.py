@@ -11,9 +11,9 @@ import jax
 import numpy as np
 from etils import epath
 
+from stvh_jax import files
 from stvh_jax.clips import UNKNOWN
 from stvh_jax.codes.packing import code_lengths, hamming_distances
-from stvh_jax.errors import UserError
 from stvh_jax.evaluation import derived_codes, report
 from stvh_jax.evaluation.judging import classification, derived_retrieval, retrieval
 from stvh_jax.evaluation.metrics import class_distances
@@ -219,8 +219,8 @@ class Evaluation:
             ends = {self.encoder.foci[0], self.encoder.foci[-1]}
             hits = {focus: self.hits(focus) for focus in sorted(ends)}
         history = curves(read_history(self.run))
-        try:
-            written[0].write_text(json.dumps(self.results, indent=2, allow_nan=False) + "\n")
+        with files.writing(self.run):
+            files.write(written[0], json.dumps(self.results, indent=2, allow_nan=False) + "\n")
             report.write_evaluation(
                 written[2],
                 self.results,
@@ -229,8 +229,6 @@ class Evaluation:
                 config=self.encoder.config.to_dict(),
                 facts={"evaluation": f"{self.seconds:.0f} s", "versions": versions()},
             )
-        except OSError as error:
-            raise UserError(f"cannot write to {self.run} ({error.strerror or error})") from error
         return written
 
 

@@ -1,7 +1,6 @@
 """The filter matrix of a run: fitted once, then read from the run's folder."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -9,9 +8,9 @@ from etils import epath
 from jaxtyping import UInt8
 
 from stvh_jax import console as progress_line
+from stvh_jax import files
 from stvh_jax.codes.filter_fitting import fit
 from stvh_jax.codes.filter_matrix import FilterMatrix, Normalise, Values
-from stvh_jax.errors import UserError
 
 
 def load_or_fit(
@@ -54,11 +53,7 @@ def load_or_fit(
     )
     facts = dict(matrix.facts) | {"checkpoint": checkpoint, "base_split": base_split}
     matrix = dataclasses.replace(matrix, facts=facts)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
+    with files.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(matrix.to_bytes())
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write to {run} ({error.strerror or error})") from error
+        files.write(path, matrix.to_bytes())
     return matrix

@@ -7,6 +7,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import UInt8
 
+from stvh_jax import files
 from stvh_jax.errors import UserError
 from stvh_jax.reporting import pages, tables
 from stvh_jax.retrieval.index import Hit, Hits, Index, check_output
@@ -105,10 +106,8 @@ def write_grid(
         for record, image, distance in zip(shown, images, hits.distances)
     ]
     figure = plots.hits_grid([row], title=f"Like {query.name} at focus {focus}")
-    try:
-        path.write_bytes(plots.render(figure, kind=path.suffix[1:]))
-    except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror or error})") from error
+    with files.writing(path):
+        files.write(path, plots.render(figure, kind=path.suffix[1:]))
 
 
 def _images(records: Sequence[dict], key_frames: KeyFrames) -> list[UInt8[np.ndarray, "H W 3"]]:

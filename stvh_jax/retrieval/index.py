@@ -20,6 +20,7 @@ from etils import epath
 from jaxtyping import UInt8
 from numpy.typing import ArrayLike
 
+from stvh_jax import files
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.codes.nearest import Neighbours
 from stvh_jax.codes.packing import hamming_distances
@@ -148,10 +149,8 @@ class Hits(Sequence[Hit]):
         """
         path = check_output(path, EXPORTS)
         rows = [{"rank": rank, **hit.to_dict()} for rank, hit in enumerate(self, start=1)]
-        try:
-            path.write_bytes(EXPORTS[path.suffix](rows, self._info))
-        except OSError as error:
-            raise UserError(f"cannot write {path} ({error.strerror or error})") from error
+        with files.writing(path):
+            files.write(path, EXPORTS[path.suffix](rows, self._info))
 
 
 class Index:

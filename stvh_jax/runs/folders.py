@@ -7,6 +7,7 @@ import time
 
 from etils import epath
 
+from stvh_jax import files
 from stvh_jax.codes.packing import code_lengths
 from stvh_jax.errors import UserError
 
@@ -62,13 +63,9 @@ def prepare(run: epath.Path, described: dict) -> None:
     Raises:
       UserError: the folder cannot be written.
     """
-    try:
+    with files.writing(run, "give another --workdir"):
         run.mkdir(parents=True, exist_ok=True)
         _write_once(run / CONFIG, described)
-    except OSError as error:
-        raise UserError(
-            f"cannot write to the workdir {run} ({error.strerror or error}); give another --workdir"
-        ) from error
 
 
 def finish(run: epath.Path, step: int) -> None:
@@ -79,9 +76,7 @@ def finish(run: epath.Path, step: int) -> None:
 def _write_once(path: epath.Path, content: dict) -> None:
     """Writes a JSON file whole or not at all, and only where there is none."""
     if not path.exists():
-        temporary = path.with_name(f"{path.name}.new")
-        temporary.write_text(json.dumps(content, indent=2))
-        temporary.replace(path)
+        files.write(path, json.dumps(content, indent=2))
 
 
 def check_same(run: epath.Path, described: dict) -> None:

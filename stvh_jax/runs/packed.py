@@ -1,6 +1,5 @@
 """A run as one file, to share: packed for whoever encodes with it, opened from disk or a URL."""
 
-import contextlib
 import hashlib
 import http.client
 import os
@@ -78,19 +77,16 @@ def pack(
         for path in paths
         if path.is_file() and path.name != "commit_success.txt"
     }
-    temporary = out.with_name(f"{out.name}.new")
-    try:
-        with temporary.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
-            for name in sorted(members):
-                member = zipfile.ZipInfo(name, _TIME)
-                member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-                archive.writestr(member, members[name].read_bytes())
-        temporary.replace(out)
-    except OSError as error:
-        raise UserError(f"cannot write {out} ({error.strerror or error})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with (
+        files.writing(out),
+        files.replacing(out) as temporary,
+        temporary.open("wb") as file,
+        zipfile.ZipFile(file, "w") as archive,
+    ):
+        for name in sorted(members):
+            member = zipfile.ZipInfo(name, _TIME)
+            member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(member, members[name].read_bytes())
     return step, checkpoint, out.stat().length
 
 
@@ -136,7 +132,7 @@ def open_run(path: epath.PathLike) -> epath.Path:
 
 
 def _folder_of(digest) -> epath.Path:
-    return epath.Path(files.folder().absolute() / "runs" / digest.hexdigest()[:32])
+    return epath.Path(files.cache_folder().absolute() / "runs" / digest.hexdigest()[:32])
 
 
 def _download(url: str, file: BinaryIO) -> None:

@@ -9,7 +9,7 @@ was cut short is thus seen and gone on with, and what belongs to other boxes is 
 
 import contextlib
 import dataclasses
-import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -21,6 +21,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from stvh_jax import files
 from stvh_jax.clips import Clips
 from stvh_jax.console import say
 from stvh_jax.errors import UserError
@@ -160,12 +161,8 @@ class CachedDataset:
     @contextlib.contextmanager
     def _locked(self):
         """Keeps other runs from writing to the cache."""
-        with open(self._folder / "lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say(f"waiting for another run that fills {self._folder}")
-                fcntl.flock(file, fcntl.LOCK_EX)
+        waiting = functools.partial(say, f"waiting for another run that fills {self._folder}")
+        with files.lock(self._folder / "lock", wait=waiting):
             yield
 
     def _append(self, path: pathlib.Path, batches, compute, done: int, total: int) -> None:
@@ -205,9 +202,7 @@ def check_made_of(folder: pathlib.Path, made_of: dict) -> None:
     try:
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f"{path.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(made_of, indent=2))
-            temporary.replace(path)
+            files.write(path, json.dumps(made_of, indent=2))
         found = dict(json.loads(path.read_text()))
     except (OSError, TypeError, ValueError) as error:
         raise UserError(

@@ -315,7 +315,7 @@ def test_what_is_left_in_the_folder(evaluated):
 def test_a_folder_that_cannot_be_written_is_said(evaluated, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(evaluated[0], "run", epath.Path(tmp_path / "file"))
-    with pytest.raises(stvh_jax.UserError, match=r"^cannot write to .*/file \(Not a directory\)"):
+    with pytest.raises(stvh_jax.UserError, match=r"^cannot write .*/file \(Not a directory\)"):
         evaluated[0].write()
 
 

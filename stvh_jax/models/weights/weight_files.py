@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from stvh_jax import files
 from stvh_jax.errors import UserError
 from stvh_jax.models.backbones import inception_v3, vgg16
 from stvh_jax.models.backbones.preprocessing import NORMALISATIONS
@@ -185,12 +186,7 @@ def write(weights: Weights, path: os.PathLike | str) -> None:
     data = _safetensors().numpy.save(
         traverse_util.flatten_dict(weights.variables, sep="/"), metadata
     )
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(_with_sorted_header(data))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    files.write(path, _with_sorted_header(data))
 
 
 def select(weights: Weights, shapes: Mapping) -> dict:

@@ -5,13 +5,13 @@ Every write is one new version of the store, there as a whole or not at all.
 
 import contextlib
 import datetime
-import fcntl
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lancedb
 import pyarrow as pa
 
+from stvh_jax import files
 from stvh_jax.errors import UserError
 from stvh_jax.retrieval.lance.snapshot import ClipSnapshot, local_folder, told
 from stvh_jax.retrieval.record import IndexInfo
@@ -207,11 +207,5 @@ def _only_writer(uri: str) -> Iterator[None]:
     if folder is None:
         yield
         return
-    with open(folder / "writer.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another process writes to {uri}; try again when it is done"
-            ) from error
+    with files.lock(folder / "writer.lock", busy=f"another process writes to {uri}"):
         yield

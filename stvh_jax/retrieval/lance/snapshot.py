@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import os
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -207,10 +206,8 @@ class ClipSnapshot:
         # Only a help: an index on a disk that cannot be written is searched all the same.
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f"{path.name}.{os.getpid()}")
-            with open(temporary, "wb") as file:
+            with files.replacing(path) as temporary, temporary.open("wb") as file:
                 np.save(file, derived)
-            temporary.replace(path)
             for other in path.parent.glob(f"{of_focus}-*.npy"):
                 if other != path:  # of what the index was before
                     other.unlink(missing_ok=True)
@@ -359,7 +356,7 @@ def _cache_folder(uri: str) -> pathlib.Path:
     folder = local_folder(uri)
     if folder is not None:
         return folder / "derived"
-    return files.folder()
+    return files.cache_folder()
 
 
 @contextlib.contextmanager
