@@ -3,12 +3,17 @@
 Override any field on the command line, e.g. `--config.model.bits=64`.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict, config_dict
 
+# A `ConfigDict` of the fields below, or a part of it. Any, for no type checker can know the fields.
+Config = Any
 
-def get_config() -> ConfigDict:
+
+def get_config() -> Config:
     """Returns the default config."""
-    config = ConfigDict()
+    config: Config = ConfigDict()
     # Names the run's folder, with the model, bits and seed: runs/<name>-<model>-<bits>-<seed>.
     config.name = "base"
     config.seed = 0
@@ -16,7 +21,8 @@ def get_config() -> ConfigDict:
     # where fewer exist; a CPU stands for any number.
     config.devices = 2
 
-    config.data = data = ConfigDict()
+    data: Config = ConfigDict()
+    config.data = data
     data.name = "volleyball"
     # "frames", or "boxes_only" for a set prepared without pixels; then every choice that is not
     # the default, as in "frames-five" (data/variants.py).
@@ -39,7 +45,8 @@ def get_config() -> ConfigDict:
     # The clips that evaluate.py takes as queries; the base is `train_split`.
     data.test_split = "test"
 
-    config.model = model = ConfigDict()
+    model: Config = ConfigDict()
+    config.model = model
     # "stvh": one code, for the activity; "mstvh": a code for every focus 0..layers;
     # "global_hash": one code of whole frames, without actors, to compare with; "frame_classifier":
     # no code, to train a backbone first.
@@ -100,7 +107,8 @@ def get_config() -> ConfigDict:
     # Compute type; parameters, softmaxes, hash heads and losses stay in float32.
     model.dtype = "float32"
 
-    config.loss = loss = ConfigDict()
+    loss: Config = ConfigDict()
+    config.loss = loss
     # Weights beside the activity's: 0.5 in L_cls, lambda_1 = mu_1, lambda_2 = mu_2, mu_3.
     loss.action = 0.5
     loss.quantisation = 0.1
@@ -113,7 +121,8 @@ def get_config() -> ConfigDict:
     # A weight for every action class, in the order of the data's names; () for ones.
     loss.action_class_weights = ()
 
-    config.optimizer = optimizer = ConfigDict()
+    optimizer: Config = ConfigDict()
+    config.optimizer = optimizer
     optimizer.learning_rate = 1e-5
     # "piecewise": `rates` after `boundaries_epochs`; "cosine": after `warmup_epochs`, to zero.
     optimizer.schedule = "piecewise"
@@ -125,7 +134,8 @@ def get_config() -> ConfigDict:
     # Bound on the gradient's norm; 0 for none.
     optimizer.clip_norm = 0.0
 
-    config.train = train = ConfigDict()
+    train: Config = ConfigDict()
+    config.train = train
     train.epochs = 60
     # Clips a step over all devices.
     train.batch_size = 2
@@ -185,7 +195,7 @@ def get_config_at_paper_size(name: str, backbone: str) -> ConfigDict:
     return config
 
 
-def make_collective(config: ConfigDict, name: str) -> None:
+def make_collective(config: Config, name: str) -> None:
     """Turns the config of an experiment on Volleyball into one on a Collective Activity set.
 
     Clips are the key frame and the nine after it, and the paper has L = 4 and a constant rate.
@@ -197,7 +207,7 @@ def make_collective(config: ConfigDict, name: str) -> None:
     config.model.layers = 4
 
 
-def make_first_stage(config: ConfigDict, name: str) -> None:
+def make_first_stage(config: Config, name: str) -> None:
     """Turns the config of an experiment into that of its first stage: the backbone, on key frames.
 
     The rate, batch and dropout are those of ARG's published code for Volleyball.
@@ -222,7 +232,7 @@ def make_first_stage(config: ConfigDict, name: str) -> None:
     config.train.evaluation_batch_size = 8
 
 
-def make_boxes_only(config: ConfigDict) -> None:
+def make_boxes_only(config: Config) -> None:
     """Turns the config of an experiment into that of a study from boxes alone, on one core.
 
     Departures from the printed form were chosen on Volleyball's validation videos:

@@ -11,7 +11,6 @@ import functools
 import pathlib
 from collections.abc import Collection, Iterator, Sequence
 
-import ml_collections
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -20,6 +19,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from data.prepared.builder import ClipBuilder
 from data.variants import Variant
 from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.config import Config
 from stvh_jax.errors import UserError
 
 # The accelerators belong to JAX.
@@ -39,7 +39,7 @@ class _Split:
     record_offsets: tf.Tensor
 
 
-def open_dataset(config: ml_collections.ConfigDict) -> "ClipDataset":
+def open_dataset(config: Config) -> "ClipDataset":
     """Opens a prepared set.
 
     Args:

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from stvh_jax.clips import Clips
 from stvh_jax.codes.packing import binarize, code_lengths, pack
+from stvh_jax.config import Config
 from stvh_jax.errors import UserError
 from stvh_jax.models.build import Model, build_model
 from stvh_jax.models.hash_heads import activity_layer
@@ -43,7 +44,7 @@ class Encoder:
 
     def __init__(
         self,
-        config: ConfigDict,
+        config: Config,
         variables: dict,
         *,
         step: int,

@@ -1,7 +1,6 @@
 """Finds what could not be trained before anything is compiled."""
 
-from ml_collections import ConfigDict
-
+from stvh_jax.config import Config
 from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
 from stvh_jax.training import pretrained
@@ -10,7 +9,7 @@ from stvh_jax.training import pretrained
 SELECTABLE = ("activity_accuracy", "action_accuracy")
 
 
-def check_config(config: ConfigDict, dataset: Dataset, *, devices: int) -> None:
+def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
     """Finds what could not be trained before anything is compiled.
 
     Raises:

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
-from ml_collections import ConfigDict
 
 from stvh_jax.clips import Clips
 from stvh_jax.codes.packing import code_lengths
+from stvh_jax.config import Config
 from stvh_jax.console import Progress, say
 from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
@@ -36,7 +36,7 @@ from stvh_jax.training.state import TrainState, create_state, example_clips
 from stvh_jax.training.step import make_train_step, make_validation_step
 
 
-def describe(config: ConfigDict, dataset: Dataset, origin: dict | None = None) -> dict:
+def describe(config: Config, dataset: Dataset, origin: dict | None = None) -> dict:
     """Makes the `config` item of a checkpoint: whatever a model is made of but its variables.
 
     That is the whole config, the names of the classes and, where the backbone started with
@@ -52,7 +52,7 @@ def describe(config: ConfigDict, dataset: Dataset, origin: dict | None = None) -
     return described
 
 
-def read_weights(config: ConfigDict, workdir: epath.Path) -> tuple[Weights | None, dict | None]:
+def read_weights(config: Config, workdir: epath.Path) -> tuple[Weights | None, dict | None]:
     """Reads what the backbone starts with, if anything.
 
     Returns:
@@ -123,7 +123,7 @@ class Due:
 class Trainer:
     """A run of `config` on `dataset` in `workdir`: what stays the same over its steps."""
 
-    def __init__(self, config: ConfigDict, dataset: Dataset, workdir: epath.PathLike):
+    def __init__(self, config: Config, dataset: Dataset, workdir: epath.PathLike):
         """Builds the model, optimizer and jitted steps, and opens the run's folder.
 
         Raises:
@@ -328,7 +328,7 @@ class Trainer:
         self.checkpoints.save(step, *state.items(), self.described, metrics=metrics)
 
 
-def train(config: ConfigDict, dataset: Dataset, workdir: epath.PathLike) -> TrainState:
+def train(config: Config, dataset: Dataset, workdir: epath.PathLike) -> TrainState:
     """Trains a model, resuming the run in `workdir` if there is one.
 
     Writes checkpoints, `history.jsonl`, TensorBoard files and, at the end, `finished.json`.
