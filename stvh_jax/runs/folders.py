@@ -1,4 +1,4 @@
-"""A run's folder: the config it was started with, and finding it again by what it is."""
+"""A run's folder: its config, and how a run is found by its bits and its config."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ from etils import epath
 
 from stvh_jax import files
 from stvh_jax.codes.packing import code_lengths
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, NotFound, UserError
 
 FOLDER = "runs"
 
@@ -20,7 +20,7 @@ CONFIG = "config.json"
 FINISHED = "finished.json"
 
 
-# Fields that may change between a run and its resumption: they change no number but by rounding.
+# Fields that may differ when a run is resumed: they change numbers by rounding at most.
 FREE_FIELDS = (
     "backbone_weights.source",
     "data.dir",
@@ -37,7 +37,7 @@ def open_folder(path: epath.PathLike) -> epath.Path:
     """Names a run's folder, local or in a bucket, by its absolute path.
 
     Raises:
-      UserError: it is a URL of a storage that cannot be read.
+      NotFound: the path is a URL of a storage that cannot be read.
     """
     scheme, separator, rest = str(path).partition("://")
     if not separator:
@@ -47,18 +47,18 @@ def open_folder(path: epath.PathLike) -> epath.Path:
     try:
         return epath.Path(path)
     except KeyError as error:
-        raise UserError(f"{path} is in no storage that can be read; use a folder") from error
+        raise NotFound(f"{path} is in a storage that cannot be read; use a folder") from error
 
 
 def default_workdir(config) -> str:
-    """Names a run's folder by what tells runs of one config apart."""
+    """Names a run's folder by what tells the runs of one config apart."""
     model = config.model
     bits = "+".join(map(str, code_lengths(model.bits)))
     return f"{FOLDER}/{config.name}-{model.name}-{bits}-{config.seed}"
 
 
 def prepare(run: epath.Path, described: dict) -> None:
-    """Makes a run's folder and writes its config, where there is none.
+    """Makes a run's folder and writes its config, unless they are there.
 
     Raises:
       UserError: the folder cannot be written.
@@ -69,7 +69,7 @@ def prepare(run: epath.Path, described: dict) -> None:
 
 
 def finish(run: epath.Path, step: int) -> None:
-    """Marks a run as finished, now; one that was finished before keeps its time."""
+    """Marks a run as finished now; a run that was finished before keeps its time."""
     _write_once(run / FINISHED, {"step": step, "finished_at": time.time()})
 
 
@@ -80,10 +80,10 @@ def _write_once(path: epath.Path, content: dict) -> None:
 
 
 def check_same(run: epath.Path, described: dict) -> None:
-    """Checks that the run in a folder is one of this config.
+    """Checks that the run in a folder has this config.
 
     Raises:
-      UserError: it differs in a field that is not free.
+      UserError: it differs in a field that must stay the same.
     """
     if found := difference(read_config(run), described):
         raise UserError(
@@ -92,17 +92,18 @@ def check_same(run: epath.Path, described: dict) -> None:
 
 
 def find(*, workdir: epath.PathLike | None, bits: int, config=None) -> epath.Path:
-    """Finds the run to evaluate: `workdir`, or the newest finished one with these bits.
+    """Finds the run to evaluate: `workdir`, or the newest finished run with these bits.
 
-    One whose codes have these bits and no others comes before one of nested codes.
+    A run whose codes have just these bits comes before a run of nested codes.
 
     Args:
       workdir: folder of a run, or None.
       bits: length of the run's codes, or of some of its nested ones.
-      config: the config that the run must have but for its bits, or None for any.
+      config: the config that the run must have, except for its bits; None for any.
 
     Raises:
-      UserError: there is no such run, or it has other bits or another config.
+      NotFound: there is no such run.
+      UserError: the run in `workdir` has other bits or another config.
     """
     wanted = None
     if config is not None:
@@ -126,7 +127,7 @@ def find(*, workdir: epath.PathLike | None, bits: int, config=None) -> epath.Pat
         return prefix
     of_config = " of this config" if config is not None else ""
     others = f" (there are runs of {sorted(found)} bits)" if found else ""
-    raise UserError(
+    raise NotFound(
         f"{FOLDER}/ has no finished run of {bits} bits{of_config}{others}; "
         "train one with train.py or name its folder with --workdir"
     )
@@ -149,14 +150,19 @@ def read_config(run: epath.Path) -> dict:
     """Reads the config a run was started with.
 
     Raises:
-      UserError: the folder holds no run.
+      NotFound: the folder holds no run.
+      Damaged: its config cannot be read.
     """
     try:
         described = json.loads((run / CONFIG).read_text())
         described["model"]["bits"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(
-            f"{run} is no run (no readable {CONFIG}); give the folder that train.py printed"
+    except OSError as error:
+        raise NotFound(
+            f"{run} is not a run (no readable {CONFIG}); give the folder that train.py printed"
+        ) from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise Damaged(
+            f"{run} is not a run (no readable {CONFIG}); give the folder that train.py printed"
         ) from error
     return described
 
@@ -178,8 +184,8 @@ def check(run: epath.Path, described: dict, bits: int, wanted: dict | None) -> N
 
 
 def lacks(described: dict, wanted: dict | None) -> str:
-    """Names the first field but the bits in which a run's config differs from `wanted`, or ""."""
-    # A run's config also has what was found in the data and in the weights.
+    """Names the first field, bits aside, in which a run's config differs from `wanted`; or ""."""
+    # A run's config also holds what the data and the weights brought.
     names = ("activity_names", "action_names", "backbone_weights")
     bare = {name: value for name, value in described.items() if name not in names}
     if not wanted:
@@ -189,7 +195,7 @@ def lacks(described: dict, wanted: dict | None) -> str:
 
 
 def difference(stored: dict, wanted: dict) -> str:
-    """Names the first field in which two configs differ, "" if none does; free ones may."""
+    """Names the first field, `FREE_FIELDS` aside, in which two configs differ; "" if none does."""
     stored, wanted = flatten(stored), flatten(wanted)
     for name in sorted((stored.keys() | wanted.keys()) - set(FREE_FIELDS)):
         if stored.get(name) != wanted.get(name):

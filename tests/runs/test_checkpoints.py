@@ -131,7 +131,7 @@ def test_a_damaged_checkpoint_is_said_in_one_line(name, damage, trained, tmp_pat
     checkpoint = tmp_path / "run" / "checkpoints" / "12"
     for path in list(checkpoint.glob(name)):
         damage(path)
-    with pytest.raises(UserError, match=f"^{checkpoint}[^\n]*; copy it anew[^\n]*$"):
+    with pytest.raises(UserError, match=f"^{checkpoint}[^\n]*; copy it again[^\n]*$"):
         stvh_jax.load(tmp_path / "run", checkpoint="latest")
     assert capfd.readouterr().err == ""
 

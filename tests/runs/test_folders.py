@@ -102,7 +102,9 @@ def test_a_named_run_of_something_else(options, message, folder):
 def test_a_folder_that_is_no_run(written, tmp_path):
     if written is not None:
         (tmp_path / "config.json").write_text(written)
-    with pytest.raises(UserError, match=r"is no run \(no readable config.json\); give the folder"):
+    with pytest.raises(
+        UserError, match=r"is not a run \(no readable config.json\); give the folder"
+    ):
         folders.find(workdir=tmp_path, bits=16)
 
 
