@@ -100,16 +100,18 @@ def _files(folder: epath.Path) -> Iterator[epath.Path]:
 
 
 def open_run(path: epath.PathLike) -> epath.Path:
-    """Names a run's folder: itself, or where a packed run is unpacked to, in the cache.
+    """Names the folder of a run: the path itself, or where a packed run is unpacked in the cache.
 
-    A file is known by its content. A URL is fetched once; delete its folder to fetch it anew.
+    A file is known by its content. A URL is fetched once; delete its folder to fetch it again.
 
     Args:
       path: a folder, a `.zip` of `pack`, either of them local or in a bucket; or a URL of one,
         `https://` or `http://`.
 
     Raises:
-      UserError: the file cannot be fetched or read, or holds no run.
+      NotFound: there is no such file, or it cannot be fetched.
+      Damaged: the file is cut or holds something else than a run.
+      UserError: it cannot be read or unpacked.
     """
     if str(path).startswith(("https://", "http://")):
         folder = _folder_of(hashlib.sha256(str(path).encode()))
@@ -126,6 +128,8 @@ def open_run(path: epath.PathLike) -> epath.Path:
             folder = _folder_of(hashlib.file_digest(file, "sha256"))
             if not folder.is_dir():
                 _unpack(file, folder, source=run)
+    except FileNotFoundError as error:
+        raise NotFound(f"cannot read {run} ({error.strerror})") from error
     except OSError as error:
         raise UserError(f"cannot read {run} ({error.strerror or error})") from error
     return folder

@@ -148,7 +148,7 @@ def test_a_run_does_not_go_on_from_a_damaged_checkpoint(trained, tmp_path):
     ("path", "message"),
     [
         ("nowhere", "nowhere has no checkpoint; train one with train.py"),
-        ("memory://run", "^memory://run is in no storage that can be read; use a folder"),
+        ("memory://run", "^memory://run is in a storage that cannot be read; use a folder"),
     ],
 )
 def test_where_there_is_no_checkpoint(path, message, tmp_path, monkeypatch):

@@ -197,7 +197,7 @@ def test_what_holds_no_run(packed, archive, cache, tmp_path):
         (b"", r"is not a whole \.zip file"),
         (
             packed[: len(packed) // 2],
-            r"is not a whole \.zip file \(File is not a zip file\); fetch",
+            r"is not a whole \.zip file \(File is not a zip file\)",
         ),
         (bytes(damaged), r"is not a whole \.zip file \([^\n]+\); fetch it again$"),
         (zipped({}), "does not hold a run; pack one with"),
