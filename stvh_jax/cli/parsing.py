@@ -62,6 +62,10 @@ def run_flags(
         flags.mark_flag_as_required(name)
     if usage:
         sys.modules["__main__"].__doc__ = usage  # where absl looks for it
+    for name in flags.FLAGS:
+        # --help shows the flags of the program that was started, which these then are.
+        if flags.FLAGS.find_module_defining_flag(name).startswith(("stvh_jax.", "ml_collections.")):
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     logging.set_verbosity(logging.WARNING)
     try:
         app.run(main, argv, flags_parser=parse_flags)
