@@ -7,7 +7,7 @@ from stvh_jax.errors import UserError
 
 
 def in_every_process(function, *arguments):
-    """Calls a function in every process; where one makes a mistake, no other is left waiting.
+    """Calls a function in every process; if it fails in one, no other is left waiting.
 
     Raises:
       UserError: of the function, or of another process.

@@ -33,24 +33,24 @@ from stvh_jax.training.processes import in_every_process
 from stvh_jax.training.state import TrainState
 
 
-def describe(config: Config, dataset: Dataset, origin: dict | None = None) -> dict:
-    """Makes the `config` item of a checkpoint: whatever a model is made of but its variables.
+def make_run_config(config: Config, dataset: Dataset, origin: dict | None = None) -> dict:
+    """Makes the `config` item of a checkpoint: all that a model is made of except its variables.
 
-    That is the whole config, the names of the classes and, where the backbone started with
-    weights, their `origin`: what these were and what they ask of the backbone.
+    That is the whole config, the names of the classes and, if the backbone started with weights,
+    their `origin`: which weights they were and what they need of the backbone.
     """
-    described = {
+    run_config = {
         **json.loads(config.to_json_best_effort()),
         "activity_names": list(dataset.activity_names),
         "action_names": list(dataset.action_names),
     }
     if origin:
-        described["backbone_weights"] = origin
-    return described
+        run_config["backbone_weights"] = origin
+    return run_config
 
 
 def read_metrics(step: int, metrics) -> dict[str, float]:
-    """Fetches the metrics of a step; stops a run whose loss or gradient is no number any more.
+    """Fetches the metrics of a step; stops a run whose loss or gradient is not finite.
 
     Raises:
       UserError: names what is not finite, and the step.
@@ -84,13 +84,13 @@ class Trainer:
 
     Attributes:
       config: the whole config.
-      dataset: its data set, with a feature cache in front where there is one.
+      dataset: its data set, or a feature cache of it.
       workdir: the run's folder.
       mesh: the devices that share a batch.
       steps: the compiled functions.
       steps_per_epoch: whole batches of the training split.
       weights: what the backbone starts with, if anything.
-      described: the `config` item of the checkpoints.
+      run_config: the config with the names of the classes, as checkpoints keep it.
       checkpoints: those of the run.
     """
 
@@ -101,7 +101,7 @@ class Trainer:
     steps: CompiledSteps
     steps_per_epoch: int
     weights: Weights | None
-    described: dict
+    run_config: dict
     checkpoints: Checkpoints
 
     @property
@@ -158,7 +158,7 @@ class Trainer:
             yield sharding.put_batch(clips, self.mesh)
 
     def due(self, step: int) -> Due:
-        """Says what is to be done after a step."""
+        """Decides what is to be done after a step."""
         train, last = self.config.train, step == self.total_steps
         epoch, rest = divmod(step, self.steps_per_epoch)
         validate = last or (rest == 0 and epoch % train.evaluate_every_epochs == 0)
@@ -202,7 +202,7 @@ class Trainer:
         """Saves a checkpoint, with its score where it was validated."""
         select = self.config.train.select
         metrics = {select: validation[select]} if validation else None
-        self.checkpoints.save(step, *state.items(), self.described, metrics=metrics)
+        self.checkpoints.save(step, *state.items(), self.run_config, metrics=metrics)
 
 
 def open_run(config: Config, dataset: Dataset, workdir: epath.PathLike) -> Trainer:
@@ -227,9 +227,9 @@ def open_run(config: Config, dataset: Dataset, workdir: epath.PathLike) -> Train
         # What does not fit is found before the folder of the run is made.
         state = jax.eval_shape(steps.create_state)
         weight_files.select(weights, pretrained.take(state.variables))
-    described = describe(config, dataset, origin)
-    in_every_process(_prepare_folder, workdir, described)
-    folders.check_same(workdir, described)
+    run_config = make_run_config(config, dataset, origin)
+    in_every_process(_prepare_folder, workdir, run_config)
+    folders.check_same(workdir, run_config)
     return Trainer(
         config=config,
         dataset=dataset,
@@ -238,15 +238,15 @@ def open_run(config: Config, dataset: Dataset, workdir: epath.PathLike) -> Train
         steps=steps,
         steps_per_epoch=steps_per_epoch,
         weights=weights,
-        described=described,
+        run_config=run_config,
         checkpoints=Checkpoints(workdir, select=config.train.select),
     )
 
 
-def _prepare_folder(workdir: epath.Path, described: dict) -> None:
+def _prepare_folder(workdir: epath.Path, run_config: dict) -> None:
     """Makes the run's folder, in one process."""
     if jax.process_index() == 0:
-        folders.prepare(workdir, described)
+        folders.prepare(workdir, run_config)
 
 
 def train(config: Config, dataset: Dataset, workdir: epath.PathLike) -> TrainState:
@@ -291,7 +291,7 @@ def announce(trainer: Trainer, state: TrainState, start_step: int) -> None:
         f"{trainer.steps_per_epoch * config.train.batch_size} clips an epoch, "
         f"{trainer.total_steps} steps, {trainer.mesh.size} device(s), in {trainer.workdir}"
     )
-    if origin := trainer.described.get("backbone_weights"):
+    if origin := trainer.run_config.get("backbone_weights"):
         say(f"backbone from {origin['source']}, sha256 {origin['sha256'][:12]}")
 
 

@@ -45,7 +45,7 @@ MISTAKES = [
         '\'bitz\' Did you mean "bits" instead of "bitz"',
     ),
     ("train.py", [BOXES, "--config.model.layers=many"], ".*layers.*many"),
-    ("train.py", [BOXES, "more"], "'more' is no flag; see --help"),
+    ("train.py", [BOXES, "more"], "'more' is not a flag; see --help"),
     (
         "train.py",
         ["--config=configs/none.py"],

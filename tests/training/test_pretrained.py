@@ -42,7 +42,7 @@ def test_the_second_stage_starts_with_the_backbone_of_the_first(stage_1, tmp_pat
     untrained = pretrained.take(trainer.steps.create_state().variables)
     jax.tree.map(np.testing.assert_array_equal, trained, started)
     assert not np.array_equal(*(t["params"]["conv_0"]["kernel"] for t in (started, untrained)))
-    assert trainer.described["backbone_weights"] == {
+    assert trainer.run_config["backbone_weights"] == {
         "sha256": pretrained.digest(trained),
         "source": f"first, step {step}",
         "options": {},
