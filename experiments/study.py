@@ -89,12 +89,12 @@ class Study:
 
     def evaluate(self, run: TrainedRun):
         """Evaluates a run again, for the codes of its clips."""
-        from stvh_jax.evaluation.evaluate import Evaluation
+        from stvh_jax.evaluation.evaluate import evaluate
         from stvh_jax.runs.folders import open_folder
 
         encoder, dataset = self.open(run)
         folder = open_folder(run.folder)
-        return Evaluation(encoder, dataset, run=folder, filter_options={"values": "none"})
+        return evaluate(encoder, dataset, run=folder, filter_options={"values": "none"})
 
     def results(self, variant: Variant) -> list[dict]:
         """Gives the evaluations of a variant, as far as there are any."""

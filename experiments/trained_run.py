@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from experiments.settings import Setting
 from stvh_jax.codes.packing import code_lengths
 from stvh_jax.errors import UserError
+from stvh_jax.fields import flatten
 from stvh_jax.runs import folders
 from stvh_jax.runs.checkpoints import choose_step
 
@@ -55,7 +56,7 @@ class TrainedRun:
     def differences(self) -> dict[str, Any]:
         """The changes that are any, with the seed, by field in alphabetical order."""
         config = self.setting.build_config().copy_and_resolve_references()
-        flat = folders.flatten(config.to_dict())
+        flat = flatten(config.to_dict())
         wanted = {**self.changes, "seed": self.seed}
         return {name: wanted[name] for name in sorted(wanted) if flat.get(name) != wanted[name]}
 

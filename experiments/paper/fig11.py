@@ -7,6 +7,7 @@ from experiments.study import Study
 from experiments.study import mstvh_alone as variants
 from stvh_jax.clips import Clips
 from stvh_jax.evaluation.attention import attention_by_layer
+from stvh_jax.evaluation.examples import key_frames
 from stvh_jax.reporting import plots
 from stvh_jax.reporting.tables import Table
 
@@ -34,7 +35,7 @@ def report(study: Study) -> Report:
         objects = [layer.objects[0][valid].mean(axis=0) for layer in layers]
         group = [layer.group[0, key_frame][np.ix_(valid, valid)] for layer in layers]
         activity = encoder.activity_names[int(clips.activity[0])]
-        title = f"{activity}, match {int(clips.match[0])}, clip {int(clips.clip[0])}"
+        title = f"{activity}, match {clips.match[0]}, clip {clips.clip[0]}"
         figures[str(number)] = plots.attention(
             objects,
             group,
@@ -66,8 +67,8 @@ def _first_clips(dataset, encoder) -> list[Clips]:
 def _image(dataset, encoder, clips: Clips):
     if not dataset.has_frames:
         return None
-    name = int(clips.match[0]), int(clips.clip[0])
-    return dataset.key_frame_images(encoder.config.data.test_split, {name})[name]
+    name = str(clips.match[0]), str(clips.clip[0])
+    return key_frames(dataset, encoder.config.data.test_split, {name})[name]
 
 
 def _entropy(rows) -> float:

@@ -10,6 +10,7 @@ from etils import epath
 from stvh_jax import files
 from stvh_jax.codes.packing import code_lengths
 from stvh_jax.errors import UserError
+from stvh_jax.fields import flatten
 
 FOLDER = "runs"
 
@@ -195,14 +196,3 @@ def difference(stored: dict, wanted: dict) -> str:
         if stored.get(name) != wanted.get(name):
             return f"{name}={stored.get(name)!r}, not {wanted.get(name)!r}"
     return ""
-
-
-def flatten(config: dict, prefix: str = "") -> dict:
-    """Flattens nested dicts to dotted names."""
-    flat = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat

@@ -27,7 +27,7 @@ from experiments.settings import SETTINGS
 from experiments.study import METRICS, Study, mean_and_spread
 from experiments.trained_run import READ, TrainedRun
 from stvh_jax.errors import UserError
-from stvh_jax.evaluation.evaluate import Evaluation
+from stvh_jax.evaluation.evaluate import evaluate
 from stvh_jax.inference.encoder import load
 from stvh_jax.models.build import build_model
 from stvh_jax.runs.folders import default_workdir
@@ -427,9 +427,7 @@ def test_the_pictures_are_of_a_trained_model(name, trained):
 
 def test_what_a_real_evaluation_writes_can_be_read(trained):
     encoder = load(trained())
-    evaluation = Evaluation(
-        encoder, FakeDataset(), run=trained(), filter_options={"values": "none"}
-    )
+    evaluation = evaluate(encoder, FakeDataset(), run=trained(), filter_options={"values": "none"})
     results = json.loads(json.dumps(evaluation.results))
     assert results.keys() >= READ
     assert "derived" not in results
