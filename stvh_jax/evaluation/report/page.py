@@ -5,6 +5,7 @@ from typing import Any
 
 from etils import epath
 
+from stvh_jax import files
 from stvh_jax.evaluation.report import figures, tables
 from stvh_jax.evaluation.report.words import (
     ACCURACIES,
@@ -45,6 +46,7 @@ def write_evaluation(
 
     Raises:
       UserError: Matplotlib is not installed.
+      OSError: a file cannot be written.
     """
     sections = [
         Section("What each focus finds", figures.focus_figure(results)),
@@ -100,7 +102,7 @@ def _write_figures(folder: epath.Path, sections: Sequence[Section]) -> None:
     for section in sections:
         for item in section.items:
             if isinstance(item, Illustration):
-                (folder / f"{item.name}.png").write_bytes(item.png)
+                files.write(folder / f"{item.name}.png", item.png)
 
 
 def _headlines(results: Mapping[str, Any]) -> dict[str, str]:
