@@ -1,4 +1,4 @@
-"""Fig. 11: where every layer looks: O-MFAT among the frames, G-MFAT among the actors."""
+"""Fig. 11: the attention of every layer: O-MFAT among the frames, G-MFAT among the actors."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ __all__ = ["ONE_SEED", "TITLE", "report", "variants"]
 TITLE = "Fig. 11: attention by layer"
 
 
-# Pictures of one model; others would say the same.
+# Pictures of one model; other seeds would show the same.
 ONE_SEED = True
 
 
@@ -25,7 +25,7 @@ _CLIPS = 2
 
 
 def report(study: Study) -> Report:
-    """A figure a clip: the first test clips of two activities, by the model of the first seed."""
+    """One figure per clip: the first test clips of two activities, by the model of one seed."""
     encoder, dataset = study.open(study.runs(study.variants[0])[0])
     key_frame = encoder.config.model.key_frame
     figures, rows = {}, []
@@ -47,15 +47,15 @@ def report(study: Study) -> Report:
         for layer, (among_frames, among_actors) in enumerate(zip(objects, group), start=1):
             spread = (_entropy(among_frames), _entropy(among_actors))
             rows.append([title, str(layer), *(f"{value:.2f}" for value in spread)])
-    note = "A row of a map says where a frame (mean over the actors), or an "
-    note += "actor of the key frame, looks; boxes are as bright as the attention that they get. "
-    note += "Evenness is the rows' entropy over that of equal shares: 1 looks everywhere alike."
+    note = "A row of a map shows where a frame (mean over the actors) or an actor of the key frame "
+    note += "looks; the more attention a box gets, the brighter it is. Evenness is the entropy of "
+    note += "the rows, divided by that of equal shares: 1 means equal attention everywhere."
     table = Table(["clip", "layer", "evenness over frames (O)", "evenness over actors (G)"], rows)
     return Report([table], [note], figures, pictures=study.setting.has_frames, unit="")
 
 
 def _first_clips(dataset, encoder) -> list[Clips]:
-    """Takes the first test clip of each of the first activities, so that none is chosen."""
+    """Takes the first test clip of each of the first activities, so that no choice is involved."""
     found: dict[int, Clips] = {}
     for clips in dataset.evaluation_batches(encoder.config.data.test_split, batch_size=1):
         found.setdefault(int(clips.activity[0]), clips)
@@ -72,7 +72,7 @@ def _image(dataset, encoder, clips: Clips):
 
 
 def _entropy(rows) -> float:
-    """Averages the rows' entropies, as shares of the largest there is."""
+    """Averages the entropies of the rows, as shares of the largest possible entropy."""
     size = rows.shape[-1]
     if size == 1:
         return 1.0
