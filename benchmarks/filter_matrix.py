@@ -20,7 +20,7 @@ from stvh_jax.cli import parsing
 from stvh_jax.codes.filter_fitting import fit
 from stvh_jax.codes.packing import pack, unpack
 from stvh_jax.evaluation.derived_codes import bit_agreement
-from stvh_jax.evaluation.evaluate import hardware
+from stvh_jax.evaluation.environment import hardware
 from stvh_jax.evaluation.judging import retrieval
 from stvh_jax.inference.encoded_clips import EncodedClips, encode_split, join
 from stvh_jax.inference.encoder import load

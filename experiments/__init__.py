@@ -1,1 +1,1 @@
-"""The experiments of the paper, one file a table or figure: python -m experiments table6."""
+"""The experiments of the paper, one file per table or figure: python -m experiments table6."""

@@ -1,13 +1,15 @@
 """The experiments of the paper: python -m experiments table6 --data vd [--seeds 3].
 
-Each trains and evaluates what it needs and does not find, in runs/, and leaves Markdown, JSON and
-pictures in results/DATA/, the paper's figures beside ours. A stopped one goes on where it was.
+An experiment trains and evaluates the runs that it needs and that are not in runs/ yet. It writes
+Markdown, JSON and pictures to results/DATA/, with the paper's figures beside ours. If it is
+stopped, the same command continues.
 """
 
 import argparse
 import importlib
 import pathlib
 import sys
+from types import ModuleType
 
 from experiments import page, results, settings
 from experiments.study import Study
@@ -35,7 +37,7 @@ NAMES = {
 
 def _parser() -> parsing.StrictParser:
     names = [f"  {name:8} {text}" for name, text in NAMES.items()]
-    names += ["  all      all of them", "  page     docs/results.md, of everything in results/"]
+    names += ["  all      all of them", "  page     docs/results.md, from everything in results/"]
     parser = parsing.StrictParser(
         prog="python -m experiments",
         description=__doc__,
@@ -44,57 +46,42 @@ def _parser() -> parsing.StrictParser:
     )
     parser.set_defaults(run=_run)
     parser.add_argument("name", choices=[*NAMES, "all", "page"], metavar="NAME")
-    parser.add_argument("--data", choices=settings.SETTINGS, help="on what data", default="vd")
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on; 3")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, a core or more each")
+    parser.add_argument("--data", choices=settings.SETTINGS, help="the data; vd", default="vd")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds, from 0 on; 3")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time; 1")
     parser.add_argument(
-        "--dry-run", action="store_true", help="list what would run, and how long it would take"
+        "--dry-run",
+        action="store_true",
+        help="only list the commands, and how long they would take",
     )
     parser.add_argument(
-        "--out", type=pathlib.Path, default=pathlib.Path(results.FOLDER), help="results/"
+        "--out",
+        type=pathlib.Path,
+        default=pathlib.Path(results.FOLDER),
+        help="the folder of the results; results/",
     )
     return parser
 
 
 def unavailable(module, setting: settings.Setting) -> str:
-    """Says why an experiment cannot be run on some data, "" if it can."""
+    """Says why an experiment cannot be run on these data, "" if it can."""
     if getattr(module, "NEEDS_FRAMES", False) and not setting.has_frames:
-        return f"shows pictures and {setting.name} has none; nothing is filled in"
+        return f"shows pictures, and {setting.name} has none; nothing is filled in"
     return ""
 
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1 or arguments.jobs < 1:
-        raise UserError("--seeds and --jobs are numbers from 1 on")
+        raise UserError("--seeds and --jobs must be 1 or more")
     if not pathlib.Path("train.py").exists():
-        raise UserError("run this in the folder of the project, where train.py is")
+        raise UserError("there is no train.py here; run this in the folder of the project")
     if arguments.name == "page":
         if arguments.dry_run:
-            raise UserError("page makes no run; leave out --dry-run")
+            raise UserError("page makes no runs; leave out --dry-run")
         print(f"wrote {page.write(arguments.out, list(NAMES))}")
         return 0
-    setting = settings.SETTINGS[arguments.data]
-    names = list(NAMES) if arguments.name == "all" else [arguments.name]
-    modules = {name: importlib.import_module(f"experiments.paper.{name}") for name in names}
-    for name, module in list(modules.items()):
-        if reason := unavailable(module, setting):
-            if arguments.name != "all":
-                raise UserError(f"{name} {reason}. Take --data demo, vd, cad or caed")
-            print(f"{name} {reason}")
-            del modules[name]
-        elif arguments.name == "all" and getattr(module, "DATASET", setting.dataset) != (
-            setting.dataset
-        ):
-            print(f"{name} is of another data set; its twin has the same rows")
-            del modules[name]
-    seeds = range(arguments.seeds)
-    studies = {
-        name: Study(
-            setting, module.variants(setting), seeds[:1] if hasattr(module, "ONE_SEED") else seeds
-        )
-        for name, module in modules.items()
-    }
-    runs = [run for study in studies.values() for run in study.all_runs()]
+    studies = _studies(arguments)
+    runs = [run for _, study in studies.values() for run in study.all_runs()]
     for run in runs:
         run.check()
     sweep = Sweep(runs, jobs=arguments.jobs)
@@ -103,12 +90,35 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     sweep.check_data()
     sweep.execute()
-    for name, study in studies.items():
-        module = modules[name]
+    for name, (module, study) in studies.items():
         paths = results.write(arguments.out, name, module.TITLE, study, module.report(study))
         print("\n" + paths[1].read_text(), end="")
         print("wrote " + ", ".join(map(str, paths)))
     return 0
+
+
+def _studies(arguments: argparse.Namespace) -> dict[str, tuple[ModuleType, Study]]:
+    """Gives each experiment asked for that can be run on the data: its module and its study.
+
+    Raises:
+      UserError: the only one asked for cannot be run.
+    """
+    setting = settings.SETTINGS[arguments.data]
+    names = list(NAMES) if arguments.name == "all" else [arguments.name]
+    studies = {}
+    for name in names:
+        module = importlib.import_module(f"experiments.paper.{name}")
+        dataset = getattr(module, "DATASET", setting.dataset)
+        if reason := unavailable(module, setting):
+            if arguments.name != "all":
+                raise UserError(f"{name} {reason}; use --data demo, vd, cad or caed")
+            print(f"{name} {reason}")
+        elif arguments.name == "all" and dataset != setting.dataset:
+            print(f"{name} is for another data set; its twin has the same rows")
+        else:
+            seeds = range(1 if hasattr(module, "ONE_SEED") else arguments.seeds)
+            studies[name] = module, Study(setting, module.variants(setting), seeds)
+    return studies
 
 
 if __name__ == "__main__":

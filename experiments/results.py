@@ -1,4 +1,4 @@
-"""What an experiment leaves behind: Markdown, JSON and pictures, and the page made of them all."""
+"""The results of an experiment: the files it writes, as Markdown, JSON and pictures."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from stvh_jax.reporting.tables import Table
 FOLDER = "results"
 
 
-# Of an evaluation, which stands in the run's folder, what is kept with what is made of it.
+# What a result keeps of the evaluation of each run; the whole is in the run's folder.
 _KEPT = (
     "checkpoint",
     "data",
@@ -41,12 +41,12 @@ class Report:
     """What an experiment found.
 
     Attributes:
-      tables: its tables, cells as text.
-      notes: what a reader must know beside them, a sentence or two each.
-      figures: Matplotlib figures by name, "" for the only one.
-      pictures: whether the figures have photographs, too large for SVG.
-      unit: what the table's numbers are; "" where its notes or headings say so.
-      values: numbers that no table has, for the JSON.
+      tables: its tables.
+      notes: what a reader has to know about them, a sentence or two each.
+      figures: Matplotlib figures by name; "" is the name of an only one.
+      pictures: whether the figures contain photographs, which are too large for SVG.
+      unit: the unit of the tables, before all that is said of them; "" if notes or headings say it.
+      values: numbers for the JSON that no table has.
     """
 
     tables: Sequence[Table]
@@ -58,19 +58,30 @@ class Report:
 
 
 def write(folder: pathlib.Path, name: str, title: str, study: Study, report: Report) -> list:
-    """Writes `<data>/<name>.md`, `.json`, `.png` and `.svg` below a folder; returns their paths."""
+    """Writes the results of an experiment, below the subfolder of its data.
+
+    Args:
+      folder: the folder of all results.
+      name: the name of the experiment, and of its files.
+      title: its title.
+      study: its runs, which are done.
+      report: what it found.
+
+    Returns:
+      The paths of `name.json`, `name.md` and the pictures, PNG and SVG.
+    """
     from stvh_jax.reporting import plots
 
     setting = study.setting
     folder = folder / setting.name
     folder.mkdir(parents=True, exist_ok=True)
-    written, figures = [], []
+    pictures, figures = [], []
     for figure_name, figure in report.figures.items():
         stem = f"{name}-{figure_name}" if figure_name else name
         for kind in ("png",) if report.pictures else ("png", "svg"):
             path = folder / f"{stem}.{kind}"
-            path.write_bytes(plots.render(figure, kind=kind))
-            written.append(path)
+            files.write(path, plots.render(figure, kind=kind))
+            pictures.append(path)
         figures.append(f"{stem}.png")
     found = {
         "experiment": name,
@@ -92,11 +103,11 @@ def write(folder: pathlib.Path, name: str, title: str, study: Study, report: Rep
     paths = folder / f"{name}.json", folder / f"{name}.md"
     for path, text in zip(paths, (json.dumps(found, indent=1) + "\n", markdown(found))):
         files.write(path, text)
-    return [*paths, *written]
+    return [*paths, *pictures]
 
 
 def _described(study: Study, variant) -> dict:
-    """Says what the runs of a variant were and what they reached."""
+    """Describes the runs of a variant and what they reached, for the JSON."""
     runs = []
     for run in study.runs(variant):
         results = run.results()
@@ -118,7 +129,7 @@ def _described(study: Study, variant) -> dict:
 
 
 def _facts(study: Study, report: Report) -> list[str]:
-    """Says what all runs share: data, seeds, checkpoint, hardware."""
+    """Says in sentences what all runs share: data, seeds, checkpoint, hardware."""
     results = [one for variant in study.variants for one in study.results(variant)]
     if not results:
         return []
@@ -134,13 +145,19 @@ def _facts(study: Study, report: Report) -> list[str]:
         f"checkpoint: {kind}; {'; '.join(hardware)}."
     ]
     if not study.setting.has_frames:
-        facts.append("Without frames there is no appearance: all features are made of the boxes.")
+        facts.append("Without frames there is no appearance: all features are made from the boxes.")
     reasons = [(variant.label, variant.reason) for variant in study.variants if variant.reason]
     return facts + [f"{label}: not run, {reason}." for label, reason in reasons]
 
 
 def markdown(found: Mapping, *, level: int = 1, folder: str = "") -> str:
-    """Lays out what an experiment found, under a heading of this level."""
+    """Formats the JSON of an experiment as Markdown.
+
+    Args:
+      found: the content of its JSON file.
+      level: the level of the heading.
+      folder: the path of its pictures, as the Markdown file sees them, with a slash at the end.
+    """
     lines = [f"{'#' * level} {found['title']}", "", f"On {found['about']}: `{found['command']}`."]
     for table in found["tables"]:
         header = table["header"]

@@ -1,4 +1,4 @@
-"""On what data the experiments run: configs, what they need, and whose figures stand beside."""
+"""The data that experiments run on (`--data`): configs, how to prepare them, how long they take."""
 
 import dataclasses
 import importlib
@@ -10,20 +10,22 @@ from ml_collections import ConfigDict
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Data with the config that trains on it.
+    """Data and the config that trains on them.
 
     Attributes:
-      name: what `--data` calls it.
-      title: what it is, for a reader.
-      config: the config's module within `configs/`.
-      dataset: the paper's data set that it is a form of: vd, cad or caed.
+      name: the value of `--data`.
+      title: what the data are, for a reader.
+      config: the module of the config within `configs/`.
+      dataset: the data set of the paper that they are a form of: vd, cad or caed.
       has_frames: whether there are pixels; without them only position is studied.
-      needs: how its data are prepared.
-      seconds: what a training took on one CPU core; None where none was measured.
-      evaluation_seconds: the same of its evaluation.
-      checkpoint: which one is judged: the `best` on validation, or the `latest`, where validation
-        has too few sequences to choose by: nine of Collective Activity (docs/studies.md).
-      global_hash: what the code of whole frames changes beside its name, to see enough of them.
+      needs: the command that prepares the data.
+      seconds: how long a training takes on one CPU core; None if never measured.
+      evaluation_seconds: how long an evaluation takes; None if never measured.
+      checkpoint: which checkpoint is judged: the `best` on validation, or the `latest` if there are
+        too few validation sequences to choose by, as the nine of Collective Activity
+        (docs/studies.md).
+      global_hash: the changes, by field of the config, that the code of whole frames needs to see
+        enough of them.
     """
 
     name: str
@@ -38,7 +40,7 @@ class Setting:
     global_hash: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def build_config(self) -> ConfigDict:
-        """Returns the config as its file has it."""
+        """Builds the config as its file has it, without changes."""
         return importlib.import_module(f"configs.{self.config}").get_config()
 
 
@@ -79,7 +81,7 @@ SETTINGS = {
             needs="make demo",
             seconds=210,
             evaluation_seconds=30,
-            # One convolution, enough for the small boxes of people, says nothing of a frame.
+            # One convolution is enough for the small boxes of people, but not for whole frames.
             global_hash={
                 "model.backbone.features": (16, 32, 64, 128),
                 "model.backbone.strides": (2, 2, 2, 2),

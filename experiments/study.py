@@ -1,4 +1,4 @@
-"""An experiment's runs over all seeds, and what is read from their evaluations."""
+"""A study: the runs of an experiment with every seed, and what their evaluations measured."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ from stvh_jax.reporting.tables import Table
 
 MISSING = "–"
 
-# What an evaluation measured of the activity, by the paper's names; shares of 1.
+# The measures of the activity by the names of the paper, read from an evaluation; in 0..1.
 METRICS: dict[str, Callable[[Mapping], float | None]] = {
     "accuracy": lambda results: results["activity_accuracy"],
     "MPCA": lambda results: results["activity_mpca"],
@@ -25,7 +25,7 @@ METRICS: dict[str, Callable[[Mapping], float | None]] = {
 
 
 def activity(results: Mapping) -> Mapping:
-    """Gives the measures of the last focus, that of the activity."""
+    """Gives the measures of the last focus, which is that of the activity."""
     return results["foci"][str(max(map(int, results["foci"])))]
 
 
@@ -34,11 +34,11 @@ class Variant:
     """One row of an experiment: a form of the model.
 
     Attributes:
-      label: what the row is called.
-      changes: by field of the config, what differs from the setting's.
-      bits: of nested codes, how many first bits are judged; None for all.
+      label: the name of the row.
+      changes: the values that differ from the setting's config, by field.
+      bits: for nested codes, how many first bits are judged; None for all.
       paper: the paper's figures in percent, by metric.
-      reason: why it cannot be run here; "" if it can.
+      reason: why it cannot be run on these data; "" if it can.
     """
 
     label: str
@@ -49,7 +49,7 @@ class Variant:
 
 
 def mstvh_alone(setting: Setting) -> list[Variant]:
-    """Gives the one row of an experiment that looks at M-STVH as it is."""
+    """Gives the one row of an experiment on M-STVH without changes."""
     del setting
     return [Variant("M-STVH", {"model.name": "mstvh"})]
 
@@ -63,7 +63,7 @@ class Study:
     seeds: Sequence[int]
 
     def runs(self, variant: Variant) -> list[TrainedRun]:
-        """Gives the runs of a variant, one a seed."""
+        """Gives the runs of a variant, one per seed; none if it cannot be run."""
         if variant.reason:
             return []
         return [
@@ -71,12 +71,12 @@ class Study:
         ]
 
     def all_runs(self) -> list[TrainedRun]:
-        """Gives the runs of all variants, all of one seed before the next seed's."""
+        """Gives the runs of all variants, those of one seed before those of the next."""
         by_variant = [self.runs(variant) for variant in self.variants if not variant.reason]
         return [run for of_one_seed in zip(*by_variant) for run in of_one_seed]
 
     def open(self, run: TrainedRun):
-        """Opens the model of a run and its data: what pictures are made of.
+        """Opens the model of a run and its data, to make pictures.
 
         Returns:
           The `stvh_jax.inference.encoder.Encoder` and the `data.prepared.pipeline.ClipDataset`.
@@ -88,30 +88,30 @@ class Study:
         return encoder, open_dataset(run.config.data)
 
     def evaluate(self, run: TrainedRun):
-        """Evaluates a run again, for the codes of its clips."""
-        from stvh_jax.evaluation.evaluate import Evaluation
+        """Evaluates a run again, because the codes of its clips are needed."""
+        from stvh_jax.evaluation.evaluate import evaluate
         from stvh_jax.runs.folders import open_folder
 
         encoder, dataset = self.open(run)
         folder = open_folder(run.folder)
-        return Evaluation(encoder, dataset, run=folder, filter_options={"values": "none"})
+        return evaluate(encoder, dataset, run=folder, filter_options={"values": "none"})
 
     def results(self, variant: Variant) -> list[dict]:
-        """Gives the evaluations of a variant, as far as there are any."""
+        """Reads the evaluations of a variant, as far as they exist."""
         found = [run.results() for run in self.runs(variant)]
         return [results for results in found if results is not None]
 
     def percent(self, variant: Variant, metric: str) -> list[float]:
-        """Gives a metric of `METRICS` in percent, one number a seed."""
+        """Gives a metric of `METRICS` in percent, one number per seed."""
         values = [METRICS[metric](results) for results in self.results(variant)]
         return [100 * value for value in values if value is not None]
 
     def cell(self, variant: Variant, metric: str) -> str:
-        """Writes a metric as its mean and spread over the seeds."""
+        """Formats a metric as its mean and spread over the seeds."""
         return mean_and_spread(self.percent(variant, metric))
 
     def compare(self, heading: str, metrics: Sequence[str]) -> Table:
-        """Lays the variants out, a row each: every metric, ours and the paper's beside it."""
+        """Makes a table with one row per variant: each metric, and the paper's figure beside it."""
         with_paper = [
             metric
             for metric in metrics
@@ -130,7 +130,7 @@ class Study:
         return Table(header, rows)
 
     def chart(self, metrics: Sequence[str]):
-        """Draws the variants, a row each and a panel a metric, as `compare` lays them out."""
+        """Draws what `compare` lists: one row per variant, one panel per metric."""
         from stvh_jax.reporting import plots
 
         panels = {
@@ -141,7 +141,7 @@ class Study:
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
-    """Writes numbers as their mean and standard deviation; a dash for none."""
+    """Formats numbers as their mean and standard deviation; a dash if there are none."""
     if not values:
         return MISSING
     mean = f"{statistics.fmean(values):.1f}"

@@ -1,8 +1,7 @@
-"""Trains and evaluates what an experiment needs and does not find: several runs at a time."""
+"""Trains and evaluates the runs that experiments need and that do not exist, several at a time."""
 
 import concurrent.futures
 import contextlib
-import fcntl
 import os
 import pathlib
 import queue
@@ -14,20 +13,21 @@ import time
 from collections.abc import Iterator, Sequence
 
 from experiments.trained_run import TrainedRun
+from stvh_jax import files
 from stvh_jax.errors import UserError
 
-# Large buffers are kept and used again, not returned to the system after every step.
+# Large buffers are kept and reused instead of going back to the system after every step.
 _ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
-# Of several runs, each is computed by one thread.
+# If several runs share the machine, each gets one thread.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 
 
 class Sweep:
-    """Runs of one experiment, each a process of its own, `jobs` at a time."""
+    """The runs of some experiments, `jobs` of them at a time, each in a process of its own."""
 
     def __init__(self, runs: Sequence[TrainedRun], *, jobs: int):
-        """Names what is to be done; `execute` does it."""
-        # Two rows of a table may be one run; nested codes are one run and several evaluations.
+        """Prepares the sweep; `execute` starts it."""
+        # Two rows of a table may be the same run; a run of nested codes has several evaluations.
         self.runs = list({(run.folder, run.length): run for run in runs}.values())
         self.jobs = jobs
         self._slots: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -39,34 +39,34 @@ class Sweep:
         self._done = 0
 
     def plan(self) -> str:
-        """Says of every run what is there and what would be done, by which command and how long."""
+        """Lists what exists of each run, the commands that would be run, and how long they take."""
         lines, left, trained = [], [], set()
         for run in self.runs:
             if run.results() is not None:
-                lines.append(f"{run.folder}, {run.length} bits: is there")
+                lines.append(f"{run.folder}, {run.length} bits: exists")
                 continue
             is_trained = run.is_trained or run.folder in trained
             trained.add(run.folder)
             seconds = run.seconds_left(is_trained=is_trained)
             left.append(seconds)
             how_long = "never measured" if seconds is None else f"about {_minutes(seconds)}"
-            state = "is begun" if run.is_begun else "is missing"
-            state = "is to be evaluated" if is_trained else state
+            state = "was begun" if run.is_begun else "is missing"
+            state = "has to be evaluated" if is_trained else state
             lines.append(f"{run.folder}, {run.length} bits: {state}; {how_long} on one core")
             commands = [] if is_trained else [run.train_command()]
             for command in (*commands, run.evaluate_command()):
                 lines.append(f"  {shlex.join(['python', *command[1:]])}")
-        total = "how long that takes was never measured"
+        total = "how long this takes was never measured"
         if None not in left:
-            total = f"about {_minutes(sum(left) / self.jobs)} at {self.jobs} a time"
-        lines.append(f"{len(left)} of {len(self.runs)} would be made; {total}")
+            total = f"about {_minutes(sum(left) / self.jobs)} with {self.jobs} at a time"
+        lines.append(f"{len(left)} of {len(self.runs)} runs would be made; {total}")
         return "\n".join(lines)
 
     def check_data(self) -> None:
-        """Opens the data, before the first of many runs fails for want of them.
+        """Opens the data, so that missing data are reported before the first run.
 
         Raises:
-          UserError: they are not prepared; says how.
+          UserError: the data are not prepared; the message says how to do that.
         """
         missing = [run for run in self.runs if run.results() is None]
         if missing:
@@ -83,8 +83,8 @@ class Sweep:
         """Trains and evaluates what is missing.
 
         Raises:
-          UserError: some failed; the others were done all the same.
-          KeyboardInterrupt: interrupted, or asked to end; every run was saved and goes on later.
+          UserError: some runs failed; all others were made.
+          KeyboardInterrupt: Ctrl-C or SIGTERM; every run was saved and can be continued.
         """
         missing = [run for run in self.runs if run.results() is None]
         failed = []
@@ -93,8 +93,8 @@ class Sweep:
         try:
             makings = [pool.submit(self._make, run, len(missing)) for run in missing]
             for making in concurrent.futures.as_completed(makings):
-                if said := making.result():
-                    failed.append(said)
+                if problem := making.result():
+                    failed.append(problem)
         except KeyboardInterrupt:
             self._stop()
             raise
@@ -105,25 +105,25 @@ class Sweep:
             raise UserError(f"{len(failed)} of {len(missing)} runs failed; {failed[0]}")
 
     def _stop(self) -> None:
-        """Asks every process to save and end."""
+        """Asks every process to save its run and exit."""
         self._stopped.set()
         for process in list(self._processes):
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
 
     def _make(self, run: TrainedRun, count: int) -> str:
-        """Trains and evaluates one run; returns what went wrong, "" if nothing."""
+        """Trains and evaluates one run; returns the error, "" if there was none."""
         try:
-            said = self._train_and_evaluate(run)
+            problem = self._train_and_evaluate(run)
         except OSError as error:
-            said = str(error)
+            problem = str(error)
         if self._stopped.is_set():
             return ""
-        if said:
-            print(f"{run.folder} failed: {said}", flush=True)
-            return said
+        if problem:
+            print(f"{run.folder} failed: {problem}", flush=True)
+            return problem
         self._done += 1
-        print(f"{self._done} of {count} are done", flush=True)
+        print(f"{self._done} of {count} runs are done", flush=True)
         return ""
 
     def _train_and_evaluate(self, run: TrainedRun) -> str:
@@ -135,21 +135,21 @@ class Sweep:
                 if self._stopped.is_set() or is_done():
                     continue
                 started = time.monotonic()
-                said = self._call(command, _log(run.folder), lock)
-                if said or self._stopped.is_set():
-                    return said
+                problem = self._call(command, _log(run.folder), lock)
+                if problem or self._stopped.is_set():
+                    return problem
                 if not is_done():
-                    said = f"{shlex.join(command[1:])} ended without its result"
-                    return f"{said}, of the {run.setting.checkpoint} checkpoint"
+                    problem = f"{shlex.join(command[1:])} ended without its result"
+                    return f"{problem}, of the {run.setting.checkpoint} checkpoint"
                 seconds = time.monotonic() - started
                 verb = "trained" if command[1] == "train.py" else f"{run.length} bits evaluated"
                 print(f"{run.folder}: {verb} in {_minutes(seconds)}", flush=True)
         return ""
 
     def _call(self, command: Sequence[str], log: pathlib.Path, lock: int) -> str:
-        """Runs a command into a log; returns the last thing that it says if it fails.
+        """Runs a command, with its output in a log; returns its last message if it fails.
 
-        The command holds the lock of its run as well, should this process be killed before it.
+        The command also holds the lock of its run, in case this process is killed before it ends.
         """
         slot = self._slots.get()
         try:
@@ -164,18 +164,18 @@ class Sweep:
             file.seek(begun_at)
             lines = file.read().strip().splitlines()
         errors = [line for line in lines if line.startswith("error: ")]
-        last = (errors or lines or ["nothing was said"])[-1].removeprefix("error: ")
+        last = (errors or lines or ["no output"])[-1].removeprefix("error: ")
         if status < 0:
-            last = f"killed by signal {-status}, perhaps for want of memory"
+            last = f"killed by signal {-status}, perhaps because memory ran out"
         return f"{shlex.join(command[1:])}: {last} (see {log})"
 
     def _wait_for(self, command: Sequence[str], file, lock: int, slot: int) -> int:
-        """Runs a command, on cores of its own if there are several; returns its status."""
+        """Runs a command, on its own cores if several run at a time; returns its status."""
         environment = os.environ | _ENVIRONMENT
         if self.jobs > 1:
             own_flags = os.environ.get("XLA_FLAGS", "")
             environment |= {**_ONE_THREAD, "XLA_FLAGS": f"{_ONE_THREAD['XLA_FLAGS']} {own_flags}"}
-        # In a group of its own: Ctrl-C reaches it through `_stop`, once.
+        # In its own process group, so that Ctrl-C reaches it only once, through `_stop`.
         process = subprocess.Popen(
             command,
             stdout=file,
@@ -187,7 +187,7 @@ class Sweep:
         self._processes.add(process)
         if self.jobs > 1 and hasattr(os, "sched_setaffinity"):
             cores = sorted(os.sched_getaffinity(0))[slot :: self.jobs]
-            with contextlib.suppress(OSError):  # it has ended already
+            with contextlib.suppress(OSError):  # the process has already ended
                 os.sched_setaffinity(process.pid, cores or os.sched_getaffinity(0))
         if self._stopped.is_set():
             process.terminate()
@@ -197,23 +197,27 @@ class Sweep:
 
     @contextlib.contextmanager
     def _locked(self, folder: pathlib.Path) -> Iterator[int]:
-        """Keeps other sweeps from a run, waiting for one that has it; gives the lock's file."""
+        """Locks a run against other sweeps, after waiting for one that is making it.
+
+        Gives the lock's file descriptor, or -1 without a lock if the sweep is stopped meanwhile.
+        """
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with folder.with_name(f"{folder.name}.lock").open("w") as file:
-            waits = False
+        with contextlib.ExitStack() as stack:
+            descriptor, waits = -1, False
             while not self._stopped.is_set():
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lock = files.lock(folder.with_name(f"{folder.name}.lock"))
+                    descriptor = stack.enter_context(lock).fileno()
                     break
-                except BlockingIOError:
-                    # Another length of the same code waits in silence for this sweep's own run.
+                except files.Locked:
+                    # The lengths of a nested code wait in silence for this sweep's own run.
                     if not waits and folder not in self._folders:
                         print(f"waiting for {folder}, which another sweep makes", flush=True)
                     waits = True
                     self._stopped.wait(0.5)
             self._folders.add(folder)
             try:
-                yield file.fileno()
+                yield descriptor
             finally:
                 self._folders.discard(folder)
 

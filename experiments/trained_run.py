@@ -1,4 +1,4 @@
-"""One run of an experiment: a config with some changes and a seed, trained and evaluated."""
+"""One run of an experiment: a config with changes and a seed, its commands and its results."""
 
 import dataclasses
 import functools
@@ -13,14 +13,15 @@ from ml_collections import ConfigDict
 from experiments.settings import Setting
 from stvh_jax.codes.packing import code_lengths
 from stvh_jax.errors import UserError
+from stvh_jax.fields import flatten
 from stvh_jax.runs import folders
 from stvh_jax.runs.checkpoints import choose_step
 
-# What train.py's own name for a run says; runs with other changes stand in a folder of their own,
-# where evaluate.py does not take them for the newest of a config.
+# The fields in train.py's own name for a run. Runs with other changes are in a subfolder, where
+# evaluate.py does not mistake them for the newest run of a config.
 _NAMED = ("model.name", "model.bits", "seed")
 FOLDER = "experiments"
-# What is read of an evaluation; one without it is of another version.
+# The results that experiments read. An evaluation without one of them is of another version.
 READ = {
     "activity_accuracy",
     "activity_accuracy_from_code",
@@ -41,9 +42,9 @@ class TrainedRun:
 
     Attributes:
       setting: the data and their config.
-      changes: by field of the config, what differs from it.
-      seed: the run's seed.
-      bits: of nested codes, how many first bits are judged; None for all.
+      changes: the values that differ from the config, by field.
+      seed: the seed of the run.
+      bits: for nested codes, how many first bits are judged; None for all.
     """
 
     setting: Setting
@@ -53,9 +54,9 @@ class TrainedRun:
 
     @functools.cached_property
     def differences(self) -> dict[str, Any]:
-        """The changes that are any, with the seed, by field in alphabetical order."""
+        """The changes that really change the config, and the seed, sorted by field."""
         config = self.setting.build_config().copy_and_resolve_references()
-        flat = folders.flatten(config.to_dict())
+        flat = flatten(config.to_dict())
         wanted = {**self.changes, "seed": self.seed}
         return {name: wanted[name] for name in sorted(wanted) if flat.get(name) != wanted[name]}
 
@@ -72,7 +73,7 @@ class TrainedRun:
 
     @functools.cached_property
     def folder(self) -> pathlib.Path:
-        """Where it is, or will be: where train.py would put it, if its name tells it apart."""
+        """The folder of the run, the one of train.py if the name of that tells the run apart."""
         named = pathlib.Path(folders.default_workdir(self.config))
         others = [
             f",{name.rpartition('.')[2]}={_text(value)}"
@@ -82,7 +83,7 @@ class TrainedRun:
         return named.parent / FOLDER / (named.name + "".join(others)) if others else named
 
     def train_command(self) -> list[str]:
-        """The command that trains it, or goes on with it."""
+        """The command that trains the run, or continues to."""
         return [
             sys.executable,
             "train.py",
@@ -92,7 +93,7 @@ class TrainedRun:
         ]
 
     def evaluate_command(self) -> list[str]:
-        """The command that judges it; what the filter matrix derives is not asked."""
+        """The command that evaluates the run, without a filter matrix."""
         return [
             sys.executable,
             "evaluate.py",
@@ -110,19 +111,19 @@ class TrainedRun:
 
     @property
     def is_trained(self) -> bool:
-        """Whether it has finished."""
+        """Whether training has finished."""
         return (self.folder / folders.FINISHED).exists()
 
     @property
     def is_begun(self) -> bool:
-        """Whether training goes on with a checkpoint."""
+        """Whether training will continue from a checkpoint."""
         return any((self.folder / "checkpoints").glob("[0-9]*")) and not self.is_trained
 
     def check(self) -> None:
-        """Checks that what stands in its folder is a run of this config.
+        """Checks that the run in the folder, if there is one, is of this config.
 
         Raises:
-          UserError: it is another.
+          UserError: it is of another.
         """
         if (self.folder / folders.CONFIG).exists():
             wanted = json.loads(self.config.to_json_best_effort())
@@ -131,12 +132,12 @@ class TrainedRun:
             folders.check(folder, stored, self.length, wanted)
             if stored["model"]["bits"] != wanted["model"]["bits"]:
                 raise UserError(
-                    f"{folder} holds codes of {stored['model']['bits']} bits, and "
-                    f"{wanted['model']['bits']} are wanted; move it elsewhere"
+                    f"{folder} holds codes of {stored['model']['bits']} bits, not "
+                    f"{wanted['model']['bits']}; move it elsewhere"
                 )
 
     def results(self) -> dict | None:
-        """Reads its evaluation; None where there is none, or one of other clips or checkpoints."""
+        """Reads the evaluation; None if there is none, or one of other clips or checkpoints."""
         data = self.config.data
         name = f"evaluation-{data.test_split.replace('+', '-')}"
         if self.length != code_lengths(self.config.model.bits)[-1]:
@@ -160,12 +161,12 @@ class TrainedRun:
         return results if fits and self.is_trained else None
 
     def seconds_left(self, *, is_trained: bool) -> float | None:
-        """Guesses how long it takes yet to make its results; None if none was ever measured."""
+        """Estimates how long it takes to make the results; None if that was never measured."""
         if is_trained or self.setting.seconds is None:
             return self.setting.evaluation_seconds
         return self.setting.seconds + self.setting.evaluation_seconds
 
 
 def _text(value: Any) -> str:
-    """Writes a value as part of a folder's name."""
+    """Formats a value as part of the name of a folder."""
     return "+".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)

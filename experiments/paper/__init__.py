@@ -1,1 +1,8 @@
-"""One file for each table or figure of the paper."""
+"""One file for each table or figure of the paper, and one for what only we can measure.
+
+Each has a `TITLE`, `variants(setting)`, the rows whose runs it needs, and `report(study)`, which
+turns their evaluations into tables, figures and notes. What several share is in `ablation`,
+`code_lengths` and `confusion`. Some have more: `ONE_SEED` if only the first seed is used,
+`NEEDS_FRAMES` if nothing can be shown without pixels, `DATASET` if a twin has the same rows for
+another data set of the paper.
+"""

@@ -1,4 +1,4 @@
-"""What Tables 5 to 7 share: accuracy and mAP@10 of some forms of M-STVH."""
+"""What Tables 5 to 7 share: accuracy and mAP@10 of several forms of M-STVH."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,8 +15,8 @@ def rows(
     """Makes the rows of a table.
 
     Args:
-      forms: by label, what differs from the config.
-      paper: the paper's `METRICS` of each, in percent.
+      forms: by label, the values that differ from the config.
+      paper: the paper's `METRICS` for each, in percent.
     """
     return [
         Variant(label, changes, paper=dict(zip(METRICS, quoted)))
@@ -25,5 +25,5 @@ def rows(
 
 
 def report(study: Study) -> Report:
-    """One row a form."""
+    """One row per form."""
     return Report([study.compare("model", METRICS)], figures={"": study.chart(METRICS)})

@@ -10,7 +10,7 @@ BITS = (16, 32, 64, 128)
 _METRICS = ("mAP@5", "mAP@10", "mAP@20", "mAP@50", "accuracy")
 
 
-# By length: the metrics in order, of STVH and of M-STVH.
+# By length: the metrics in order, for STVH and for M-STVH.
 _PAPER = {
     "vd": {
         16: ((94.23, 93.66, 93.82, 94.20, 94.84), (94.93, 94.42, 94.33, 94.55, 95.06)),
@@ -28,7 +28,7 @@ _PAPER = {
 
 
 def variants(setting: Setting) -> list[Variant]:
-    """Both models at every length, with the figures that the paper has for the data."""
+    """Both models at every length, with the paper's figures for the data set."""
     rows = []
     for bits in BITS:
         quoted = _PAPER.get(setting.dataset, {}).get(bits, ((), ()))
@@ -44,6 +44,6 @@ def variants(setting: Setting) -> list[Variant]:
 
 
 def report(study: Study) -> Report:
-    """One row a model and length."""
+    """One row per model and length."""
     charted = ("mAP@10", "mAP@50", "accuracy")
     return Report([study.compare("model", _METRICS)], figures={"": study.chart(charted)})

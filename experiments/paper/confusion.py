@@ -19,7 +19,7 @@ def variants(setting: Setting) -> list[Variant]:
 
 
 def report(study: Study) -> Report:
-    """A matrix a model, the seeds' counts summed; the table has its diagonal."""
+    """One matrix per model, the sum over the seeds; the table shows its diagonal."""
     figures, recalls, values, names = {}, {}, {}, []
     for variant in study.variants:
         results = study.results(variant)
@@ -34,7 +34,7 @@ def report(study: Study) -> Report:
             for right, total in zip(counts.diagonal(), totals)
         ]
     rows = [[name, *of_name] for name, *of_name in zip(names, *recalls.values())]
-    note = "Of each activity's clips, how many are taken for it. The paper shows its matrices as "
-    note += "pictures, with the predicted activities from top to bottom."
+    note = "For each activity, the share of its clips that are recognised. The paper shows its "
+    note += "matrices as pictures, with the predicted activities from top to bottom."
     table = Table(["activity", *recalls], rows)
     return Report([table], [note], figures, values={"counts": values, "activities": names})

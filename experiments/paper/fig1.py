@@ -1,4 +1,4 @@
-"""Fig. 1: the two kinds of method that STVH is set against, as baselines of their own."""
+"""Fig. 1: the two kinds of method that the paper contrasts STVH with, as baselines."""
 
 from experiments.results import Report
 from experiments.settings import Setting
@@ -8,7 +8,7 @@ TITLE = "Fig. 1: STVH against a global video hash and plain fusion"
 
 
 def variants(setting: Setting) -> list[Variant]:
-    """A code of whole frames; position joined once to appearance; the interleaving layers."""
+    """A code of whole frames; position joined to appearance once; the interleaving layers."""
     reason = "" if setting.has_frames else "it reads whole frames and there are none"
     whole = {"model.name": "global_hash", **setting.global_hash}
     stvh = {"model.name": "stvh"}
@@ -21,9 +21,9 @@ def variants(setting: Setting) -> list[Variant]:
 
 
 def report(study: Study) -> Report:
-    """One row a method."""
+    """One row per method."""
     notes = [
-        "The paper draws these methods and has no figures for them. (b) joins position to "
+        "The paper draws these methods but gives no numbers for them. (b) joins position to "
         "appearance once and then has as many standard transformer blocks as STVH has layers.",
     ]
     metrics = ["accuracy", "mAP@10", "mAP@50"]

@@ -1,4 +1,4 @@
-"""Fig. 10: what each layer's codes find, by activity and by match."""
+"""Fig. 10: retrieval with the codes of each layer, by activity and by match."""
 
 import statistics
 
@@ -15,7 +15,7 @@ TITLE = "Fig. 10: retrieval by focus, for the activity and for the match"
 
 
 def report(study: Study) -> Report:
-    """One row a focus, from before any layer to the last."""
+    """One row per focus, from before the first layer to the last."""
     results = study.results(study.variants[0])
     foci = sorted(results[0]["foci"], key=int)
     values = {
@@ -36,6 +36,6 @@ def report(study: Study) -> Report:
         [statistics.fmean(of_focus) for of_focus in values[kind]] for kind in ("activity", "match")
     ]
     note = "Activity: the test clips search the base. Match: every clip searches all others. "
-    note += "Focus 0 stands before any layer. The paper's curves are a picture."
+    note += "Focus 0 stands before any layer. The paper shows its curves as a picture only."
     table = Table(["focus", "activity mAP@10", "match mAP@10"], rows)
     return Report([table], [note], {"": plots.focus_curves(*lines)})

@@ -1,4 +1,4 @@
-"""Fig. 11: where every layer looks: O-MFAT among the frames, G-MFAT among the actors."""
+"""Fig. 11: the attention of every layer: O-MFAT among the frames, G-MFAT among the actors."""
 
 import numpy as np
 
@@ -7,6 +7,7 @@ from experiments.study import Study
 from experiments.study import mstvh_alone as variants
 from stvh_jax.clips import Clips
 from stvh_jax.evaluation.attention import attention_by_layer
+from stvh_jax.evaluation.examples import key_frames
 from stvh_jax.reporting import plots
 from stvh_jax.reporting.tables import Table
 
@@ -16,7 +17,7 @@ __all__ = ["ONE_SEED", "TITLE", "report", "variants"]
 TITLE = "Fig. 11: attention by layer"
 
 
-# Pictures of one model; others would say the same.
+# Pictures of one model; other seeds would show the same.
 ONE_SEED = True
 
 
@@ -24,7 +25,7 @@ _CLIPS = 2
 
 
 def report(study: Study) -> Report:
-    """A figure a clip: the first test clips of two activities, by the model of the first seed."""
+    """One figure per clip: the first test clips of two activities, by the model of one seed."""
     encoder, dataset = study.open(study.runs(study.variants[0])[0])
     key_frame = encoder.config.model.key_frame
     figures, rows = {}, []
@@ -34,7 +35,7 @@ def report(study: Study) -> Report:
         objects = [layer.objects[0][valid].mean(axis=0) for layer in layers]
         group = [layer.group[0, key_frame][np.ix_(valid, valid)] for layer in layers]
         activity = encoder.activity_names[int(clips.activity[0])]
-        title = f"{activity}, match {int(clips.match[0])}, clip {int(clips.clip[0])}"
+        title = f"{activity}, match {clips.match[0]}, clip {clips.clip[0]}"
         figures[str(number)] = plots.attention(
             objects,
             group,
@@ -46,15 +47,15 @@ def report(study: Study) -> Report:
         for layer, (among_frames, among_actors) in enumerate(zip(objects, group), start=1):
             spread = (_entropy(among_frames), _entropy(among_actors))
             rows.append([title, str(layer), *(f"{value:.2f}" for value in spread)])
-    note = "A row of a map says where a frame (mean over the actors), or an "
-    note += "actor of the key frame, looks; boxes are as bright as the attention that they get. "
-    note += "Evenness is the rows' entropy over that of equal shares: 1 looks everywhere alike."
+    note = "A row of a map shows where a frame (mean over the actors) or an actor of the key frame "
+    note += "looks; the more attention a box gets, the brighter it is. Evenness is the entropy of "
+    note += "the rows, divided by that of equal shares: 1 means equal attention everywhere."
     table = Table(["clip", "layer", "evenness over frames (O)", "evenness over actors (G)"], rows)
     return Report([table], [note], figures, pictures=study.setting.has_frames, unit="")
 
 
 def _first_clips(dataset, encoder) -> list[Clips]:
-    """Takes the first test clip of each of the first activities, so that none is chosen."""
+    """Takes the first test clip of each of the first activities, so that no choice is involved."""
     found: dict[int, Clips] = {}
     for clips in dataset.evaluation_batches(encoder.config.data.test_split, batch_size=1):
         found.setdefault(int(clips.activity[0]), clips)
@@ -66,12 +67,12 @@ def _first_clips(dataset, encoder) -> list[Clips]:
 def _image(dataset, encoder, clips: Clips):
     if not dataset.has_frames:
         return None
-    name = int(clips.match[0]), int(clips.clip[0])
-    return dataset.key_frame_images(encoder.config.data.test_split, {name})[name]
+    name = str(clips.match[0]), str(clips.clip[0])
+    return key_frames(dataset, encoder.config.data.test_split, {name})[name]
 
 
 def _entropy(rows) -> float:
-    """Averages the rows' entropies, as shares of the largest there is."""
+    """Averages the entropies of the rows, as shares of the largest possible entropy."""
     size = rows.shape[-1]
     if size == 1:
         return 1.0

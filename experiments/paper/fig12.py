@@ -15,16 +15,18 @@ TITLE = "Fig. 12: mean Hamming distances between activities"
 
 
 def report(study: Study) -> Report:
-    """The distances of the test clips' codes at the last focus, in bits, mean over the seeds."""
+    """Distances between the test clips' codes of the last focus, in bits, mean over the seeds."""
     results = study.results(study.variants[0])
     names, bits = results[0]["activity_names"], results[0]["bits"]
     of_seeds = np.array([one["class_distances"] for one in results], float)
-    # Two activities have no distance where a split has too few of them: with every seed alike.
+    # Two activities with too few test clips have no distance, whatever the seed.
     distances = of_seeds.mean(axis=0)
     rows = [
         [name, *(MISSING if np.isnan(distance) else f"{distance:.1f}" for distance in row)]
         for name, row in zip(names, distances)
     ]
     figure = plots.class_distances(distances, names, title=f"mean distance, of {bits} bits")
-    note = f"Mean over the seeds, in bits of {bits}. The paper's matrix is a picture."
+    note = (
+        f"Mean over the seeds, in bits out of {bits}. The paper shows its matrix as a picture only."
+    )
     return Report([Table(["", *names], rows)], [note], {"": figure}, unit="")

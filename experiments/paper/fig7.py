@@ -1,4 +1,4 @@
-"""Fig. 7: confusion matrices of both models, of the Volleyball Dataset in the paper."""
+"""Fig. 7: confusion matrices of both models, in the paper for the Volleyball Dataset."""
 
 from experiments.paper.confusion import report, variants
 

@@ -1,4 +1,4 @@
-"""Fig. 8: confusion matrices of both models, of Collective Activity in the paper."""
+"""Fig. 8: confusion matrices of both models, in the paper for Collective Activity."""
 
 from experiments.paper.confusion import report, variants
 

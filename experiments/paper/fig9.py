@@ -12,7 +12,7 @@ __all__ = ["NEEDS_FRAMES", "ONE_SEED", "TITLE", "report", "variants"]
 TITLE = "Fig. 9: the nearest clip at every focus"
 
 
-# Pictures of one model; others would say the same.
+# Pictures of one model; other seeds would show the same.
 ONE_SEED = True
 
 
@@ -23,7 +23,7 @@ _QUERIES = 3
 
 
 def report(study: Study) -> Report:
-    """One row a query: the first test clip of an activity, and what each focus of seed 0 finds."""
+    """One row per query: the first test clip of an activity, and its nearest clip at each focus."""
     evaluation = study.evaluate(study.runs(study.variants[0])[0])
     foci = evaluation.encoder.foci
     by_focus = [evaluation.hits(focus, queries=_QUERIES, k=1) for focus in foci]
@@ -31,10 +31,10 @@ def report(study: Study) -> Report:
     columns = ["no MSF", *(f"layer {focus}" for focus in foci[1:])]
     table = Table(
         ["query", *columns],
-        [[_said(row[0]), *(_said(hit, row[0]) for hit in row[1:])] for row in shown],
+        [[_in_words(row[0]), *(_in_words(hit, row[0]) for hit in row[1:])] for row in shown],
     )
     note = "✓ same activity, ✗ another; = same match, ≠ another; distances "
-    note += "in bits. The clips of all splits are searched; no query was chosen by what it finds."
+    note += "in bits. The clips of all splits are searched; no query was chosen by its hits."
     return Report(
         [table],
         [note],
@@ -44,7 +44,7 @@ def report(study: Study) -> Report:
     )
 
 
-def _said(picture: plots.Picture, query: plots.Picture | None = None) -> str:
+def _in_words(picture: plots.Picture, query: plots.Picture | None = None) -> str:
     if query is None:
         return f"{picture.activity}, match {picture.match}"
     activity = "✓" if picture.activity == query.activity else "✗"

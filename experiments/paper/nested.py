@@ -1,4 +1,4 @@
-"""Nested codes, beyond the paper: one training for all lengths against one for each."""
+"""Nested codes, which the paper does not have: one training for all lengths against one each."""
 
 from experiments.paper.code_lengths import BITS
 from experiments.results import Report
@@ -10,7 +10,7 @@ TITLE = "Nested codes: one training for all lengths"
 
 
 def variants(setting: Setting) -> list[Variant]:
-    """At every length, a training of its own and the first bits of the nested code."""
+    """For each length, the code of a training of its own and the first bits of the nested code."""
     del setting
     separate = [Variant(f"separate, {bits} bits", {"model.bits": bits}) for bits in BITS]
     nested = [Variant(f"nested, {bits} bits", {"model.bits": BITS}, bits=bits) for bits in BITS]
@@ -18,7 +18,7 @@ def variants(setting: Setting) -> list[Variant]:
 
 
 def report(study: Study) -> Report:
-    """One row a length, separate and nested side by side."""
+    """One row per length, separate and nested side by side."""
     separate, nested = study.variants[: len(BITS)], study.variants[len(BITS) :]
     metrics = ("accuracy", "mAP@10", "mAP@50")
     header = ["bits", *(f"{metric}, {how}" for metric in metrics for how in ("separate", "nested"))]
@@ -26,6 +26,8 @@ def report(study: Study) -> Report:
         [str(bits), *(study.cell(one, metric) for metric in metrics for one in (alone, prefix))]
         for bits, alone, prefix in zip(BITS, separate, nested)
     ]
-    note = f"Separate: {len(BITS)} trainings of M-STVH a seed. Nested: one, with model.bits={BITS}."
+    note = (
+        f"Separate: {len(BITS)} trainings of M-STVH per seed. Nested: one, with model.bits={BITS}."
+    )
     note += " Its checkpoint is chosen by the accuracy of the longest code."
     return Report([Table(header, rows)], [note], {"": study.chart(metrics)})

@@ -7,7 +7,7 @@ from experiments.study import Study, Variant
 TITLE = "Table 2: classification"
 
 
-# Action accuracy, where the paper has one, and activity accuracy; STVH, then M-STVH.
+# Activity accuracy, and action accuracy where the paper has it; STVH, then M-STVH.
 _PAPER = {
     "vd": (
         {"action accuracy": 87.6, "accuracy": 95.6},
@@ -28,8 +28,10 @@ def variants(setting: Setting) -> list[Variant]:
 
 
 def report(study: Study) -> Report:
-    """One row a model."""
+    """One row per model."""
     metrics = ["action accuracy", "accuracy"]
-    note = "The paper's STVH has VGG-16 before it, its M-STVH Inception-v3; ours have the same one."
+    note = (
+        "The paper's STVH uses the backbone VGG-16 and its M-STVH Inception-v3; ours use the same."
+    )
     table = study.compare("model", [*metrics, "MPCA"])
     return Report([table], [note], {"": study.chart(metrics)})

@@ -1,4 +1,4 @@
-"""Table 3: retrieval at 16, 32, 64 and 128 bits, of the Volleyball Dataset in the paper."""
+"""Table 3: retrieval at 16, 32, 64 and 128 bits, in the paper for the Volleyball Dataset."""
 
 from experiments.paper.code_lengths import report, variants
 

@@ -1,4 +1,4 @@
-"""Table 4: retrieval at 16, 32, 64 and 128 bits, of Collective Activity in the paper."""
+"""Table 4: retrieval at 16, 32, 64 and 128 bits, in the paper for Collective Activity."""
 
 from experiments.paper.code_lengths import report, variants
 

@@ -1,4 +1,4 @@
-"""Table 5: the MSF module against standard transformer blocks that position is added to."""
+"""Table 5: the MSF module against standard transformer blocks with position added."""
 
 from experiments.paper import ablation
 from experiments.paper.ablation import report
@@ -27,5 +27,5 @@ _PAPER = {
 
 
 def variants(setting: Setting) -> list[Variant]:
-    """Position added before every block, after it, or in the attention as the paper has it."""
+    """Position added before or after every block, or used in the attention as in the paper."""
     return ablation.rows(_FORMS, _PAPER[setting.dataset])

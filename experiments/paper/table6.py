@@ -23,5 +23,5 @@ _PAPER = {
 
 
 def variants(setting: Setting) -> list[Variant]:
-    """One form a number of layers."""
+    """One form per number of layers."""
     return ablation.rows(_FORMS, _PAPER[setting.dataset])

@@ -1,4 +1,4 @@
-"""Table 7: what the quantisation and the contrastive loss add."""
+"""Table 7: what the quantisation loss and the contrastive loss contribute."""
 
 from experiments.paper import ablation
 from experiments.paper.ablation import report
@@ -21,7 +21,7 @@ _FORMS = {
 }
 
 
-# Accuracy and mAP@10 without L_q and L_H, without L_H, and with all.
+# Accuracy and mAP@10 without L_q and L_H, without L_H, and with all losses.
 _PAPER = {
     "vd": ((94.24, 94.72), (94.37, 94.86), (95.66, 96.00)),
     "cad": ((97.50, 95.50), (96.97, 97.39), (97.78, 96.81)),
@@ -30,5 +30,5 @@ _PAPER = {
 
 
 def variants(setting: Setting) -> list[Variant]:
-    """The three sums of losses, each loss with its weight."""
+    """The three sums of losses, with the config's weights."""
     return ablation.rows(_FORMS, _PAPER[setting.dataset])

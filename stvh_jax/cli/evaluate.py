@@ -1,9 +1,9 @@
 """Evaluates a trained model: python evaluate.py --bits=128 [--workdir=DIR] [--split=test].
 
-Without --workdir it takes the newest finished run with those bits under runs/, and says which.
-Prints a table and leaves evaluation-SPLIT.json, evaluation-SPLIT.html and a folder of plots,
-evaluation-SPLIT/, in the run's folder. The filter matrix of an M-STVH run is fitted the first time
-and kept in the run's filter_matrix/.
+Without --workdir it takes the newest finished run with codes of that length under runs/ and says
+which one. It prints a table and writes evaluation-SPLIT.json, evaluation-SPLIT.html and a folder of
+plots, evaluation-SPLIT/, into the run's folder. The filter matrix of an M-STVH run is fitted the
+first time and kept in the run's filter_matrix/.
 """
 
 from absl import flags
@@ -16,83 +16,77 @@ def main(open_dataset=None, argv: list[str] | None = None) -> None:
     """Runs the command line.
 
     Args:
-      open_dataset: opens the data set of `config.data`, where --dataset names no other function.
+      open_dataset: opens the data set of `config.data`, unless --dataset names another function.
       argv: the program's name and arguments; those of the process if None.
     """
-    bits = flags.DEFINE_integer(
+    _define_flags()
+    parsing.run_flags(lambda _: _evaluate(flags.FLAGS, open_dataset), argv, usage=__doc__)
+
+
+def _define_flags() -> None:
+    flags.DEFINE_integer(
         "bits",
         128,
-        "Length of the run's codes; of nested ones, how many first bits.",
+        "Length of the run's codes; for nested codes, the number of first bits.",
         lower_bound=8,
     )
-    workdir = flags.DEFINE_string(
-        "workdir", None, "The run's folder; the newest finished if left out."
-    )
-    config_flag = config_flags.DEFINE_config_file(
-        "config", None, "The config that the run must have."
-    )
-    query_split = flags.DEFINE_string(
-        "split", None, "The query clips; config.data.test_split if left out."
-    )
-    base_split = flags.DEFINE_string(
-        "base", None, "The clips searched; config.data.train_split if left out."
-    )
-    checkpoint = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint.")
-    data_dir = flags.DEFINE_string(
-        "data_dir", None, "Prepared data sets; config.data.dir if left out."
-    )
-    exclude_within_frames = flags.DEFINE_integer(
+    flags.DEFINE_string("workdir", None, "The run's folder; the newest finished run if left out.")
+    config_flags.DEFINE_config_file("config", None, "The config that the run must have.")
+    flags.DEFINE_string("split", None, "The query clips; config.data.test_split if left out.")
+    flags.DEFINE_string("base", None, "The clips searched; config.data.train_split if left out.")
+    flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint.")
+    flags.DEFINE_string("data_dir", None, "Prepared data sets; config.data.dir if left out.")
+    flags.DEFINE_integer(
         "exclude_within_frames",
         None,
-        "In match retrieval, leave out clips this near to the query.",
+        "In match retrieval, leave out clips fewer than this many frames from the query.",
         lower_bound=1,
     )
-    filter_values = flags.DEFINE_enum(
+    flags.DEFINE_enum(
         "filter_values",
         "binary",
         ["binary", "01", "real", "none"],
-        "The entries of the filter matrix; none fits no such matrix.",
+        "The entries of the filter matrix; none: no filter matrix is fitted.",
     )
-    filter_per_step = flags.DEFINE_bool(
-        "filter_per_step", False, "A filter matrix for each step from focus to focus."
+    flags.DEFINE_bool(
+        "filter_per_step", False, "Fit a filter matrix for each step from focus to focus."
     )
-    filter_normalise = flags.DEFINE_enum(
+    flags.DEFINE_enum(
         "filter_normalise",
         "code",
         ["code", "bit"],
-        "Derived codes: less the mean of the code or bit.",
+        "What is subtracted before the sign: the mean over a code, or the mean of each bit.",
     )
-    dataset = parsing.define_dataset_flag()
+    parsing.define_dataset_flag()
 
-    def evaluate(_):
-        from stvh_jax.inference.encoder import load
-        from stvh_jax.runs import folders
 
-        run = folders.find(workdir=workdir.value, bits=bits.value, config=config_flag.value)
-        print(f"run: {run}", flush=True)
-        encoder = load(run, checkpoint=checkpoint.value, bits=bits.value)
-        with encoder.config.data.unlocked():
-            given = config_flag.value.data.dir if config_flag.value else encoder.config.data.dir
-            encoder.config.data.dir = data_dir.value or given
-        opener = parsing.dataset_opener(dataset.value, open_dataset)
-        # Slow to import, and not needed to find that there is no such run.
-        from stvh_jax.evaluation.evaluate import Evaluation
+def _evaluate(given: flags.FlagValues, open_dataset) -> None:
+    from stvh_jax.inference.encoder import load
+    from stvh_jax.runs import folders
 
-        evaluation = Evaluation(
-            encoder,
-            opener(encoder.config.data),
-            run=run,
-            query_split=query_split.value,
-            base_split=base_split.value,
-            exclude_within_frames=exclude_within_frames.value,
-            filter_options={
-                "values": filter_values.value,
-                "per_step": filter_per_step.value,
-                "normalise": filter_normalise.value,
-            },
-        )
-        print(evaluation.table())
-        for path in evaluation.write():
-            print(f"wrote {path}")
+    run = folders.find(workdir=given.workdir, bits=given.bits, config=given.config)
+    print(f"run: {run}", flush=True)
+    encoder = load(run, checkpoint=given.checkpoint, bits=given.bits)
+    with encoder.config.data.unlocked():
+        folder = given.config.data.dir if given.config else encoder.config.data.dir
+        encoder.config.data.dir = given.data_dir or folder
+    opener = parsing.dataset_opener(given.dataset, open_dataset)
+    # Slow to import, so that a run that is not there is reported first.
+    from stvh_jax.evaluation.evaluate import evaluate
 
-    parsing.run_flags(evaluate, argv, usage=__doc__)
+    evaluation = evaluate(
+        encoder,
+        opener(encoder.config.data),
+        run=run,
+        query_split=given.split,
+        base_split=given.base,
+        exclude_within_frames=given.exclude_within_frames,
+        filter_options={
+            "values": given.filter_values,
+            "per_step": given.filter_per_step,
+            "normalise": given.filter_normalise,
+        },
+    )
+    print(evaluation.table())
+    for path in evaluation.write():
+        print(f"wrote {path}")

@@ -1,1 +1,1 @@
-"""Packed bits and nothing else: packing, the nearest codes, and the filter matrix."""
+"""Packed hash codes: packing, the nearest codes, and the filter matrix."""

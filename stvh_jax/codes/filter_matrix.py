@@ -1,12 +1,12 @@
-"""The filter matrix (5.4): the codes of all other foci from the one that is stored.
+"""The filter matrix F (5.4) derives the codes of all other foci from the one that is stored.
 
-A clip's code of the last focus L is stored. F takes one focus of it away at a time (Eq. 16), and
-the signs of what is left, less their mean, are the code of that focus (Eq. 17):
+Only a clip's code of the last focus L is stored. Each multiplication by F goes one focus back
+(Eq. 16), and the signs of the values minus their mean are the code of that focus (Eq. 17):
 
     b'_(L-k) = F^k b_(L),    b~_(L-k) = sign(b'_(L-k) - mu)
 
-Nothing is made binary between the steps, so F^k is one matrix for each focus. Everything is
-integer, the mean too, which is compared and never divided by: no machine flips a bit.
+Values stay integers between the steps, so that F^k is one matrix for each focus. Means are
+compared as integers, too, without a division: every machine derives the same bits.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Int, Int64, Integer, UInt8
 
 from stvh_jax.codes.packing import pack
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, UserError
 
 Values = Literal["binary", "01", "real"]
 
@@ -33,22 +33,22 @@ Values = Literal["binary", "01", "real"]
 Normalise = Literal["code", "bit"]
 
 
-# Bits of an entry, and the largest that a real one is rounded to.
+# How many bits an entry takes, and the largest value that real entries are scaled to.
 ENTRY_BITS = {"binary": 1, "01": 1, "real": 16}
 
 
 LARGEST_REAL = 2**15 - 1
 
 
-# Codes derived in one call, of which a block at a time stays in a core's own cache; of few codes
-# NumPy makes less ado.
+# Codes derived in one call, in blocks that fit into a core's own cache. For a few codes plain NumPy
+# is faster: there is nothing to compile or to transfer.
 _SLAB, _BLOCK, _FEW = 1 << 16, 512, 256
 
 
 _FORMAT = "stvh filter matrix 1"
 
 
-# What reading a damaged or foreign file raises; RuntimeError where it seems encrypted or packed.
+# What reading a damaged or foreign file raises; RuntimeError if it looks encrypted or compressed.
 _UNREADABLE = (
     ValueError, LookupError, TypeError, OSError, EOFError, RuntimeError, zipfile.BadZipFile,
     zlib.error,
@@ -60,14 +60,14 @@ class FilterMatrix:
     """A fitted F.
 
     Attributes:
-      factors: one F for all steps (S = 1) or one for each step down from focus L (S = L).
-      layers: L, the focus of the codes it is applied to.
-      values: what entries may be: -1 and +1 (`binary`), 0 and 1 (`01`), or 16-bit integers that
-        stand for `real` numbers up to a common scale, which changes no sign.
+      factors: one F for all steps (S = 1), or one for each step down from focus L (S = L).
+      layers: L, the focus of the codes that F is applied to.
+      values: the entries: -1 and +1 (`binary`), 0 and 1 (`01`), or 16-bit integers that stand for
+        `real` numbers up to a common scale, which changes no sign.
       normalise: mu is the mean over the K bits of one `code`, or the mean of each `bit` over the
         base set that F was fitted on.
-      means: the latter, rounded up, of each focus 0..L-1; None for the former.
-      facts: what it was fitted on, and how well.
+      means: the means of each bit, rounded up, for each focus 0..L-1; None if mu is that of a code.
+      facts: what F was fitted on, and how well.
     """
 
     factors: Int64[np.ndarray, "S K K"]
@@ -79,18 +79,18 @@ class FilterMatrix:
 
     @property
     def bits(self) -> int:
-        """K."""
+        """The length K of a code."""
         return self.factors.shape[-1]
 
     @property
     def storage_bits(self) -> int:
-        """What F takes to store, with its means: K^2 bits for a binary one of all steps."""
+        """How many bits F and its means take to store: K^2 for one binary F for all steps."""
         means = 0 if self.means is None else 8 * self.means.nbytes
         return self.factors.size * ENTRY_BITS[self.values] + means
 
     @functools.cached_property
     def digest(self) -> str:
-        """Names F and how it is applied: equal digests derive equal codes."""
+        """A digest of F and of how it is applied: equal digests derive equal codes."""
         described = (_FORMAT, self.layers, self.values, self.normalise, self.factors.shape)
         hashed = hashlib.sha256(json.dumps(described).encode())
         for array in (self.factors, self.means):
@@ -100,7 +100,7 @@ class FilterMatrix:
 
     @functools.cached_property
     def matrices(self) -> dict[int, Int64[np.ndarray, "K K"]]:
-        """F^k of every focus L - k; products of real matrices are rounded to 16 bits again."""
+        """F^k for every focus L - k; products of real matrices are rounded to 16 bits again."""
         product = np.eye(self.bits, dtype=np.int64)
         matrices = {}
         for step in range(self.layers):
@@ -118,15 +118,15 @@ class FilterMatrix:
 
         Args:
           codes: packed codes of focus L.
-          focus: 0..L; L returns the codes themselves.
+          focus: 0..L; for L the codes themselves are returned.
 
         Raises:
-          UserError: the codes have other bits, or there is no such focus.
+          UserError: the codes are of another length, or there is no such focus.
         """
         if codes.shape[-1] * 8 != self.bits:
             raise UserError(
                 f"the codes have {codes.shape[-1] * 8} bits, "
-                f"but the filter matrix is of {self.bits}"
+                f"but the filter matrix is for {self.bits}"
             )
         if focus == self.layers:
             return codes
@@ -142,7 +142,7 @@ class FilterMatrix:
             values = table[places, codes].sum(axis=1, dtype=table.dtype)
             sums = threshold_table[places, codes].sum(axis=1, dtype=threshold_table.dtype)
             return pack(values >= ceil_quotient(sums[:, None], self.bits) + constant)
-        # Integers of 64 bits are seldom needed, and JAX has none unless told so.
+        # Sums rarely need 64 bits, but some do, and JAX has no such integers by default.
         with jax.enable_x64(True):
             slabs = [
                 _derive_slab(
@@ -154,16 +154,16 @@ class FilterMatrix:
 
     @functools.cached_property
     def _tables(self) -> dict:
-        """The tables of every focus used so far."""
+        """The tables of `_table` for every focus used so far."""
         return {}
 
     def _table(self, focus: int):
-        """Gives what each byte of a code adds to each bit's value, and to the mean over the bits.
+        """Tabulates what each byte of a code adds to the value of each bit, and to their mean.
 
         Returns:
           `[bytes, 256, K]` and `[bytes, 256]`, in the smallest integers that hold every sum, and
-          a threshold `[K]` that is the same for all codes. A common divisor of everything
-          compared is taken out: a binary F then needs 8 bits in the first step.
+          a threshold `[K]` that is the same for all codes. A common divisor of all values is taken
+          out, so that 8 bits are enough for the first step of a binary F.
         """
         matrix = self.matrices[focus]
         signs = 2 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(int) - 1
@@ -174,16 +174,17 @@ class FilterMatrix:
         if self.normalise == "code":
             return (
                 _narrowest(table, most),
-                # Their sum over the bits, and K, by which it is divided, in integers of one kind.
+                # Integers that hold the sum over the bits as well as K, by which it is divided.
                 _narrowest(table.sum(axis=2), self.bits * max(1, most)),
                 np.zeros(self.bits, np.int8),
             )
+        assert self.means is not None, "normalise is 'bit'"
         constant = ceil_quotient(self.means[focus], divisor)
         table = _narrowest(table, max(most, int(np.abs(constant).max())))
         return table, np.zeros(table.shape[:2], np.int16), constant.astype(table.dtype)
 
     def to_bytes(self) -> bytes:
-        """Serialises F; entries of a bit take one bit."""
+        """Serialises F; entries with two values take one bit each."""
         buffer = io.BytesIO()
         described = {
             "format": _FORMAT,
@@ -194,16 +195,25 @@ class FilterMatrix:
             "facts": dict(self.facts),
         }
         factors = self.factors.astype(np.int16) if self.values == "real" else pack(self.factors)
-        arrays = {"factors": factors} | ({} if self.means is None else {"means": self.means})
-        np.savez(buffer, about=np.frombuffer(json.dumps(described).encode(), np.uint8), **arrays)
+        arrays: dict[str, Any] = {
+            "about": np.frombuffer(json.dumps(described).encode(), np.uint8),
+            "factors": factors,
+        }
+        if self.means is not None:
+            arrays["means"] = self.means
+        np.savez(buffer, **arrays)
         return buffer.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes, *, where: str) -> "FilterMatrix":
         """Reads what `to_bytes` made.
 
+        Args:
+          content: the bytes.
+          where: the file they are from, for the error.
+
         Raises:
-          UserError: it is something else, or damaged; says `where` it was found.
+          Damaged: the bytes are damaged or something else.
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
@@ -222,16 +232,17 @@ class FilterMatrix:
                 about["facts"],
             )
             if matrix.digest != about["digest"]:
-                raise ValueError("its digest is not that of its content")
+                raise ValueError("its digest does not match its content")
         except _UNREADABLE as error:
-            raise UserError(
-                f"{where} is no readable filter matrix ({error}); delete it, and it is fitted anew"
+            raise Damaged(
+                f"{where} is not a readable filter matrix ({error}); delete it, and it will be "
+                "fitted again"
             ) from error
         return matrix
 
 
 def compression_ratio(*, bits: int, layers: int, clips: int) -> float:
-    """Gives Eq. 18: one code and F, in place of a code for each of L layers."""
+    """Computes Eq. 18: the size of one code per clip and F, relative to a code for each layer."""
     return 1 / layers + bits / (clips * layers)
 
 
@@ -240,7 +251,7 @@ def _derive_slab(codes, table, threshold_table, constant):
     """Sums the tables over the bytes of each code, compares, and packs the bits."""
 
     def total(tables, block):
-        # Each byte's row is added in turn: XLA then makes one loop of all, with nothing in between.
+        # The rows of the bytes are added one by one: XLA fuses that into a single loop.
         return functools.reduce(
             jnp.add, (tables[place][block[:, place]] for place in range(len(tables)))
         )
@@ -256,17 +267,17 @@ def _derive_slab(codes, table, threshold_table, constant):
 
 
 def _padded(codes: UInt8[np.ndarray, "M bytes"]) -> UInt8[np.ndarray, "padded bytes"]:
-    """Fills codes up to a block or a slab, so that few shapes are compiled."""
+    """Pads codes to a block or a slab, so that only a few shapes are compiled."""
     size = _BLOCK if len(codes) <= _BLOCK else _SLAB
     return np.pad(codes, ((0, size - len(codes)), (0, 0)))
 
 
 def _narrowest(table: Integer[np.ndarray, "..."], most: int) -> Int[np.ndarray, "..."]:
-    """Casts to the smallest integers that hold every value up to `most`, and its negative."""
+    """Casts to the smallest integers that hold every value from -`most` to `most`."""
     for kind in (np.int8, np.int16, np.int32, np.int64):
         if most <= np.iinfo(kind).max:
             return table.astype(kind)
-    raise ValueError(f"values up to {most} exceed 64 bits; fewer layers or bits are possible")
+    raise ValueError(f"values up to {most} exceed 64 bits; use fewer layers or bits")
 
 
 def ceil_quotient(numerator, denominator: int):

@@ -1,4 +1,4 @@
-"""Hash codes: signs of the relaxed code, packed eight to a byte, and the distances between them.
+"""Hash codes: signs of the relaxed codes, packed eight to a byte, and their Hamming distances.
 
 A code of K bits is stored as K / 8 `uint8` in the bit order of `np.packbits` (big-endian: bit 0 is
 the most significant bit of byte 0). A set bit is +1, a clear bit -1.
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float, Int32, Shaped, UInt8
 
-# Pairs compared at a time: the scratch arrays of one chunk stay in a core's own cache.
+# Pairs compared at a time: the scratch arrays of one chunk fit into a core's own cache.
 _CHUNK_PAIRS = 1 << 15
 
 
@@ -20,13 +20,13 @@ def binarize(h: Float[Array | np.ndarray, "... K"]) -> Float[Array | np.ndarray,
       h: relaxed codes, NumPy or JAX.
 
     Returns:
-      -1 or +1 in the type of `h`; no gradient flows through it.
+      -1 or +1, of the type of `h`; no gradient flows through it.
     """
     return (2 * (h >= 0) - 1).astype(h.dtype)
 
 
 def code_lengths(bits: Any) -> tuple:
-    """Reads `config.model.bits`: the length of a code, or of nested ones, the whole one last."""
+    """Reads `config.model.bits`: the length of the code, or of nested codes, the whole one last."""
     return tuple(bits) if isinstance(bits, (list, tuple)) else (bits,)
 
 
@@ -34,31 +34,31 @@ def pack(signs: Shaped[Array | np.ndarray, "... K"]) -> UInt8[np.ndarray, "... b
     """Packs signs or bits into bytes.
 
     Args:
-      signs: -1 and +1 (`binarize` makes them of a relaxed code), booleans, or 0 and 1.
+      signs: -1 and +1, as from `binarize`, or booleans, or 0 and 1.
 
     Returns:
-      K / 8 bytes a code.
+      K / 8 bytes per code.
 
     Raises:
-      ValueError: if K is not a multiple of 8.
+      ValueError: K is not a multiple of 8.
     """
     bits = signs.shape[-1]
     if bits % 8:
-        raise ValueError(f"a code has {bits} bits; only multiples of 8 pack into bytes")
+        raise ValueError(f"a code has {bits} bits; the length must be a multiple of 8")
     return np.packbits(np.asarray(signs) > 0, axis=-1)
 
 
 def unpack(codes: UInt8[np.ndarray, "... bytes"]) -> Float[np.ndarray, "... K"]:
-    """Unpacks bytes into the K = 8 * bytes signs, -1 or +1 as float32: the inverse of `pack`."""
+    """Unpacks bytes into K = 8 * bytes signs, -1 or +1 as float32: the inverse of `pack`."""
     return np.float32(2) * np.unpackbits(codes, axis=-1) - np.float32(1)
 
 
 def hamming_distances(
     queries: UInt8[np.ndarray, "Q bytes"], base: UInt8[np.ndarray, "M bytes"]
 ) -> Int32[np.ndarray, "Q M"]:
-    """Counts the bits in which every query differs from every base code."""
+    """Counts the bits in which each query differs from each base code."""
     query_words = _words(queries)
-    # One contiguous column a word: the scan reads each of them once, in order.
+    # One contiguous column per word, which the scan reads once, in order.
     base_words = np.ascontiguousarray(_words(base).T)
     distances = np.zeros((len(queries), len(base)), np.int32)
     rows = max(1, _CHUNK_PAIRS // max(1, len(base)))
@@ -70,6 +70,6 @@ def hamming_distances(
 
 
 def _words(codes: UInt8[np.ndarray, "B bytes"]) -> Shaped[np.ndarray, "B words"]:
-    """Views codes as 64-bit words, filled up with zero bytes, which differ in no bit."""
+    """Views codes as 64-bit words, padded with zero bytes, which differ in no bit."""
     padded = np.pad(codes, ((0, 0), (0, -codes.shape[1] % 8)))
     return np.ascontiguousarray(padded).view(np.uint64)

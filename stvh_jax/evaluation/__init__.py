@@ -1,1 +1,1 @@
-"""How good codes are: metrics, judging a model on a data set, and the report of it."""
+"""How good codes are: metrics, the evaluation of a model on a data set, and its report."""

@@ -1,6 +1,7 @@
 """Where the interleaving layers look: the attention maps of O-MFAT and G-MFAT (Fig. 11)."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,11 +15,11 @@ from stvh_jax.models.graphs import canonical_order, restore_order
 
 @dataclasses.dataclass(frozen=True)
 class LayerAttention:
-    """The attention of one layer of M-STVH over B clips; every row sums to 1.
+    """The attention of one layer of M-STVH for B clips; every row sums to 1.
 
     Attributes:
-      objects: of O-MFAT, how each actor's frames look at its frames.
-      group: of G-MFAT, how the actors of each frame look at each other, in the clip's order.
+      objects: O-MFAT's, from each frame of an actor to each other frame of the same actor.
+      group: G-MFAT's, from each actor of a frame to each other, in the order of the clip.
     """
 
     objects: Float[np.ndarray, "B N T T"]
@@ -26,21 +27,22 @@ class LayerAttention:
 
 
 def attention_by_layer(encoder: Encoder, clips: Clips) -> list[LayerAttention]:
-    """Computes the attention of every layer, the first one first.
+    """Computes the attention of every layer, in order.
 
     Raises:
-      UserError: the model is no M-STVH with the paper's layers.
+      UserError: the model is not an M-STVH with the paper's layers.
     """
     config = encoder.config.model
     if config.name != "mstvh" or config.position != "graphs":
         raise UserError(
-            f"a model of name={config.name} and position={config.position} has no O-MFAT and "
-            "G-MFAT; give a run of name=mstvh and position=graphs"
+            f"a model with name={config.name} and position={config.position} has no O-MFAT and "
+            "G-MFAT; give a run with name=mstvh and position=graphs"
         )
 
     @jax.jit
     def look(variables, clips):
-        _, captured = encoder.model.apply(variables, clips, train=False, mutable="intermediates")
+        applied: Any = encoder.model.apply(variables, clips, train=False, mutable="intermediates")
+        captured = applied[1]
         order = canonical_order(clips.boxes, clips.actor_mask, key_frame=config.key_frame)
         layers = []
         for layer in range(1, config.layers + 1):

@@ -1,6 +1,6 @@
-"""What is said of a filter matrix: how near the derived codes are to the network's own (Eq. 16-18).
+"""What an evaluation measures of a filter matrix F and the codes that it derives (Eq. 16-18).
 
-The codes of every focus below the last, L, are derived from those of L on both sides of a search.
+The codes of every focus below the last, L, are derived from those of L, for both sides of a search.
 """
 
 from collections.abc import Mapping
@@ -23,12 +23,12 @@ def derive_all(
 
 
 def bit_agreement(one: UInt8[np.ndarray, "M bytes"], other: UInt8[np.ndarray, "M bytes"]) -> float:
-    """Gives the share of equal bits of two codes of every clip."""
+    """Gives the share of bits that are equal, comparing two codes of each clip."""
     return 1 - float(np.bitwise_count(one ^ other).mean()) / 8
 
 
 def describe(matrix: FilterMatrix) -> dict:
-    """Describes F for the results of an evaluation."""
+    """Describes F in the results of an evaluation."""
     return {
         "values": matrix.values,
         "per_step": len(matrix.factors) > 1,
@@ -40,16 +40,16 @@ def describe(matrix: FilterMatrix) -> dict:
 
 
 def storage(matrix: FilterMatrix, *, clips: int) -> list[dict]:
-    r"""Compares what it takes to store the codes of a base set, with and without F (Eq. 18).
+    r"""Counts the bits that the codes of a base set take, with and without F (Eq. 18).
 
     $$CR = \frac{M c + |F|}{M L K}$$
 
-    for M clips of c bits; the paper has c = K and |F| = K^2. What it is compared with are own
-    codes of the layers 1..L, of which focus 0 is none.
+    for M clips with c stored bits each; in the paper c = K and |F| = K^2. The denominator counts
+    own codes of the layers 1..L, without focus 0.
 
     Returns:
-      For each way: `name`, `bits_a_clip` (c), `matrix_bits` (|F|), `bits` of all clips together
-      with F, `compression_ratio`.
+      For each way of storing them: `name`, `bits_a_clip` (c), `matrix_bits` (|F|), `bits` (of all
+      clips and F together), `compression_ratio`.
     """
     bits, layers = matrix.bits, matrix.layers
     ways = [

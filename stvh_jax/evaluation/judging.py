@@ -1,6 +1,9 @@
-"""Judges encoded clips: their classes, and what their codes retrieve at every focus."""
+"""Judges encoded clips: their predicted classes, and what their codes retrieve at every focus."""
 
 import dataclasses
+
+import numpy as np
+from jaxtyping import Int
 
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.evaluation import derived_codes
@@ -13,7 +16,11 @@ from stvh_jax.inference.encoded_clips import EncodedClips
 
 
 def classification(queries: EncodedClips, *, num_activities: int, num_actions: int) -> dict:
-    """Judges the classes of the queries' activities and actions; keys as `evaluate.py` writes."""
+    """Judges the predicted activities and actions; the keys are those of the results.
+
+    The accuracies are NaN where no clip or actor has a label; those of actions are None for a
+    model without actors.
+    """
     activity = classification_metrics(
         queries.activity_scores.argmax(axis=1), queries.activity, num_activities
     )
@@ -44,10 +51,22 @@ def retrieval(
 ) -> dict[str, dict]:
     """Judges the codes of every focus.
 
-    Activity: `queries` against `base`, relevant is the same activity. Match: each clip of
-    `everything` against all others, relevant is the same match (paper 6.4). A query never finds
-    itself, nor, for the match, clips within `exclude_within_frames` of it.
+    By activity, `queries` search `base`, and clips of the same activity are relevant. By match,
+    each clip of `everything` searches all others, and clips of the same match are relevant
+    (section 6.4 of the paper).
+
+    Args:
+      queries: the clips that search by activity.
+      base: the clips that they search.
+      everything: the clips that search each other by match.
+      exclude_within_frames: by match, leaves out the clips whose key frame is fewer than this many
+        frames from the query's; None leaves out only the query itself, as a search by activity
+        always does.
+
+    Returns:
+      The measures by focus, as text.
     """
+    query_ids, base_ids, ids = _number(queries, base, everything)
     foci = {}
     for focus in queries.codes:
         activity = retrieval_metrics(
@@ -55,16 +74,16 @@ def retrieval(
             base.codes[focus],
             queries.activity,
             base.activity,
-            query_ids=queries.ids,
-            base_ids=base.ids,
+            query_ids=query_ids,
+            base_ids=base_ids,
         )
         match = retrieval_metrics(
             everything.codes[focus],
             everything.codes[focus],
-            everything.ids[:, 0],
-            everything.ids[:, 0],
-            query_ids=everything.ids,
-            base_ids=everything.ids,
+            ids[:, 0],
+            ids[:, 0],
+            query_ids=ids,
+            base_ids=ids,
             exclude_within_frames=exclude_within_frames,
         )
         foci[str(focus)] = {
@@ -75,6 +94,17 @@ def retrieval(
     return foci
 
 
+def _number(*parts: EncodedClips) -> list[Int[np.ndarray, "M 3"]]:
+    """Gives (match, clip, key frame) of the clips of each part, equal names as equal numbers."""
+    match, clip = (
+        np.unique(np.concatenate([getattr(part, field) for part in parts]), return_inverse=True)[1]
+        for field in ("match", "clip")
+    )
+    frame = np.concatenate([part.frame for part in parts])
+    ends = np.cumsum([len(part) for part in parts])
+    return np.split(np.stack([match, clip, frame], axis=1), ends[:-1])
+
+
 def derived_retrieval(
     matrix: FilterMatrix,
     queries: EncodedClips,
@@ -83,10 +113,11 @@ def derived_retrieval(
     *,
     exclude_within_frames: int | None = None,
 ) -> dict[str, dict]:
-    """Judges the codes that F derives, of queries and base, as `retrieval` does the own codes.
+    """Judges the codes that F derives, for queries and base alike, as `retrieval` judges codes.
 
-    Beside its measures: `bit_agreement_base` and `bit_agreement_query`, the shares of bits in which
-    they are the own codes of the same focus.
+    Returns:
+      The measures of `retrieval` and two more, `bit_agreement_base` and `bit_agreement_query`: the
+      shares of bits that are equal to those of the network's own codes of the same focus.
     """
     own = (queries, base, everything)
     derived = [

@@ -1,4 +1,4 @@
-"""Encodes the clips of a data set, and keeps their codes beside their labels."""
+"""Encodes the clips of a data set and keeps their codes together with their labels."""
 
 import dataclasses
 import functools
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from stvh_jax import console
 from stvh_jax.clips import Clips
@@ -22,11 +22,13 @@ class EncodedClips:
     Attributes:
       codes: packed codes by focus.
       activity_scores: activity logits of the last focus.
-      activity_scores_from_code: the same head reading the binary code in place of h.
-      action_scores: action logits of each actor; None of a model without actors.
-      activity: labels, `UNKNOWN` if none.
-      action: labels of each actor, `UNKNOWN` in padded slots.
-      ids: (match, clip) of each clip.
+      activity_scores_from_code: logits of the same head, applied to the binary code instead of h.
+      action_scores: action logits of each actor; None for a model without actors.
+      activity: activity labels, `UNKNOWN` for unlabelled clips.
+      action: action labels of each actor, `UNKNOWN` in padded slots.
+      match: names of the source videos, text.
+      clip: names of the clips within them, text; (match, clip) identifies a clip.
+      frame: numbers of the key frames in the source videos.
     """
 
     codes: dict[int, UInt8[np.ndarray, "M bytes"]]
@@ -35,11 +37,13 @@ class EncodedClips:
     action_scores: Float[np.ndarray, "M N A"] | None
     activity: Int[np.ndarray, "M"]
     action: Int[np.ndarray, "M N"]
-    ids: Int[np.ndarray, "M 2"]
+    match: Shaped[np.ndarray, "M"]
+    clip: Shaped[np.ndarray, "M"]
+    frame: Int[np.ndarray, "M"]
 
     def __len__(self) -> int:
         """Counts the clips."""
-        return len(self.ids)
+        return len(self.frame)
 
     @classmethod
     def concatenate(cls, parts: list["EncodedClips"]) -> "EncodedClips":
@@ -56,12 +60,12 @@ class EncodedClips:
 
 
 def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -> EncodedClips:
-    """Encodes every clip of some evaluation batches; padding clips are left out.
+    """Encodes every clip of evaluation batches, without the clips that only fill a batch.
 
     Args:
       encoder: a trained model.
       batches: NumPy clips.
-      progress: called with the number of clips done after each batch.
+      progress: called after each batch with the number of clips encoded so far.
     """
     head = jax.device_get(encoder.activity_head)
     parts, done = [], 0
@@ -77,7 +81,7 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
                 action_scores=None if actions is None else actions[valid],
                 activity=np.asarray(clips.activity)[valid],
                 action=np.asarray(clips.action)[valid],
-                ids=np.stack([clips.match, clips.clip], axis=1)[valid],
+                **_names(clips, valid),
             )
         )
         done += int(valid.sum())
@@ -86,8 +90,27 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
     return EncodedClips.concatenate(parts)
 
 
+def _names(clips: Clips, valid: Bool[np.ndarray, "B"]) -> dict[str, np.ndarray]:
+    """Gives the fields of `EncodedClips` that say which clips these are."""
+    # Batches without a `frame` name each clip by the number of its key frame. Remove this line
+    # and the next once every batch has one.
+    frame = getattr(clips, "frame", None)
+    frame = clips.clip if frame is None else frame
+    return {
+        "match": np.asarray(clips.match)[valid].astype(np.str_),
+        "clip": np.asarray(clips.clip)[valid].astype(np.str_),
+        "frame": np.asarray(frame)[valid],
+    }
+
+
 def encode_split(encoder: Encoder, dataset, split: str) -> EncodedClips:
-    """Encodes the clips of a split, or several as in "train+test", of an opened `ClipDataset`."""
+    """Encodes the clips of a split, or of several joined as in "train+test".
+
+    Args:
+      encoder: a trained model.
+      dataset: an opened data set, see `stvh_jax.dataset.Dataset`.
+      split: the name of the split.
+    """
     batches = dataset.evaluation_batches(
         split, batch_size=encoder.config.train.evaluation_batch_size
     )
@@ -96,15 +119,15 @@ def encode_split(encoder: Encoder, dataset, split: str) -> EncodedClips:
 
 
 def join(parts: Mapping[str, EncodedClips], split: str) -> EncodedClips:
-    """Joins the parts that a split is named by: `train+validation` are two."""
+    """Joins the encoded splits that a name like "train+validation" stands for."""
     return EncodedClips.concatenate([parts[part] for part in split.split("+")])
 
 
 def check_same_classes(encoder: Encoder, dataset) -> None:
-    """Checks that a data set has the classes that a model knows.
+    """Checks that a data set has the same classes as a model, in the same order.
 
     Raises:
-      UserError: it has others.
+      UserError: it has other classes.
     """
     for kind in ("activity_names", "action_names"):
         known, found = (tuple(getattr(source, kind)) for source in (encoder, dataset))

@@ -1,4 +1,4 @@
-"""The filter matrix of a run: fitted once, then read from the run's folder."""
+"""The filter matrix of a run: fitted once, then read from the folder of the run."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -7,8 +7,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import UInt8
 
-from stvh_jax import console as progress_line
-from stvh_jax import files
+from stvh_jax import console, files
 from stvh_jax.codes.filter_fitting import fit
 from stvh_jax.codes.filter_matrix import FilterMatrix, Normalise, Values
 
@@ -24,12 +23,13 @@ def load_or_fit(
     normalise: Normalise = "code",
     seed: int = 0,
 ) -> FilterMatrix:
-    """Loads the F of a run's checkpoint, or fits it and saves it beside the checkpoint.
+    """Loads the F of a checkpoint from its run, or fits it and saves it there.
 
     Args:
-      run: the run's folder; F is kept in its folder `filter_matrix/`.
-      base_codes: makes the packed codes of the base set, of every focus, if F is to be fitted.
-      checkpoint: names the checkpoint (`Encoder.name`).
+      run: the folder of the run; F is kept in its subfolder `filter_matrix/`.
+      base_codes: called only if F has to be fitted; gives the packed codes of the base set, by
+        focus.
+      checkpoint: the name of the checkpoint (`Encoder.name`).
       base_split: the name of the base set.
       values: see `fit`.
       per_step: see `fit`.
@@ -37,17 +37,20 @@ def load_or_fit(
       seed: see `fit`.
 
     Raises:
-      UserError: the file in the run is damaged, or the run cannot be written.
+      Damaged: the file in the run is not a readable filter matrix.
+      UserError: the run cannot be written.
     """
     kind = "per_step" if per_step else "shared"
     path = run / "filter_matrix" / f"{checkpoint}-{base_split}-{values}-{kind}-{normalise}.npz"
     if path.exists():
         return FilterMatrix.from_bytes(path.read_bytes(), where=str(path))
-    options = {"values": values, "per_step": per_step, "normalise": normalise, "seed": seed}
     matrix = fit(
         base_codes(),
-        **options,
-        progress=lambda done, steps, loss: progress_line.show(
+        values=values,
+        per_step=per_step,
+        normalise=normalise,
+        seed=seed,
+        progress=lambda done, steps, loss: console.show(
             "fitting the filter matrix", steps, done, loss
         ),
     )

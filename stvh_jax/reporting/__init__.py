@@ -1,1 +1,1 @@
-"""Presentation and nothing else: tables, HTML pages, plots."""
+"""Presentation only: tables, HTML pages, plots."""

@@ -1,4 +1,4 @@
-"""One HTML page that holds everything it shows."""
+"""HTML pages that are one file each, with everything they show inside."""
 
 import base64
 import dataclasses
@@ -7,13 +7,21 @@ from collections.abc import Mapping, Sequence
 
 from etils import epath
 
+from stvh_jax import files
 from stvh_jax.errors import UserError
 from stvh_jax.reporting.tables import Table
 
 
 @dataclasses.dataclass(frozen=True)
 class Illustration:
-    """A picture of a page: its PNG file and that file's name, what it shows in words, a caption."""
+    """A picture of a page.
+
+    Attributes:
+      png: the bytes of a PNG file.
+      alt: what it shows, in words.
+      caption: the text below it, if any.
+      name: the name of its file, without the ending.
+    """
 
     png: bytes
     alt: str
@@ -23,7 +31,13 @@ class Illustration:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of a page: items side by side where there is room, folded away if asked."""
+    """A part of a page.
+
+    Attributes:
+      heading: its heading.
+      items: what it shows, side by side where there is room.
+      folded: whether the reader has to unfold it.
+    """
 
     heading: str
     items: Sequence[Illustration | Table]
@@ -38,32 +52,35 @@ def write_html(
     summary: Mapping[str, str],
     sections: Sequence[Section],
 ) -> None:
-    """Writes one page that holds everything it shows, for light and dark screens.
+    """Writes a page with everything it shows in one file, for light and dark screens.
 
     Args:
       path: the file to write.
       title: the heading.
-      subtitle: one line below it.
+      subtitle: one line below the heading.
       summary: the headline numbers by name.
-      sections: what follows, in order.
+      sections: the parts of the page, in order.
+
+    Raises:
+      OSError: the file cannot be written.
     """
     tiles = "".join(
         f"<div class=tile><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>"
         for name, value in summary.items()
     )
     body = "\n".join(_section(section) for section in sections)
-    epath.Path(path).write_text(
+    files.write(
+        path,
         f"<!DOCTYPE html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
         f"<meta name=viewport content='width=device-width, initial-scale=1'>\n"
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>{html.escape(title)}</h1>\n<p class=subtitle>{html.escape(subtitle)}</p>\n"
         f"<dl class=tiles>{tiles}</dl>\n{body}\n</main>\n</body>\n</html>\n",
-        encoding="utf-8",
     )
 
 
 def load_plots():
-    """Imports the plots: only the page needs Matplotlib, which is an optional dependency.
+    """Imports the plots, late, because Matplotlib is an optional dependency.
 
     Raises:
       UserError: Matplotlib is not installed.
@@ -79,7 +96,7 @@ def load_plots():
 
 
 def without_empty(section: Section) -> Section:
-    """Leaves out the tables that have no row."""
+    """Leaves out the tables that have no rows."""
     items = [item for item in section.items if isinstance(item, Illustration) or item.rows]
     return dataclasses.replace(section, items=items)
 
@@ -97,7 +114,7 @@ def _section(section: Section) -> str:
 
 def _illustration(item: Illustration) -> str:
     data = base64.b64encode(item.png).decode()
-    # Bytes 16 to 19 of a PNG are its width; a figure has 3 dots for 2 pixels of the page.
+    # Bytes 16 to 19 of a PNG are its width; a figure has 3 dots for every 2 pixels of the page.
     width = int.from_bytes(item.png[16:20], "big") * 2 // 3
     caption = f"<figcaption>{html.escape(item.caption)}</figcaption>" if item.caption else ""
     return (
@@ -115,7 +132,7 @@ def _table(table: Table) -> str:
         + "</tr>"
         for row in table.rows
     )
-    # Columns of numbers have a header and stand on the right; plain facts have none.
+    # Columns of numbers have a header and are right-aligned; lists of facts have no header.
     head = f"<thead><tr>{header}</tr></thead>" if table.header else ""
     kind = "numbers" if table.header else "facts"
     return f"<div class=scroll><table class={kind}>{head}<tbody>\n{rows}\n</tbody></table></div>"

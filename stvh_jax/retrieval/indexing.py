@@ -106,7 +106,8 @@ def _index_part(
         encoded = encode_clips(encoder, itertools.islice(batches, -(-_CLIPS_AT_ONCE // size)))
         record = record_of(encoder, dataset, encoded, split=split, frames_per_second=rate)
         if media:
-            record["media"] = [_media_of(media, *name) for name in encoded.ids]
+            names = zip(encoded.match.astype(int), encoded.clip.astype(int))
+            record["media"] = [_media_of(media, *name) for name in names]
         index.upsert(encoded.codes, **record)
         done += len(encoded)
         console.show(f"indexing {split}", total, done)
@@ -179,8 +180,7 @@ def record_of(
     frames_per_second: float | None,
 ) -> dict[str, list]:
     """Gives the record of encoded clips, a list for each field but `media`; no times if no rate."""
-    matches, clips = encoded.ids.T
-    first_frames = clips - dataset.key_frame
+    first_frames = encoded.frame - dataset.key_frame
     times = np.stack([first_frames, first_frames + encoder.config.model.num_frames])
     none = [None] * len(encoded)
     start, stop = (
@@ -189,8 +189,8 @@ def record_of(
     probabilities = np.asarray(jax.nn.softmax(encoded.activity_scores))
     names = encoder.activity_names
     return {
-        "match": [str(match) for match in matches],
-        "clip": clips.tolist(),
+        "match": encoded.match.tolist(),
+        "clip": encoded.clip.astype(int).tolist(),
         "start": start,
         "stop": stop,
         "activity": [None if label == UNKNOWN else names[label] for label in encoded.activity],

@@ -10,6 +10,7 @@ from etils import epath
 from stvh_jax import files
 from stvh_jax.codes.packing import code_lengths
 from stvh_jax.errors import Damaged, NotFound, UserError
+from stvh_jax.fields import flatten
 
 FOLDER = "runs"
 
@@ -201,14 +202,3 @@ def difference(stored: dict, expected: dict) -> str:
         if stored.get(name) != expected.get(name):
             return f"{name}={stored.get(name)!r}, not {expected.get(name)!r}"
     return ""
-
-
-def flatten(config: dict, prefix: str = "") -> dict:
-    """Flattens nested dicts to dotted names."""
-    flat = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat

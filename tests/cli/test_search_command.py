@@ -67,8 +67,9 @@ def nearest(encoded, focus, place, *, query_split="test"):
     """Finds the training clips nearest to a clip by its own codes, in order."""
     queries, base = encoded[query_split], encoded["train"]
     distances = hamming_distances(queries.codes[focus][place][None], base.codes[focus])[0]
-    order = np.lexsort((base.ids[:, 1], base.ids[:, 0], distances))
-    return [(int(distances[row]), *map(int, base.ids[row])) for row in order]
+    matches, clips = base.match.astype(int), base.clip.astype(int)
+    order = np.lexsort((clips, matches, distances))
+    return [(int(distances[row]), int(matches[row]), int(clips[row])) for row in order]
 
 
 def test_an_index_is_made_of_a_run(command, trained, tmp_path):
@@ -110,7 +111,7 @@ def test_an_index_is_made_of_a_shared_run(command, trained, tmp_path, monkeypatc
 
 def test_own_codes_are_indexed(indexed, encoded):
     index, base = Index.open(indexed / "index"), encoded["train"]
-    names = [(str(match), int(clip)) for match, clip in base.ids]
+    names = [(str(match), int(clip)) for match, clip in zip(base.match, base.clip)]
     stored, records = index.get(names)
     for focus in (0, 1):
         np.testing.assert_array_equal(stored[focus], base.codes[focus])
@@ -145,7 +146,10 @@ def test_a_killed_indexing_goes_on(indexed, encoded, tmp_path, monkeypatch):
     index = index_split(indexed / "run", encoder, Dataset(), folder, split="train")
     # 48 clips are six batches of 8, of which two were kept and three had been read.
     assert Dataset.read == 3 + 4
-    names = [(str(match), int(clip)) for match, clip in encoded["train"].ids]
+    names = [
+        (str(match), int(clip))
+        for match, clip in zip(encoded["train"].match, encoded["train"].clip)
+    ]
     np.testing.assert_array_equal(index.get(names)[0][1], encoded["train"].codes[1])
     again = index_split(indexed / "run", encoder, Dataset(), folder, split="train")
     assert (Dataset.read, len(again)) == (7, 48)
@@ -153,7 +157,7 @@ def test_a_killed_indexing_goes_on(indexed, encoded, tmp_path, monkeypatch):
 
 def test_a_clip_of_the_index_finds_others(command, indexed, encoded):
     place = 7
-    match, clip = encoded["train"].ids[place]
+    match, clip = int(encoded["train"].match[place]), int(encoded["train"].clip[place])
     for focus, name in ((0, "visual"), (1, "activity")):
         status, out, err = command(
             "query", "--index", indexed / "index", "--clip", f"{match}/{clip}", "--focus", name,
@@ -181,7 +185,7 @@ def test_a_clip_of_another_split_is_encoded(command, indexed, encoded, monkeypat
         return dataset
 
     monkeypatch.setattr("data.prepared.pipeline.open_dataset", other_names)
-    match, clip = encoded["test"].ids[19]
+    match, clip = int(encoded["test"].match[19]), int(encoded["test"].clip[19])
     status, out, err = command(
         "query", "--index", indexed / "index", "--clip", f"{match + 10}/{clip}", "--json"
     )
@@ -359,7 +363,10 @@ def test_clips_that_are_missing_are_added(indexed, encoded, tmp_path):
     index = index_split(indexed / "run", encoder, FakeDataset(), folder, split="train")
     assert index.delete("clip > 500 AND clip < 1100 OR clip = 2000") == 6
     index = index_split(indexed / "run", encoder, FakeDataset(), folder, split="train")
-    names = [(str(match), int(clip)) for match, clip in encoded["train"].ids]
+    names = [
+        (str(match), int(clip))
+        for match, clip in zip(encoded["train"].match, encoded["train"].clip)
+    ]
     np.testing.assert_array_equal(index.get(names)[0][0], encoded["train"].codes[0])
 
 

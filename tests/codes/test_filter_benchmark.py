@@ -21,7 +21,9 @@ def clips_of(codes):
         action_scores=np.zeros((size, 1, 1), np.float32),
         activity=np.arange(size) % 2,
         action=np.zeros((size, 1), int),
-        ids=np.stack([np.arange(size) * 3 // size, np.arange(size)], axis=1),
+        match=(np.arange(size) * 3 // size).astype(str),
+        clip=np.arange(size).astype(str),
+        frame=np.arange(size),
     )
 
 
@@ -71,8 +73,8 @@ def test_rows_of_a_focus():
     # Each of 31 clips is a query, and the 30 others are equally near to it: the share of its match
     # among the first i is that of one hit at i and of the rest evenly among the 29 others.
     precisions = []
-    for match in parts.everything.ids[:, 0]:
-        others = int((parts.everything.ids[:, 0] == match).sum()) - 1
+    for match in parts.everything.match:
+        others = int((parts.everything.match == match).sum()) - 1
         at_rank = [(1 + (i - 1) * (others - 1) / 29) / i for i in range(1, 11)]
         precisions.append(others / 30 * sum(at_rank) / min(10, others))
     np.testing.assert_allclose(constant[3], np.mean(precisions))

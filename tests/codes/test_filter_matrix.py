@@ -13,7 +13,7 @@ from etils import epath
 
 from stvh_jax.codes.filter_fitting import fit
 from stvh_jax.codes.filter_matrix import FilterMatrix, compression_ratio
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, UserError
 from stvh_jax.inference import run_filter
 from stvh_jax.inference.run_filter import load_or_fit
 
@@ -136,7 +136,7 @@ def test_no_focus_and_no_other_bits():
     matrix = random_matrix(0, bits=16, layers=2)
     with pytest.raises(UserError, match="derives foci 0 to 2; there is no 3"):
         matrix.derive(random_codes(0, clips=1, bits=16), 3)
-    with pytest.raises(UserError, match="the codes have 8 bits, but the filter matrix is of 16"):
+    with pytest.raises(UserError, match="the codes have 8 bits, but the filter matrix is for 16"):
         matrix.derive(random_codes(0, clips=1, bits=8), 1)
     assert matrix.derive(random_codes(0, clips=0, bits=16), 1).shape == (0, 2)
 
@@ -264,7 +264,7 @@ def foreign(**arrays):
 
 
 def refused(content):
-    with pytest.raises(UserError, match="^there is no readable filter matrix") as raised:
+    with pytest.raises(Damaged, match="^there is not a readable filter matrix") as raised:
         FilterMatrix.from_bytes(content, where="there")
     assert "\n" not in str(raised.value)
 
@@ -329,7 +329,7 @@ def test_what_cannot_be_read_or_written_is_said(tmp_path):
     load_or_fit(epath.Path(tmp_path), lambda: codes, checkpoint="1-a", base_split="train")
     (saved,) = (tmp_path / "filter_matrix").iterdir()
     saved.write_bytes(saved.read_bytes()[:100])
-    with pytest.raises(UserError, match=f"^{saved} is no readable filter matrix .* delete it"):
+    with pytest.raises(Damaged, match=f"^{saved} is not a readable filter matrix .* delete it"):
         load_or_fit(epath.Path(tmp_path), lambda: codes, checkpoint="1-a", base_split="train")
 
 

@@ -8,7 +8,7 @@ from etils import epath
 from configs import demo
 from data.__main__ import main
 from data.prepared.pipeline import open_dataset
-from stvh_jax.evaluation.evaluate import Evaluation
+from stvh_jax.evaluation.evaluate import evaluate
 from stvh_jax.inference.encoder import load
 from stvh_jax.training.trainer import train
 from tests.helpers.collective_files import write_sequences
@@ -139,7 +139,7 @@ def test_synthesized_streets_train_and_are_evaluated(dataset, matches, tmp_path,
     dataset = open_dataset(config.data)
     train(config, dataset, tmp_path / "run")
     run = epath.Path(tmp_path / "run")
-    results = Evaluation(load(run), dataset, run=run).results
+    results = evaluate(load(run), dataset, run=run).results
     assert results["data"]["query_clips"] == clips["test"]
     assert set(results["foci"]) == {"0", "1"}
     assert 0 < results["data"]["untracked_share"] < 0.5

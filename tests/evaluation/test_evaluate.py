@@ -1,5 +1,6 @@
 """The evaluation of a run against counts by hand, and what it leaves behind."""
 
+import dataclasses
 import json
 import shutil
 
@@ -10,16 +11,12 @@ from etils import epath
 import stvh_jax
 from stvh_jax.clips import UNKNOWN
 from stvh_jax.codes.filter_matrix import FilterMatrix, compression_ratio
-from stvh_jax.evaluation.evaluate import (
-    Evaluation,
-    curves,
-    derived_codes,
-    example_queries,
-    nearest,
-    without_nan,
-)
+from stvh_jax.evaluation import derived_codes
+from stvh_jax.evaluation.evaluate import evaluate, without_nan
+from stvh_jax.evaluation.examples import example_queries, nearest
 from stvh_jax.evaluation.judging import classification, retrieval
 from stvh_jax.evaluation.metrics import retrieval_metrics
+from stvh_jax.evaluation.report import curves
 from stvh_jax.inference.encoded_clips import EncodedClips
 from stvh_jax.training.trainer import train
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, FakeDataset, small_config
@@ -38,7 +35,9 @@ def encoded(codes, activity, matches=None, **scores):
     return EncodedClips(
         codes={1: np.asarray(codes, np.uint8)[:, None]},
         activity=np.asarray(activity),
-        ids=np.stack([matches, 100 * np.arange(size)], axis=1),
+        match=matches.astype(str),
+        clip=(100 * np.arange(size)).astype(str),
+        frame=100 * np.arange(size),
         **{**blank, **scores},
     )
 
@@ -78,7 +77,7 @@ def test_retrieval_by_activity_and_by_match():
         **{
             name: getattr(base, name)[:2]
             for name in ("activity_scores", "activity_scores_from_code", "action_scores")
-            + ("activity", "action", "ids")
+            + ("activity", "action", "match", "clip", "frame")
         },
     )
     judged = retrieval(queries, base, base)["1"]
@@ -121,12 +120,12 @@ def evaluated(trained, tmp_path_factory):
     run = epath.Path(tmp_path_factory.mktemp("evaluated") / "run")
     shutil.copytree(trained(), run)
     encoder = stvh_jax.load(run, checkpoint="latest")
-    evaluation = Evaluation(encoder, FakeDataset(), run=run)
+    evaluation = evaluate(encoder, FakeDataset(), run=run)
     return evaluation, encoder, run, evaluation.write()
 
 
 def refuse(constant):
-    raise AssertionError(f"{constant} is no JSON")
+    raise AssertionError(f"{constant} is not JSON")
 
 
 def test_results_are_json_with_the_keys_of_the_manual(evaluated):
@@ -184,11 +183,12 @@ def test_derived_codes_are_judged_as_the_own_are(evaluated):
     assert derived["bit_agreement_query"] == pytest.approx(np.mean(bits == own))
     codes = matrix.derive(evaluation.everything.codes[1], 0)
     assert derived["distinct_codes"] == len({code.tobytes() for code in codes})
-    labels = evaluation.everything.ids[:, 0]
-    expected = retrieval_metrics(
-        codes, codes, labels, labels, query_ids=evaluation.everything.ids,
-        base_ids=evaluation.everything.ids,
-    )  # fmt: skip
+    everything = [FakeDataset().clips[split] for split in FakeDataset.splits]
+    labels, clips = (
+        np.concatenate([getattr(part, name) for part in everything]) for name in ("match", "clip")
+    )
+    ids = np.stack([labels, clips, clips], axis=1)
+    expected = retrieval_metrics(codes, codes, labels, labels, query_ids=ids, base_ids=ids)
     assert derived["match_map@10"] == expected["map@10"]
 
 
@@ -218,7 +218,7 @@ def test_bits_agree_by_hand():
 def test_other_filter_matrices_can_be_asked_for(evaluated):
     _, encoder, run, _ = evaluated
     options = {"values": "real", "normalise": "bit"}
-    results = Evaluation(encoder, FakeDataset(), run=run, filter_options=options).results
+    results = evaluate(encoder, FakeDataset(), run=run, filter_options=options).results
     assert (results["filter_matrix"] | options) == results["filter_matrix"]
     assert len(list((run / "filter_matrix").iterdir())) == 2
 
@@ -228,7 +228,7 @@ def test_a_model_of_one_focus_has_no_filter_matrix(tmp_path):
     config.devices = 1
     run = epath.Path(tmp_path / "run")
     train(config, FakeDataset(), run)
-    results = Evaluation(stvh_jax.load(run), FakeDataset(), run=run).results
+    results = evaluate(stvh_jax.load(run), FakeDataset(), run=run).results
     assert not {"filter_matrix", "derived", "storage"} & set(results)
     assert not (run / "filter_matrix").exists()
 
@@ -275,7 +275,7 @@ def test_map_of_a_focus_is_a_loop_over_random_orders_of_ties(evaluated):
 
 def test_other_splits_can_be_asked_for(evaluated):
     _, encoder, run, _ = evaluated
-    evaluation = Evaluation(
+    evaluation = evaluate(
         encoder, FakeDataset(), run=run, query_split="validation+test", base_split="validation"
     )
     assert evaluation.results["data"]["query_clips"] == 42
@@ -284,7 +284,7 @@ def test_other_splits_can_be_asked_for(evaluated):
 
 def test_a_split_without_clips_is_said(evaluated):
     with pytest.raises(stvh_jax.UserError, match="^split 'tset' has no clip; there are: train, "):
-        Evaluation(evaluated[1], FakeDataset(), run=evaluated[2], query_split="tset")
+        evaluate(evaluated[1], FakeDataset(), run=evaluated[2], query_split="tset")
 
 
 def test_what_is_left_in_the_folder(evaluated):
@@ -312,11 +312,11 @@ def test_what_is_left_in_the_folder(evaluated):
     assert distances[0, 3] == pytest.approx(apart.mean())
 
 
-def test_a_folder_that_cannot_be_written_is_said(evaluated, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_said(evaluated, tmp_path):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(evaluated[0], "run", epath.Path(tmp_path / "file"))
+    elsewhere = dataclasses.replace(evaluated[0], run=epath.Path(tmp_path / "file"))
     with pytest.raises(stvh_jax.UserError, match=r"^cannot write .*/file \(Not a directory\)"):
-        evaluated[0].write()
+        elsewhere.write()
 
 
 def test_a_data_set_of_other_classes_is_refused(evaluated):
@@ -325,4 +325,4 @@ def test_a_data_set_of_other_classes_is_refused(evaluated):
     with pytest.raises(
         stvh_jax.UserError, match="activity_names are r_set, r_spike, .*the data set r_set"
     ):
-        Evaluation(evaluated[1], dataset, run=evaluated[2])
+        evaluate(evaluated[1], dataset, run=evaluated[2])

@@ -173,11 +173,14 @@ def test_retrieval_metrics_against_a_loop(within):
     rng = np.random.default_rng(4)
     packed, signs = random_codes(4, 61, 32)
     labels = rng.integers(-1, 4, 61)
-    ids = np.stack([rng.integers(0, 3, 61), 5 * rng.permutation(61)], axis=1)
+    # Some clips have the same key frame as another of their match.
+    ids = np.stack(
+        [rng.integers(0, 3, 61), rng.permutation(61), 5 * rng.integers(0, 23, 61)], axis=1
+    )
 
     def allowed(q, m):
-        same_match = ids[q, 0] == ids[m, 0]
-        return not (same_match and abs(ids[q, 1] - ids[m, 1]) < (within or 1))
+        near = abs(ids[q, 2] - ids[m, 2]) < (within or 0)
+        return not (ids[q, 0] == ids[m, 0] and (ids[q, 1] == ids[m, 1] or near))
 
     values = metrics.retrieval_metrics(
         packed[:29], packed, labels[:29], labels, ks=(7,),
@@ -211,7 +214,7 @@ def test_keys_and_ranges():
 def test_retrieval_does_not_depend_on_the_chunks(monkeypatch):
     packed, _ = random_codes(2, 41, 16)
     labels = np.random.default_rng(2).integers(0, 3, 41)
-    ids = np.stack([labels, np.arange(41)], axis=1)
+    ids = np.stack([labels, np.arange(41), np.arange(41)], axis=1)
 
     def values():
         return metrics.retrieval_metrics(
@@ -226,7 +229,8 @@ def test_retrieval_does_not_depend_on_the_chunks(monkeypatch):
 def test_perfect_codes_find_everything_but_themselves():
     signs = np.repeat(2 * np.eye(3, 8) - 1, [4, 5, 1], axis=0)
     labels = np.repeat([0, 1, 2], [4, 5, 1])
-    ids = np.stack([np.zeros(10, int), np.arange(10)], axis=1)
+    # All have one key frame, and only the query itself is left out.
+    ids = np.stack([np.zeros(10, int), np.arange(10), np.zeros(10, int)], axis=1)
     packed = hash_codes.pack(signs)
     alone = metrics.retrieval_metrics(
         packed, packed, labels, labels, ks=(3,), query_ids=ids, base_ids=ids
@@ -242,7 +246,7 @@ def test_perfect_codes_find_everything_but_themselves():
 
 
 @pytest.mark.parametrize(
-    "options", [{"query_ids": np.zeros((2, 2), int)}, {"exclude_within_frames": 41}]
+    "options", [{"query_ids": np.zeros((2, 3), int)}, {"exclude_within_frames": 41}]
 )
 def test_half_given_ids_are_refused(options):
     packed, labels = np.zeros((2, 1), np.uint8), np.zeros(2, int)
@@ -256,7 +260,7 @@ def test_temporal_neighbours_of_real_clips_are_left_out():
     for match in (1, 7, 39):
         lines = (DATA / "videos" / str(match) / "annotations.txt").read_text().splitlines()
         ids += [(match, int(line.split(".")[0])) for line in lines if line.strip()]
-    ids = np.array(sorted(ids))
+    ids = np.array(sorted(ids))[:, [0, 1, 1]]
     neighbours = sum(
         1 for a, b in itertools.pairwise(ids.tolist()) if a[0] == b[0] and b[1] - a[1] < 41
     )
@@ -269,8 +273,8 @@ def test_temporal_neighbours_of_real_clips_are_left_out():
         query_ids=ids, base_ids=ids, exclude_within_frames=41,
     )  # fmt: skip
     found = 0
-    for match, clip in ids.tolist():
-        found += sum(1 for m, c in ids.tolist() if m == match and abs(c - clip) >= 41)
+    for match, _, frame in ids.tolist():
+        found += sum(1 for m, _, f in ids.tolist() if m == match and abs(f - frame) >= 41)
     assert values[f"precision@{len(ids)}"] == pytest.approx(found / len(ids) ** 2)
 
 

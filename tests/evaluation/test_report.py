@@ -247,7 +247,8 @@ def test_markup_in_text_stays_text(tmp_path):
 
 def test_missing_matplotlib_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "stvh_jax.reporting.plots")
+    for name in [name for name in sys.modules if name.startswith("stvh_jax.reporting.plots")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("stvh_jax.reporting.plots")
     assert "95.66" in report.metrics_table(fake_results())
     with pytest.raises(UserError, match=r"matplotlib.*pip install 'stvh_jax\[report\]'"):

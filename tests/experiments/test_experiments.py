@@ -1,18 +1,13 @@
-"""The experiments: which runs they need, that these go on where they were, and what is written.
+"""The experiments: which runs they need, and what is written.
 
 Training and evaluation are replaced by scripts of the same names that do next to nothing.
 """
 
-import fcntl
 import importlib
 import json
-import os
 import pathlib
-import signal
 import statistics
-import subprocess
 import sys
-import time
 import types
 
 import numpy as np
@@ -22,95 +17,19 @@ from ml_collections import config_flags
 
 from experiments import __main__ as command
 from experiments import page
-from experiments import results as kept
+from experiments import results as results_module
 from experiments.settings import SETTINGS
 from experiments.study import METRICS, Study, mean_and_spread
 from experiments.trained_run import READ, TrainedRun
-from stvh_jax.errors import UserError
-from stvh_jax.evaluation.evaluate import Evaluation
+from stvh_jax.evaluation.evaluate import evaluate
 from stvh_jax.inference.encoder import load
 from stvh_jax.models.build import build_model
 from stvh_jax.runs.folders import default_workdir
+from tests.experiments.fake_commands import calls, run
 from tests.helpers.fakes import FakeDataset
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = {name: importlib.import_module(f"experiments.paper.{name}") for name in command.NAMES}
-
-TRAIN = """
-import json, pathlib, sys, time
-flags = dict(flag.removeprefix("--").split("=", 1) for flag in sys.argv[1:])
-run = pathlib.Path(flags["workdir"])
-checkpoint = run / "checkpoints/1"
-for part in ("config", "variables", "metrics"):
-    (checkpoint / part).mkdir(parents=True, exist_ok=True)
-(checkpoint / "metrics/metrics").write_text('{"activity_accuracy": 0.5}')
-with open("calls.txt", "a") as file:
-    print("train", run.name, file=file)
-time.sleep(float(pathlib.Path("seconds.txt").read_text()))
-if flags.get("config.model.layers") == "4" and pathlib.Path("broken.txt").exists():
-    print("error: the loss is no number")
-    sys.exit(2)
-(run / "finished.json").write_text('{"step": 1}')
-"""
-EVALUATE = """
-import json, pathlib, sys
-flags = dict(flag.removeprefix("--").split("=", 1) for flag in sys.argv[1:])
-run = pathlib.Path(flags["workdir"])
-with open("calls.txt", "a") as file:
-    print("evaluate", run.name, flags["bits"], file=file)
-seed = int(run.name.split(",")[0].rsplit("-", 1)[1])
-layers = int(run.name.partition("layers=")[2] or 3)
-accuracy = 0.5 + 0.1 * seed + 0.01 * layers
-kinds = [(kind, k) for kind in ("activity", "match") for k in (5, 10, 20, 50)]
-of_focus = {f"{kind}_map@{k}": accuracy / k for kind, k in kinds}
-results = {
-    "model": "stvh" if "-stvh-" in run.name else "mstvh",
-    "checkpoint": {"step": 1, "kind": flags["checkpoint"]},
-    "data": {
-        "base_split": "train",
-        "query_split": "test",
-        "base_clips": 20,
-        "query_clips": 8,
-        "exclude_within_frames": None,
-    },
-    "hardware": "1 x abacus",
-    "bits": int(flags["bits"]),
-    "layers": layers,
-    "activity_accuracy": accuracy,
-    "activity_mpca": accuracy,
-    "activity_accuracy_from_code": accuracy,
-    "action_accuracy": None,
-    "activity_names": ["set", "spike"],
-    "confusion_matrix": [[3, 1], [2, 2]],
-    "class_distances": [[1.0, 40.0 + seed], [40.0 + seed, None]],
-    "foci": {str(focus): of_focus for focus in range(layers + 1)},
-}
-name = "evaluation-test"
-if "+" in run.name and flags["bits"] != "128":
-    name += f"-{flags['bits']}_bits"
-(run / f"{name}.json").write_text(json.dumps(results))
-"""
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with the two scripts, from which the experiments run, and data that are there."""
-    monkeypatch.chdir(tmp_path)
-    for name, text in (("train.py", TRAIN), ("evaluate.py", EVALUATE), ("seconds.txt", "0")):
-        pathlib.Path(name).write_text(text)
-    monkeypatch.setattr("data.prepared.pipeline.open_dataset", lambda config: None)
-    pathlib.Path("docs").mkdir()
-    return tmp_path
-
-
-def run(*arguments):
-    """Calls the command; returns its status."""
-    return command.parsing.run_command(command._parser(), list(arguments))
-
-
-def calls():
-    path = pathlib.Path("calls.txt")
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def every_run():
@@ -224,153 +143,6 @@ def test_an_evaluation_of_other_clips_is_made_again(folder, capsys):
     capsys.readouterr()
 
 
-def test_a_dry_run_says_what_is_there_and_does_nothing(folder, capsys):
-    run("fig10", "--data", "vd_boxes", "--seeds", "1")
-    before = calls()
-    capsys.readouterr()
-    assert run("table6", "--data", "vd_boxes", "--seeds", "1", "--jobs", "2", "--dry-run") == 0
-    said = capsys.readouterr().out
-    assert "runs/vd_boxes-mstvh-128-0, 128 bits: is there\n" in said
-    assert "3 of 4 would be made; about 5:22 at 2 a time" in said
-    assert "--config.model.layers=5" in said
-    assert run("table6", "--data", "vd", "--seeds", "1", "--dry-run") == 0
-    assert "4 of 4 would be made; how long that takes was never" in capsys.readouterr().out
-    assert run("nested", "--data", "vd_boxes", "--seeds", "1", "--dry-run") == 0
-    # Of four lengths apart one is there; the nested code is one training and four evaluations.
-    said = capsys.readouterr().out
-    assert said.count("train.py") == 4
-    assert said.count("evaluate.py") == 7
-    assert calls() == before
-    assert not pathlib.Path("results/vd_boxes/table6.md").exists()
-
-
-def test_a_run_that_fails_is_said_and_the_others_are_made(folder, capsys):
-    pathlib.Path("broken.txt").touch()
-    assert run("table6", "--data", "vd_boxes", "--seeds", "1") == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert said.startswith("error: 1 of 4 runs failed; train.py --config=configs/vd_boxes.py")
-    assert "the loss is no number" in said
-    assert sum(line.startswith("evaluate") for line in calls()) == 3
-    assert not pathlib.Path("results").exists()
-    pathlib.Path("broken.txt").unlink()
-    assert run("table6", "--data", "vd_boxes", "--seeds", "1") == 0
-    assert sum(line.startswith("train") for line in calls()) == 5
-
-
-def test_nested_codes_are_one_training_and_an_evaluation_a_length(folder, capsys):
-    assert run("nested", "--data", "vd_boxes", "--seeds", "1", "--jobs", "2") == 0
-    nested = [line for line in calls() if "16+32+64+128" in line]
-    assert sorted(nested) == [
-        *(f"evaluate vd_boxes-mstvh-16+32+64+128-0 {bits}" for bits in (128, 16, 32, 64)),
-        "train vd_boxes-mstvh-16+32+64+128-0",
-    ]
-    table = json.loads(pathlib.Path("results/vd_boxes/nested.json").read_text())["tables"][0]
-    assert [row[0] for row in table["rows"]] == ["16", "32", "64", "128"]
-    capsys.readouterr()
-
-
-# Whoever runs the tests in the background may have SIGINT ignored in all that they start.
-SCRIPT = (
-    "import signal, sys, data.prepared.pipeline as p; p.open_dataset = lambda config: None; "
-    "signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from experiments import __main__ as m; "
-    "sys.exit(m.parsing.run_command(m._parser(), sys.argv[1:]))"
-)
-
-
-def started(arguments):
-    """Starts the experiments as a process."""
-    return subprocess.Popen(
-        [sys.executable, "-u", "-c", SCRIPT, *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-def test_a_sweep_that_is_stopped_goes_on_where_it_was(folder, sign):
-    """The experiments are a process here; the training that runs is stopped, or left to end."""
-    pathlib.Path("seconds.txt").write_text("1.5")
-    arguments = ["table7", "--data", "vd_boxes", "--seeds", "1"]
-    process = started(arguments)
-    deadline = time.monotonic() + 60
-    while not calls() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(sign)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == (-sign if sign == signal.SIGKILL else 130)
-    assert "Traceback" not in said
-    first = calls()
-    assert len(first) == 1
-    assert run(*arguments) == 0
-    trained = [line for line in calls() if line.startswith("train")]
-    # After SIGKILL the training was left to itself, and waited for.
-    assert len(trained) == (3 if sign == signal.SIGKILL else 4)
-    assert pathlib.Path("results/vd_boxes/table7.md").exists()
-
-
-def test_a_run_that_another_sweep_makes_is_waited_for_and_the_waiting_can_end(folder):
-    one = TrainedRun(SETTINGS["vd_boxes"], {}, 0)
-    one.folder.parent.mkdir()
-    with one.folder.with_name(f"{one.folder.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        process = started(["fig10", "--data", "vd_boxes", "--seeds", "1"])
-        assert process.stdout.readline() == f"waiting for {one.folder}, which another sweep makes\n"
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-    assert (process.returncode, said) == (130, "interrupted\n")
-    assert not calls()
-
-
-def test_what_cannot_be_started_fails_and_nothing_hangs(folder, capsys):
-    # A folder stands where the log of one run should be written.
-    pathlib.Path("runs/experiments/vd_boxes-mstvh-128-0,layers=4.log").mkdir(parents=True)
-    assert run("table6", "--data", "vd_boxes", "--seeds", "1") == 2
-    assert "1 of 4 runs failed" in capsys.readouterr().err
-    assert sum(line.startswith("evaluate") for line in calls()) == 3
-
-
-MISTAKES = [
-    (["table9"], "argument NAME: invalid choice: 'table9'"),
-    (["table6", "--data", "ucf101"], "argument --data: invalid choice: 'ucf101'"),
-    (["table6", "--seeds", "0"], "--seeds and --jobs are numbers from 1 on"),
-    (["fig9", "--data", "vd_boxes"], "fig9 shows pictures and vd_boxes has none; nothing is"),
-    (["table6", "--data", "vd"], "the Volleyball Dataset: there are no frames; nothing is filled"),
-    (["page"], "results has no results; try: python -m experiments all --data demo"),
-    (["page", "--dry-run"], "page makes no run; leave out --dry-run"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=lambda value: str(value)[:40])
-def test_a_mistake_is_one_line(arguments, message, folder, monkeypatch, capsys):
-    def refuse(config):
-        raise UserError("there are no frames")
-
-    monkeypatch.setattr("data.prepared.pipeline.open_dataset", refuse)
-    try:
-        status = run(*arguments)
-    except SystemExit as error:
-        status = error.code
-    said = capsys.readouterr().err
-    assert (status, said.count("\n")) == (2, 1)
-    assert said.startswith(f"error: {message}")
-    assert not calls()
-
-
-def test_a_folder_with_another_run_is_refused(folder, capsys):
-    path = pathlib.Path("runs/vd_boxes-mstvh-128-0")
-    path.mkdir(parents=True)
-    other = TrainedRun(SETTINGS["vd_boxes"], {"optimizer.learning_rate": 1.0}, 0).config
-    (path / "config.json").write_text(other.to_json_best_effort())
-    assert run("fig10", "--data", "vd_boxes") == 2
-    said = capsys.readouterr().err
-    assert "is a run of another config: it has optimizer.learning_rate=1.0" in said
-    assert not calls()
-
-
 def test_the_page_has_every_result_and_says_what_is_missing(folder, capsys):
     for name in ("fig12", "table7", "fig10"):
         assert run(name, "--data", "vd_boxes", "--seeds", "1") == 0
@@ -385,7 +157,7 @@ def test_the_page_has_every_result_and_says_what_is_missing(folder, capsys):
     pathlib.Path("results/vd_boxes/table7.json").write_text("{")
     capsys.readouterr()
     assert run("page") == 2
-    assert "table7.json is no result of an experiment" in capsys.readouterr().err
+    assert "table7.json is not a result of an experiment" in capsys.readouterr().err
 
 
 class FramesDataset(FakeDataset):
@@ -427,15 +199,13 @@ def test_the_pictures_are_of_a_trained_model(name, trained):
 
 def test_what_a_real_evaluation_writes_can_be_read(trained):
     encoder = load(trained())
-    evaluation = Evaluation(
-        encoder, FakeDataset(), run=trained(), filter_options={"values": "none"}
-    )
+    evaluation = evaluate(encoder, FakeDataset(), run=trained(), filter_options={"values": "none"})
     results = json.loads(json.dumps(evaluation.results))
     assert results.keys() >= READ
     assert "derived" not in results
     for name, read in METRICS.items():
         assert 0 <= read(results) <= 1, name
-    for name in kept._KEPT:
+    for name in results_module._KEPT:
         assert name in results
     measured = results["foci"]["1"]
-    assert [name for name in kept._KEPT_OF_A_FOCUS if name not in measured] == []
+    assert [name for name in results_module._KEPT_OF_A_FOCUS if name not in measured] == []

@@ -8,7 +8,7 @@ import pytest
 from etils import epath
 
 from stvh_jax.errors import UserError
-from stvh_jax.evaluation.evaluate import Evaluation
+from stvh_jax.evaluation.evaluate import evaluate
 from stvh_jax.inference.encoder import load
 from stvh_jax.models.build import build_model
 from stvh_jax.training.trainer import train
@@ -72,7 +72,7 @@ def test_it_is_trained_and_judged_like_the_others(tmp_path):
     config = frames_config(name="global_hash", bits=(8, 16))
     train(config, frames_dataset(), run)
     encoder = load(run)
-    evaluation = Evaluation(encoder, frames_dataset(), run=run)
+    evaluation = evaluate(encoder, frames_dataset(), run=run)
     evaluation.dataset.has_frames = False  # no pictures of hits
     for path in evaluation.write():
         assert path.exists()

@@ -11,7 +11,7 @@ import pytest
 from etils import epath
 
 from stvh_jax.errors import UserError
-from stvh_jax.evaluation.evaluate import Evaluation
+from stvh_jax.evaluation.evaluate import evaluate
 from stvh_jax.inference.encoder import load
 from stvh_jax.models.build import build_model
 from stvh_jax.models.outputs import Outputs
@@ -106,7 +106,7 @@ def test_a_run_gives_codes_of_each_length(run):
 
 def test_an_evaluation_of_a_prefix_stands_beside_that_of_the_whole(run):
     dataset = FakeDataset()
-    whole, short = (Evaluation(load(run, bits=bits), dataset, run=run) for bits in (16, 8))
+    whole, short = (evaluate(load(run, bits=bits), dataset, run=run) for bits in (16, 8))
     names = [[path.name for path in one.write()] for one in (whole, short)]
     assert names[0][0] == "evaluation-test.json"
     assert names[1][0] == "evaluation-test-8_bits.json"

@@ -11,7 +11,7 @@ from etils import epath
 from configs import cad_boxes
 from data.collective_activity.collective_activity_dataset_builder import Builder
 from data.prepared.pipeline import open_dataset
-from stvh_jax.evaluation.evaluate import Evaluation
+from stvh_jax.evaluation.evaluate import evaluate
 from stvh_jax.inference.encoder import load
 from stvh_jax.models.build import build_model
 from stvh_jax.training.losses import total_loss
@@ -127,7 +127,7 @@ def run(fake, tmp_path_factory):
 def test_metrics_of_an_evaluation(fake, run, filling, capsys):
     encoder = load(run)
     first, second = (
-        Evaluation(encoder, dataset, run=run).results for dataset in (fake, Soiled(fake, filling))
+        evaluate(encoder, dataset, run=run).results for dataset in (fake, Soiled(fake, filling))
     )
     assert first["foci"]["2"]["activity_map@10"] > 0
     assert json.dumps(first) == json.dumps(second)

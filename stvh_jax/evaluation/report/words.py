@@ -1,0 +1,68 @@
+"""How values of the results are written: numbers, names, the line that says what was run."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+MISSING = "–"
+
+# The accuracies by the name that the reader sees.
+ACCURACIES = {
+    "activity accuracy": "activity_accuracy",
+    "activity MPCA": "activity_mpca",
+    "activity accuracy from the code": "activity_accuracy_from_code",
+    "action accuracy": "action_accuracy",
+    "action MPCA": "action_mpca",
+}
+
+
+def is_missing(value: Any) -> bool:
+    """Whether there is no value: None or NaN."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def text(value: Any) -> str:
+    """Writes a value, or a dash."""
+    return MISSING if is_missing(value) else str(value)
+
+
+def number(key: str, value: float | None) -> str:
+    """Writes the measure of this name in percent, except for the few that are not shares."""
+    if value is None or is_missing(value):
+        return MISSING
+    if key.endswith("distinct_codes"):
+        return f"{value:.0f}"
+    return f"{value:.3f}" if key.endswith("bit_balance") else f"{100 * value:.2f}"
+
+
+def percent(value: float | None) -> str:
+    """Writes a share in percent."""
+    return number("", value)
+
+
+def subtitle(results: Mapping[str, Any]) -> str:
+    """Says in one line which model was evaluated on which clips."""
+    data, checkpoint = results.get("data") or {}, results.get("checkpoint") or {}
+    boxes = f"{percent(data.get('untracked_share'))} % of the queries' actors without a track"
+    if data.get("still_boxes"):
+        boxes = "every actor with the still box of the key frame"
+    return (
+        f"{text(results.get('run'))}: {text(results.get('model'))}, "
+        f"{text(results.get('bits'))} bits, {text(results.get('layers'))} layers, "
+        f"{text(checkpoint.get('kind'))} checkpoint of step {text(checkpoint.get('step'))}; "
+        f"{text(data.get('name'))}, {text(data.get('query_clips'))} "
+        f"{text(data.get('query_split'))} clips searched in {text(data.get('base_clips'))} "
+        f"{text(data.get('base_split'))} clips; {boxes}"
+    )
+
+
+def measures_by_focus(results: Mapping[str, Any], codes: str = "foci") -> dict[str, Mapping]:
+    """Gives the measures of each focus in order, by a label that names the first and the last.
+
+    Args:
+      results: the results of an evaluation.
+      codes: `foci` for the network's own codes, or `derived`.
+    """
+    foci: Mapping[str, Any] = results.get(codes) or {}
+    ends = {"0": "0 visual", str(results.get("layers")): f"{results.get('layers')} activity"}
+    return {ends.get(focus, focus): foci[focus] or {} for focus in sorted(foci, key=int)}

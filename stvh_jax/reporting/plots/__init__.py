@@ -1,0 +1,18 @@
+"""The figures of a report and of the paper, each drawn from plain values to a Matplotlib figure."""
+
+from stvh_jax.reporting.plots.canvas import render
+from stvh_jax.reporting.plots.clips import Picture, attention, hits_grid
+from stvh_jax.reporting.plots.curves import comparison, focus_curves, loss_curves
+from stvh_jax.reporting.plots.matrices import class_distances, confusion_matrix
+
+__all__ = [
+    "Picture",
+    "attention",
+    "class_distances",
+    "comparison",
+    "confusion_matrix",
+    "focus_curves",
+    "hits_grid",
+    "loss_curves",
+    "render",
+]
