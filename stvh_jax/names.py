@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import ArrayLike
 
+Integers = int | Int64[np.ndarray, "M"]
+
 # Names of at most so many digits, and nothing else, are ordered as integers of 64 bits.
 MOST_DIGITS = 17
 
@@ -48,7 +50,8 @@ def natural_numbers(names: Sequence[str] | ArrayLike) -> Int64[np.ndarray, "M"]:
     """
     texts = np.asarray(names, np.str_)
     if _all_decimal(texts):
-        return decimal_numbers(texts.astype(np.int64), np.strings.str_len(texts))
+        numbers = decimal_numbers(texts.astype(np.int64), np.strings.str_len(texts))
+        return np.asarray(numbers)
     distinct, places = np.unique(texts, return_inverse=True)
     keys = [natural_key(name) for name in distinct.tolist()]
     numbers = np.empty(len(distinct), np.int64)
@@ -56,14 +59,12 @@ def natural_numbers(names: Sequence[str] | ArrayLike) -> Int64[np.ndarray, "M"]:
     return numbers[places]
 
 
-def decimal_numbers(
-    values: Int64[np.ndarray, "M"], lengths: Int64[np.ndarray, "M"]
-) -> Int64[np.ndarray, "M"]:
-    """Gives names of decimal digits alone the numbers of `natural_numbers`.
+def decimal_numbers(values: Integers, lengths: Integers) -> Integers:
+    """Gives names that are decimal numbers, or one name, the numbers of `natural_numbers`.
 
     Args:
-      values: what the names say.
-      lengths: their digits, leading zeros included; `MOST_DIGITS` at most.
+      values: the numbers.
+      lengths: how many digits they have, leading zeros included; `MOST_DIGITS` at most.
     """
     # Of equal values the longest name comes first: "007", "07", "7".
     return 32 * values + (31 - lengths)

@@ -1,6 +1,7 @@
 """What an index asks of the engine behind it: LanceDB or Milvus."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -40,7 +41,7 @@ class SearchRequest:
     without: Sequence[Surroundings] = ()
     together: bool = False
 
-    @property
+    @functools.cached_property
     def groups(self) -> list[range]:
         """The queries of each answer, by their places."""
         count = len(next(iter(self.queries.values())))

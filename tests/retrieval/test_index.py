@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import stvh_jax
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, Exists, NotFound, UserError
 from stvh_jax.names import natural_key
+from stvh_jax.retrieval.engine import Engine, EngineKind, Snapshot
 from stvh_jax.retrieval.index import Index
+from stvh_jax.retrieval.index_info import IndexInfo
 from stvh_jax.retrieval.record import RECORD
 from stvh_jax.retrieval.surroundings import Surroundings, around
 from tests.helpers.indexed_clips import (
@@ -219,7 +221,7 @@ def test_clips_are_got_by_name(filled):
     assert [(record["match"], record["clip"]) for record in records] == names
     by_number = (names[2][0], int(names[2][1]))
     assert index.holds([names[0], ("2", -5), by_number]) == [True, False, True]
-    with pytest.raises(UserError, match="clip 2/-5 is not in the index"):
+    with pytest.raises(NotFound, match="clip 2/-5 is not in the index"):
         index.get([("2", -5)])
 
 
@@ -259,6 +261,12 @@ def small(tmp_path):
 def names(index):
     (hits,) = index.search(np.zeros((1, 2), np.uint8), k=None, radius=16)
     return sorted(f"{hit.match}/{hit.clip}" for hit in hits)
+
+
+def test_the_engine_is_one(small):
+    assert isinstance(small.engine, Engine)
+    assert isinstance(type(small.engine), EngineKind)
+    assert isinstance(small.engine.snapshot(), Snapshot)
 
 
 def test_writes_are_versions(small, tmp_path):
@@ -347,6 +355,15 @@ def test_a_reader_keeps_its_version_until_it_refreshes(small, tmp_path):
     assert names(reader) == ["a/1", "a/2", "b/3"]
     reader.refresh()
     assert names(reader) == ["b/3"]
+
+
+def test_a_clip_that_another_process_added_since(small, tmp_path):
+    other = Index.open(tmp_path / "index")
+    assert names(other) == ["a/1", "a/2", "b/3"]
+    add(small, ["a"], [7])
+    with pytest.raises(Exists, match="clip a/7 is in"):
+        add(other, ["a"], [7])
+    assert names(other) == ["a/1", "a/2", "a/7", "b/3"]
 
 
 def test_one_writer_at_a_time(small, tmp_path):
@@ -505,14 +522,14 @@ def test_parts_that_do_not_fit(tmp_path, parts, message, unchecked_shapes):
 
 def test_where_there_is_no_index(tmp_path, small):
     for place in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(UserError, match="holds no index; make one with: python search.py"):
+        with pytest.raises(NotFound, match="holds no index; make one with: python search.py"):
             Index.open(place)
     assert not (tmp_path / "nowhere").exists()
-    with pytest.raises(UserError, match="holds an index already"):
+    with pytest.raises(Exists, match="holds an index already"):
         Index.create(tmp_path / "index", bits=16, stored_foci=(1,))
-    with pytest.raises(UserError, match="has no version 99"):
+    with pytest.raises(NotFound, match="has no version 99"):
         Index.open(tmp_path / "index", version=99)
-    with pytest.raises(UserError, match="version 0; they count from 1"):
+    with pytest.raises(NotFound, match="version 0; they count from 1"):
         Index.open(tmp_path / "index", version=0)
     with pytest.raises(UserError, match="an index needs a place"):
         Index.open("")
@@ -526,7 +543,7 @@ def test_a_store_of_something_else(tmp_path):
     import lancedb
 
     lancedb.connect(tmp_path / "index").create_table("clips", [{"clip": 1}])
-    with pytest.raises(UserError, match="index is a store of something else"):
+    with pytest.raises(Damaged, match="index is a store of something else"):
         Index.open(tmp_path / "index")
 
 
@@ -542,10 +559,72 @@ def test_a_damaged_store(small, tmp_path, pattern, damage):
             kept = {"cut": half, "emptied": b"", "overwritten": bytes(len(content))}
             path.write_bytes(kept[damage])
     with pytest.raises(
-        UserError, match="index (cannot be read|holds no index|.* or damaged)"
+        (Damaged, NotFound), match="index (cannot be read|holds no index|.* or damaged)"
     ) as error:
         names(Index.open(tmp_path / "index"))
     assert "\n" not in str(error.value)
+
+
+def test_an_index_of_a_later_version(small):
+    text = small.info.to_json().replace("stvh index 2", "stvh index 3")
+    with pytest.raises(Damaged, match="its format is 'stvh index 3', not stvh index 1, stvh in"):
+        IndexInfo.from_json(text, where="here")
+    for text in ("", "[]", "{}"):
+        with pytest.raises(Damaged, match="here is not an index that this version reads"):
+            IndexInfo.from_json(text, where="here")
+
+
+KINDS = {
+    "a clip that is not there": (NotFound, lambda i, place: i.get([("z", "1")])),
+    "a version that is not there": (NotFound, lambda i, place: i.restore(99)),
+    "version 0": (NotFound, lambda i, place: i.restore(0)),
+    "an old version that is not there": (NotFound, lambda i, place: Index.open(place, version=7)),
+    "no index": (NotFound, lambda i, place: Index.open(place / "nowhere")),
+    "a clip that is there": (Exists, lambda i, place: add(i, ["a"], ["2"])),
+    "an index that is there": (
+        Exists,
+        lambda i, place: Index.create(place, bits=8, stored_foci=(0,)),
+    ),
+    "a condition": (UserError, lambda i, place: i.count("mach = 1")),
+    "a file in the way": (
+        UserError,
+        lambda i, place: Index.create(place / "writer.lock" / "x", bits=8, stored_foci=(0,)),
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", KINDS)
+def test_a_caller_can_tell_mistakes_apart(small, tmp_path, mistake):
+    small.delete("clip = '1'")  # so that there is a lock in the folder
+    kind, call = KINDS[mistake]
+    with pytest.raises(UserError) as error:
+        call(small, tmp_path / "index")
+    assert type(error.value) is kind
+
+
+@pytest.mark.parametrize("kind", [AttributeError, TypeError, KeyError, AssertionError])
+@pytest.mark.parametrize(
+    ("place", "call"),
+    [
+        ("snapshot.natural_numbers", lambda index: names(index)),
+        ("snapshot.ClipSnapshot.first_of", lambda index: add(index, ["z"], [1])),
+        ("engine.as_stored", lambda index: add(index, ["z"], [1])),
+        ("engine.ClipSnapshot.read", lambda index: index.holds([("a", 1)])),
+        ("snapshot.read_columns", lambda index: index.search(np.zeros(2, np.uint8), where="1 = 1")),
+    ],
+)
+def test_a_mistake_of_our_own_is_not_made_a_users(small, monkeypatch, kind, place, call):
+    """It surfaces as it is, wherever it is made, and the index is as it was."""
+
+    def broken(*arguments, **options):
+        raise kind("ours")
+
+    index = Index.open(small.engine.snapshot().uri)
+    with monkeypatch.context() as patched:
+        patched.setattr(f"stvh_jax.retrieval.lance.{place}", broken)
+        with pytest.raises(kind, match="ours"):
+            call(index)
+    assert names(index) == ["a/1", "a/2", "b/3"]
 
 
 @pytest.mark.parametrize("missing", ["lancedb", "faiss", "pyarrow"])

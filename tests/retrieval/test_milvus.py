@@ -1,15 +1,6 @@
 """An index on a Milvus server finds what one on disk finds; conditions mean what SQL's mean."""
 
-import contextlib
-import importlib.util
-import os
-import pathlib
-import select
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
 
 import numpy as np
 import pytest
@@ -23,8 +14,6 @@ from stvh_jax.retrieval.record import RECORD_1
 from stvh_jax.retrieval.surroundings import around
 
 BITS, LAYERS = 32, 3
-# Seconds that a server may take to start.
-PATIENCE = 60
 
 
 def test_conditions_are_translated():
@@ -87,38 +76,6 @@ def test_conditions_that_cannot_be_read(where, message):
 def test_clips_are_texts():
     with pytest.raises(UserError, match="clip is a text; write it as '7'"):
         translate("clip < 7")
-
-
-@pytest.fixture(scope="session")
-def server():
-    """Gives the address of a Milvus server."""
-    pytest.importorskip("pymilvus")
-    if importlib.util.find_spec("milvus") is None:
-        pytest.skip("the package milvus, which carries a server, is not installed")
-    script = pathlib.Path(__file__).parents[1] / "helpers" / "milvus_server.py"
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", script, folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
-            port = process.stdout.readline().strip() if ready else ""
-            if not port:
-                pytest.skip(f"the Milvus server did not start within {PATIENCE} seconds")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.stdin.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            process.stdout.close()
 
 
 def matrix():

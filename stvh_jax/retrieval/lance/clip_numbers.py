@@ -41,7 +41,7 @@ class ClipNumbers:
         if self.by_name is not None:
             return self.by_name.get(name, -1)
         decimal = name.isascii() and name.isdecimal() and len(name) <= MOST_DIGITS
-        return int(natural_numbers([name])[0]) if decimal else -1
+        return int(decimal_numbers(int(name), len(name))) if decimal else -1
 
 
 def dictionary(names: pa.ChunkedArray) -> tuple[list[str], Int64[np.ndarray, "M"]]:
@@ -60,4 +60,5 @@ def _decimal(names: pa.ChunkedArray) -> Int64[np.ndarray, "M"] | None:
     lengths = pc.call_function("binary_length", [names]).to_numpy()
     if lengths.max() > MOST_DIGITS:
         return None
-    return decimal_numbers(names.cast(pa.int64()).to_numpy(), lengths.astype(np.int64))
+    values = names.cast(pa.int64()).to_numpy()
+    return np.asarray(decimal_numbers(values, lengths.astype(np.int64)))
