@@ -30,7 +30,8 @@ from stvh_jax.cli import parsing
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.retrieval.index import Index
-from stvh_jax.retrieval.record import Surroundings, code_column
+from stvh_jax.retrieval.record import code_column
+from stvh_jax.retrieval.surroundings import Surroundings
 
 # The focus whose codes are stored, one that is derived, and one between two that are.
 STORED, DERIVED, BETWEEN = 4, 2.0, 2.3
@@ -229,7 +230,7 @@ def ways_to_search(uri: str, clips: Clips, queries: np.ndarray, k: int) -> dict[
         ways |= _filtered(index, counting, clips, share, queries, k)
         if count == 1:
             ways[f"{share}, first"] = lambda where=where: fresh.search(
-                queries, k=k, filter=f"{where} AND clip >= -{next(number)}"
+                queries, k=k, where=f"{where} AND clip <> '-{next(number)}'"
             )
     return ways
 
@@ -252,7 +253,7 @@ def _filtered(index, flat, clips: Clips, share: str, queries, k: int) -> dict[st
         f"{share}, selector": lambda: flat.search(queries, k, params=selected),
         f"{share}, gather": lambda: faiss.knn_hamming(queries, gather(), k, variant="mc"),
         f"{share}, gathered": lambda: faiss.knn_hamming(queries, gathered, k, variant="mc"),
-        f"{share}, again": lambda: index.search(queries, k=k, filter=FILTERS[share]),
+        f"{share}, again": lambda: index.search(queries, k=k, where=FILTERS[share]),
     }
 
 
@@ -277,7 +278,7 @@ def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
 
     def ours(query, **options):
         (hits,) = index.search(query, k=k, **options)
-        return hits.distances, np.array([hit.clip for hit in hits])
+        return hits.distances, np.array([int(hit.clip) for hit in hits])
 
     def bare(flat, query):
         distances, rows = flat.search(query[None], k)
@@ -285,7 +286,7 @@ def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
 
     def by_lance(query):
         found = lance_nearest(table, query, k)
-        return found["_distance"].to_numpy(), found["clip"].to_numpy()
+        return found["_distance"].to_numpy(), found["clip"].cast("int64").to_numpy()
 
     # What is summed, in which parts of a bit, who passes, and the way.
     plain, between = {STORED: 1}, index.info.weights(BETWEEN)
@@ -299,7 +300,7 @@ def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
         "between": (between, everybody, lambda query: ours(query, focus=BETWEEN)),
         "without": (plain, ~match, lambda query: ours(query, without=[Surroundings(MATCH)])),
         **{
-            share: (plain, passing, lambda query, share=share: ours(query, filter=FILTERS[share]))
+            share: (plain, passing, lambda query, share=share: ours(query, where=FILTERS[share]))
             for share, passing in clips.masks.items()
         },
         "FAISS, heap": (plain, everybody, lambda query: bare(heap, query)),

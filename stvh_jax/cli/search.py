@@ -5,6 +5,7 @@ python search.py query --index demo/index --clip 3/220 --focus visual
 """
 
 import argparse
+import functools
 import json
 import pathlib
 import sys
@@ -42,26 +43,26 @@ def _add_index(parser: parsing.StrictParser) -> None:
     parser.set_defaults(run=_index)
     parser.add_argument("--run", dest="folder", required=True, help="a run: folder, .zip, URL")
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
-    parser.add_argument("--bits", type=int, help="of nested codes, how many first bits; all")
+    parser.add_argument("--bits", type=int, help="the first bits of nested codes; all if left out")
     parser.add_argument(
         "--split",
-        help='clips to index, "train" or several, "train+test"; the run\'s training split',
+        help='the splits to index, "train" or "train+test"; the run\'s training split if left out',
     )
     parser.add_argument("--out", required=True, help="the index: a folder, s3://..., http://...")
-    parser.add_argument("--data-dir", help="prepared sets, if not where the run had them")
+    parser.add_argument("--data-dir", help="the prepared sets, if they were moved since")
     parser.add_argument("--dataset", metavar="MODULE:FUNCTION", help=parsing.DATASET_HELP)
     parser.add_argument(
         "--stored-foci",
         type=_numbers,
         metavar="FOCI",
-        help="whose own codes are stored, as 3 or 0,3; the others are derived from the last. The "
-        "first and the last if left out",
+        help="the foci whose own codes are stored, for example 3 or 0,3; the others are derived "
+        "from the last. The first and the last if left out",
     )
     parser.add_argument("--filter-values", choices=("binary", "01", "real"), default="binary")
-    parser.add_argument("--filter-per-step", action="store_true", help="one matrix a step")
+    parser.add_argument("--filter-per-step", action="store_true", help="one matrix per step")
     parser.add_argument("--filter-normalise", choices=("code", "bit"), default="code")
-    parser.add_argument("--fps", type=float, default=25.0, help="frames a second of the videos")
-    parser.add_argument("--media", default="", help='file of a clip, as "videos/{match}.mp4"')
+    parser.add_argument("--fps", type=float, default=25.0, help="frames per second of the videos")
+    parser.add_argument("--media", default="", help='the file of a clip: "videos/{match}.mp4"')
 
 
 def _add_query(parser: parsing.StrictParser) -> None:
@@ -81,10 +82,13 @@ def _add_query(parser: parsing.StrictParser) -> None:
         help="its people: a tracker's lines (frame, person, left, top, width, height in pixels) or "
         "a .npy file [frames, people, 4] (y_min, x_min, y_max, x_max in 0..1)",
     )
-    parser.add_argument("--focus", default="activity", help="activity, visual, 0 to L, or as 2.3")
+    parser.add_argument("--focus", default="activity", help="activity, visual, 0 to L, or 2.3")
     parser.add_argument("--k", type=int, help="how many hits; 10, or all within a radius")
     parser.add_argument("--radius", type=float, help="the largest distance in bits, included")
-    parser.add_argument("--filter", help="""a condition on the clips, as "match = '13'" """)
+    parser.add_argument(
+        "--where", help="""a condition on the clips in SQL, for example "match = '13'" """
+    )
+    parser.add_argument("--filter", type=_renamed, help=argparse.SUPPRESS)
     parser.add_argument(
         "--exclude-near", type=float, metavar="SECONDS", help="leave out what is near the query"
     )
@@ -92,22 +96,25 @@ def _add_query(parser: parsing.StrictParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--grid", metavar="FILE", help="draw the hits, as .png or .svg")
     parser.add_argument("--export", metavar="FILE", help="write the hits, as .csv, .json, .parquet")
-    parser.add_argument("--run", dest="folder", help="the model, if not where the index had it")
-    parser.add_argument("--data-dir", help="prepared sets, if not where the run had them")
+    parser.add_argument("--run", dest="folder", help="the model, if it was moved since")
+    parser.add_argument("--data-dir", help="the prepared sets, if they were moved since")
     parser.add_argument("--dataset", metavar="MODULE:FUNCTION", help=parsing.DATASET_HELP)
 
 
 def _numbers(text: str) -> list[int]:
     if not all(part.isdecimal() for part in text.split(",")):
-        raise argparse.ArgumentTypeError(f"{text!r} are no foci; give numbers, as 0,3")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of foci; give numbers, for example 0,3"
+        )
     return [int(part) for part in text.split(",")]
 
 
-def _listed(foci) -> str:
-    return ", ".join(map(str, foci))
+def _renamed(text: str):
+    raise argparse.ArgumentTypeError("a condition on the clips is now given by --where")
 
 
 def _index(arguments: argparse.Namespace) -> int:
+    from stvh_jax.retrieval.index_info import listed
     from stvh_jax.retrieval.indexing import index_split
     from stvh_jax.runs import packed
 
@@ -132,8 +139,8 @@ def _index(arguments: argparse.Namespace) -> int:
     )
     stored = index.info.stored_foci
     derived = [focus for focus in index.foci if focus not in stored]
-    codes = f"the codes of focus {_listed(stored)}"
-    codes += f"; derived: {_listed(derived)}" if derived else ""
+    codes = f"the codes of focus {listed(stored)}"
+    codes += f"; derived: {listed(derived)}" if derived else ""
     print(
         f"{arguments.out}: {len(index)} clips, {len(stored) * index.info.bits} bits each, {codes}"
     )
@@ -146,7 +153,8 @@ def _query(arguments: argparse.Namespace) -> int:
     if bool(arguments.clip) == bool(arguments.boxes):
         raise UserError("give --clip MATCH/CLIP, or --frames DIR with --boxes FILE")
     from stvh_jax.retrieval import hits_report, queries
-    from stvh_jax.retrieval.index import EXPORTS, Index, check_output
+    from stvh_jax.retrieval.hits import EXPORTS, check_output
+    from stvh_jax.retrieval.index import Index
 
     if arguments.export:
         check_output(arguments.export, EXPORTS)
@@ -156,6 +164,7 @@ def _query(arguments: argparse.Namespace) -> int:
     index = Index.open(arguments.index)
     origin = index.info.origin
 
+    @functools.cache
     def open_model():
         return _open_model(
             arguments,
@@ -176,25 +185,32 @@ def _query(arguments: argparse.Namespace) -> int:
         focus=arguments.focus,
         k=10 if arguments.k is None and arguments.radius is None else arguments.k,
         radius=arguments.radius,
-        filter=arguments.filter,
+        where=arguments.where,
         exclude_near=arguments.exclude_near,
         exclude_match=arguments.exclude_match,
     )
+    _show(arguments, index, query, hits, open_model)
+    return 0
+
+
+def _show(arguments: argparse.Namespace, index, query, hits, open_model) -> None:
+    """Prints the hits and writes the files that are asked for."""
+    from stvh_jax.retrieval import hits_report
+
     focus = arguments.focus
     if arguments.json:
         print(json.dumps(hits_report.hits_to_dict(index, query, hits, focus=focus), indent=2))
     else:
         print(hits_report.hits_table(index, query, hits, focus=focus), end="")
-    told = sys.stderr if arguments.json else sys.stdout
+    messages = sys.stderr if arguments.json else sys.stdout
     if arguments.export:
         hits.export(arguments.export)
-        print(f"wrote {arguments.export}", file=told)
+        print(f"wrote {arguments.export}", file=messages)
     if arguments.grid:
         _, dataset = open_model()
         key_frames = dataset.key_frame_images
         hits_report.write_grid(arguments.grid, query, hits, key_frames, focus=focus)
-        print(f"wrote {arguments.grid}", file=told)
-    return 0
+        print(f"wrote {arguments.grid}", file=messages)
 
 
 def _files_query(arguments: argparse.Namespace, index):

@@ -22,6 +22,11 @@ _SLACK = 32
 _FIRST_CHUNK, _CHUNK = 1 << 10, 1 << 16
 
 
+# FAISS makes these when it is imported, where type checkers do not see them.
+_hammings, _hamming_range_search = (
+    getattr(faiss, name) for name in ("hammings", "hamming_range_search")
+)
+
 Range = tuple[int, int]
 
 
@@ -84,9 +89,9 @@ def nearest(
         return [weighted_nearest(term, k, without=without) for term in terms]
     parts = _complement(without, len(codes))
     with _threads(len(queries)):
-        found = [_nearest_in_part(codes, part, queries, k + _SLACK) for part in parts]
+        pairs = [_nearest_in_part(codes, part, queries, k + _SLACK) for part in parts]
         return [
-            _merged(codes, query, k, parts, [(d[place], r[place]) for d, r in found])
+            _merged(codes, query, k, parts, [(d[place], r[place]) for d, r in pairs])
             for place, query in enumerate(queries)
         ]
 
@@ -101,8 +106,8 @@ def within(
     """Finds every row within a Hamming distance, `radius` itself included."""
     parts = _complement(without, len(codes))
     with _threads(1):
-        found = [_within_part(codes, part, query, radius) for part in parts]
-    distances, rows = (np.concatenate(values) for values in zip(*found, _NONE))
+        pairs = [_within_part(codes, part, query, radius) for part in parts]
+    distances, rows = (np.concatenate(values) for values in zip(*pairs, _NONE))
     return _sorted(rows, distances).cut(len(rows))
 
 
@@ -123,7 +128,7 @@ def weighted_nearest(
     """
     most = 8 * sum(term.weight * term.codes.shape[1] for term in terms)
     limit = most if radius is None else radius
-    found, held, sifted = [_NONE], 0, 0
+    pairs, held, sifted = [_NONE], 0, 0
     size = _FIRST_CHUNK
     with _threads(1):
         for start, stop in _complement(without, len(terms[0].codes)):
@@ -132,17 +137,17 @@ def weighted_nearest(
                 sums = _weighted_sum(terms, chunk)
                 near = np.flatnonzero(sums <= limit)
                 if len(near):
-                    found.append((sums[near], near + start))
+                    pairs.append((sums[near], near + start))
                     held += len(near)
                 # What is farther than the k-th so far is no longer of interest; its equals are.
                 # They may be many, and are sifted again only when they have doubled.
                 if k is not None and held > max(k, 2 * sifted):
-                    sums, rows = (np.concatenate(values) for values in zip(*found))
+                    sums, rows = (np.concatenate(values) for values in zip(*pairs))
                     limit = min(limit, int(np.partition(sums, k - 1)[k - 1]))
-                    found = [(sums[sums <= limit], rows[sums <= limit])]
-                    held = sifted = len(found[0][0])
+                    pairs = [(sums[sums <= limit], rows[sums <= limit])]
+                    held = sifted = len(pairs[0][0])
                 start, size = chunk.stop, min(8 * size, _CHUNK)
-    sums, rows = (np.concatenate(values) for values in zip(*found))
+    sums, rows = (np.concatenate(values) for values in zip(*pairs))
     return _sorted(rows, sums).cut(len(rows) if k is None else k)
 
 
@@ -161,59 +166,60 @@ def _nearest_in_part(codes, part: Range, queries, k: int):
     return distances, rows + start
 
 
-def _merged(codes, query, k: int, parts: Sequence[Range], found) -> Neighbours:
+def _merged(codes, query, k: int, parts: Sequence[Range], pairs) -> Neighbours:
     """Joins what the parts found for one query, with everything as near as the k-th."""
-    distances = np.concatenate([d for d, _ in (*found, _NONE)])
+    distances = np.concatenate([d for d, _ in (*pairs, _NONE)])
     if len(distances) > k:
         farthest = np.partition(distances, k - 1)[k - 1]
         # A part may have more at this distance than it returned.
         whole = all(
             len(d) == stop - start or d[-1] > farthest
-            for (start, stop), (d, _) in zip(parts, found)
+            for (start, stop), (d, _) in zip(parts, pairs)
         )
         if not whole:
-            found = [_within_part(codes, part, query, int(farthest)) for part in parts]
-    distances, rows = (np.concatenate(values) for values in zip(*found, _NONE))
+            pairs = [_within_part(codes, part, query, int(farthest)) for part in parts]
+    distances, rows = (np.concatenate(values) for values in zip(*pairs, _NONE))
     return _sorted(rows, distances).cut(k)
 
 
 def _within_part(codes, part: Range, query, radius: int):
     """Gives distances and rows of a part within a radius, itself included."""
     start, stop = part
-    found = faiss.RangeSearchResult(1)
+    result = faiss.RangeSearchResult(1)
     query = np.ascontiguousarray(query)
-    faiss.hamming_range_search(
+    _hamming_range_search(
         faiss.swig_ptr(query),
         faiss.swig_ptr(codes[start:stop]),
         1,
         stop - start,
         radius + 1,  # FAISS leaves the radius itself out
         codes.shape[1],
-        found,
+        result,
     )
-    count = int(faiss.rev_swig_ptr(found.lims, 2)[1])
+    count = int(faiss.rev_swig_ptr(result.lims, 2)[1])
     if not count:
         return _NONE
-    distances, rows = (faiss.rev_swig_ptr(a, count) for a in (found.distances, found.labels))
+    distances, rows = (faiss.rev_swig_ptr(a, count) for a in (result.distances, result.labels))
     return distances.astype(np.int64), rows + start
 
 
 def _weighted_sum(terms: Sequence[Term], chunk: slice) -> Int[np.ndarray, "M"]:
     """Adds up the distances of some rows."""
-    total = None
-    for term in terms:
-        distances = _distances(term.codes[chunk], term.query)
-        if term.weight != 1:
-            distances *= term.weight
-        total = distances if total is None else np.add(total, distances, out=total)
+    first, *others = terms
+    total = _weighted_distances(first, chunk)
+    for term in others:
+        total += _weighted_distances(term, chunk)
     return total
 
 
-def _distances(codes, query) -> Int[np.ndarray, "M"]:
-    """Gives the Hamming distance of every code from one."""
-    distances, query = np.empty(len(codes), np.int32), np.ascontiguousarray(query)
+def _weighted_distances(term: Term, chunk: slice) -> Int[np.ndarray, "M"]:
+    """Gives one term of a weighted distance for some rows."""
+    codes, query = term.codes[chunk], np.ascontiguousarray(term.query)
+    distances = np.empty(len(codes), np.int32)
     pointers = [faiss.swig_ptr(array) for array in (query, codes, distances)]
-    faiss.hammings(pointers[0], pointers[1], 1, len(codes), codes.shape[1], pointers[2])
+    _hammings(pointers[0], pointers[1], 1, len(codes), codes.shape[1], pointers[2])
+    if term.weight != 1:
+        distances *= term.weight
     return distances
 
 

@@ -10,19 +10,20 @@ from jaxtyping import UInt8
 from stvh_jax import files
 from stvh_jax.errors import UserError
 from stvh_jax.reporting import pages, tables
-from stvh_jax.retrieval.index import Hit, Hits, Index, check_output
+from stvh_jax.retrieval.hits import Hit, Hits, check_output
+from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.queries import Query
 
-# How a grid is written, by the ending of the file, and the most hits that it shows: more could not
-# be told apart.
+# How a grid is written, by the ending of the file.
 GRIDS = (".png", ".svg")
 
-
+# The most hits that a grid shows: the pictures of more would be too small.
 _MOST_PICTURES = 20
 
+Image = UInt8[np.ndarray, "H W 3"]
 
-# Gives the key frames of some clips of a split, by (match, clip).
-KeyFrames = Callable[[str, set[tuple[int, int]]], dict[tuple[int, int], UInt8[np.ndarray, "H W 3"]]]
+# Gives the key frames of some clips of a split, by the prepared set's own (match, clip).
+KeyFrames = Callable[[str, set[tuple]], dict[tuple, Image]]
 
 
 def hits_table(index: Index, query: Query, hits: Hits, *, focus: str | float) -> str:
@@ -32,7 +33,7 @@ def hits_table(index: Index, query: Query, hits: Hits, *, focus: str | float) ->
         return f"{heading}\n"
     bits = index.info.bits
     header = ["rank", "bits away", "clip", "seconds", "activity", "predicted", "media"]
-    foci = [f"focus {one}" for one in index.foci]
+    foci = [f"focus {each}" for each in index.foci]
     rows = [
         [
             str(rank),
@@ -42,14 +43,15 @@ def hits_table(index: Index, query: Query, hits: Hits, *, focus: str | float) ->
             hit.record["activity"] or "–",
             _prediction(hit),
             hit.record["media"] or "–",
-            *(f"{hit.distances[one]:g}" for one in index.foci),
+            *(f"{hit.distances[each]:g}" for each in index.foci),
             f"{len(hit.agreeing_bits)} of {bits}",
         ]
         for rank, hit in enumerate(hits, start=1)
     ]
     table = [[*header, *foci, "bits agree"], *rows]
-    if all(row[6] == "–" for row in rows):
-        table = [[*row[:6], *row[7:]] for row in table]
+    media = header.index("media")
+    if all(row[media] == "–" for row in rows):
+        table = [[*row[:media], *row[media + 1 :]] for row in table]
     lines = [heading, "", tables.aligned(table)]
     shown = int((hits.distances == hits.distances[-1]).sum())
     if hits.ties_at_k > shown:
@@ -90,40 +92,52 @@ def write_grid(
       UserError: the file has another ending or cannot be written, a clip has no picture, or
         Matplotlib is not installed.
     """
-    path = check_output(path, GRIDS)
+    checked = check_output(path, GRIDS)
     plots = pages.load_plots()
+    shown = hits[:_MOST_PICTURES]
+    records = [{"match": hit.match, "clip": hit.clip, **hit.record} for hit in shown]
+    distances: list[float | None] = [hit.distance for hit in shown]
     first = query.records[0]
-    shown = [{"match": hit.match, "clip": hit.clip, **hit.record} for hit in hits[:_MOST_PICTURES]]
-    images = _images(shown if query.image is not None else [first, *shown], key_frames)
-
-    def picture(record: dict, image, distance: float | None):
-        activity = record["activity"] or record["predicted"] or "unknown"
-        return plots.Picture(image, activity, record["match"] or "–", distance)
-
-    row = [picture(first, query.image if query.image is not None else images.pop(0), None)]
-    row += [
-        picture(record, image, float(distance))
-        for record, image, distance in zip(shown, images, hits.distances)
+    if query.image is None:
+        images = _images([first, *records], key_frames)
+    else:
+        images = [query.image, *_images(records, key_frames)]
+    row = [
+        plots.Picture(
+            image,
+            record["activity"] or record["predicted"] or "unknown",
+            record["match"] or "–",
+            distance,
+        )
+        for record, image, distance in zip([first, *records], images, [None, *distances])
     ]
     figure = plots.hits_grid([row], title=f"Like {query.name} at focus {focus}")
-    with files.writing(path):
-        files.write(path, plots.render(figure, kind=path.suffix[1:]))
+    with files.writing(checked):
+        files.write(checked, plots.render(figure, kind=checked.suffix[1:]))
 
 
-def _images(records: Sequence[dict], key_frames: KeyFrames) -> list[UInt8[np.ndarray, "H W 3"]]:
+def _images(records: Sequence[dict], key_frames: KeyFrames) -> list[Image]:
     """Gives the key frame of each clip, reading each split once."""
-    names: dict[str, set[tuple[int, int]]] = {}
-    for record in records:
-        if record["split"] is None or not record["match"].isdecimal():
-            raise UserError(
-                f"clip {record['match']}/{record['clip']} is of no prepared set, so that there is "
-                "no picture of it"
-            )
-        names.setdefault(record["split"], set()).add((int(record["match"]), record["clip"]))
+    names = [(record["split"], _prepared_name(record)) for record in records]
     images = {}
-    for split, clips in names.items():
-        images |= key_frames(split, clips)
-    return [images[int(record["match"]), record["clip"]] for record in records]
+    for split in dict.fromkeys(split for split, _ in names):
+        of_split = {name for other, name in names if other == split}
+        images |= {(split, name): image for name, image in key_frames(split, of_split).items()}
+    return [images[name] for name in names]
+
+
+def _prepared_name(record: dict) -> tuple[int, int]:
+    """Gives (match, clip) as `ClipDataset.key_frame_images` takes them.
+
+    Raises:
+      UserError: the clip is not one of a prepared set.
+    """
+    match, clip = record["match"], record["clip"]
+    if record["split"] is None or not (match.isdecimal() and clip.isdecimal()):
+        raise UserError(
+            f"clip {match}/{clip} is not in a prepared set, so there is no picture of it"
+        )
+    return int(match), int(clip)
 
 
 def _seconds(hit: Hit) -> str:

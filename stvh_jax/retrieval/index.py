@@ -1,156 +1,30 @@
 """An index of clips, searched by their codes at any focus: `stvh_jax.Index.open(uri)`.
 
-Hits are in the order of (distance, match, clip), whatever the engine behind: LanceDB and FAISS for
-a folder or a bucket, a Milvus server for a URI that begins with http.
+Hits are in the order of (distance, match, clip), names in their natural order, whatever the engine:
+LanceDB and FAISS for a folder or a bucket, a Milvus server for a URI that begins with http.
 """
 
-import csv
-import dataclasses
-import functools
-import io
-import json
+import re
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, SupportsFloat, SupportsIndex
+from collections.abc import Mapping, Sequence
+from typing import Any, SupportsIndex
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 from jaxtyping import UInt8
 from numpy.typing import ArrayLike
 
-from stvh_jax import files
 from stvh_jax.codes.filter_matrix import FilterMatrix
-from stvh_jax.codes.nearest import Neighbours
-from stvh_jax.codes.packing import hamming_distances
-from stvh_jax.errors import UserError
-from stvh_jax.retrieval.record import (
-    RECORD,
-    IndexInfo,
-    Surroundings,
-    agreeing_bits,
-    check_filter,
-    code_column,
-    codes_of_column,
-    to_table,
-)
+from stvh_jax.errors import NotFound, UserError
+from stvh_jax.names import as_name
+from stvh_jax.retrieval.clip_table import Codes, stored_codes, to_table
+from stvh_jax.retrieval.engine import Engine, EngineKind, Name, SearchRequest
+from stvh_jax.retrieval.hits import Hits, codes_and_records
+from stvh_jax.retrieval.index_info import IndexInfo, Number
+from stvh_jax.retrieval.surroundings import Surroundings
 
-Number = SupportsFloat
-
-
-NUMBERS = (int, float, np.integer, np.floating)
-
-
-Codes = UInt8[np.ndarray, "..."] | Mapping[int, UInt8[np.ndarray, "..."]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Hit:
-    """A clip that was found, and why.
-
-    Attributes:
-      distance: from the query at the focus searched, in bits; the mean over several queries.
-      match: the source video.
-      clip: the clip's number within it.
-      record: what else is known of the clip: start, stop, activity, predicted, confidence, split,
-        media.
-      distances: the same distance at every focus.
-      agreeing_bits: the bits in which the clip's code agrees with that of the query, or of every
-        query, at the focus searched; of a blend, at the focus that weighs more.
-    """
-
-    distance: float
-    match: str
-    clip: int
-    record: dict[str, Any]
-    distances: dict[int, float]
-    agreeing_bits: list[int]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Gives everything in plain values, for JSON."""
-        return {
-            "distance": self.distance,
-            "match": self.match,
-            "clip": self.clip,
-            **self.record,
-            "distances": {str(focus): value for focus, value in self.distances.items()},
-            "agreeing_bits": self.agreeing_bits,
-        }
-
-
-class Hits(Sequence[Hit]):
-    """The clips found for a query, nearest first; their records are read when first asked for.
-
-    Attributes:
-      distances: from the query at the focus searched.
-      ties_at_k: how many clips, among the hits or not, are as far as the last hit: if that is
-        more than the hits at this distance, others would have done as well.
-    """
-
-    def __init__(
-        self,
-        snapshot,
-        info: IndexInfo,
-        found: Neighbours,
-        queries: Mapping,
-        *,
-        focus: int,
-        unit: int,
-    ):
-        """Wraps what was found in a snapshot, with distances in `unit` parts of a bit."""
-        self._snapshot, self._info, self._found = snapshot, info, found
-        self._queries, self._focus = queries, focus
-        self.distances = found.distances / unit
-        self.ties_at_k = found.ties
-
-    def __len__(self) -> int:
-        """Counts the hits."""
-        return len(self.distances)
-
-    def __getitem__(self, place):
-        """Gives a hit, or several as a list."""
-        return self._hits[place]
-
-    def __iter__(self) -> Iterator[Hit]:
-        """Gives the hits, nearest first."""
-        return iter(self._hits)
-
-    @functools.cached_property
-    def _hits(self) -> list[Hit]:
-        info = self._info
-        stored, records = _codes_and_records(self._snapshot, info, self._found.rows)
-        found, asked = info.all_codes(stored), info.all_codes(self._queries)
-        distances = {
-            focus: hamming_distances(asked[focus], found[focus]).mean(axis=0) for focus in info.foci
-        }
-        hits = []
-        for place, record in enumerate(records):
-            agreeing = [
-                set(agreeing_bits(query, found[self._focus][place])) for query in asked[self._focus]
-            ]
-            hits.append(
-                Hit(
-                    distance=float(self.distances[place]),
-                    match=record.pop("match"),
-                    clip=record.pop("clip"),
-                    record=record,
-                    distances={focus: float(values[place]) for focus, values in distances.items()},
-                    agreeing_bits=sorted(set.intersection(*agreeing)),
-                )
-            )
-        return hits
-
-    def export(self, path: epath.PathLike) -> None:
-        """Writes the hits as a table: `.csv`, `.json` or `.parquet`, by the file's ending.
-
-        Raises:
-          UserError: the ending is another, or the file cannot be written.
-        """
-        path = check_output(path, EXPORTS)
-        rows = [{"rank": rank, **hit.to_dict()} for rank, hit in enumerate(self, start=1)]
-        with files.writing(path):
-            files.write(path, EXPORTS[path.suffix](rows, self._info))
+# The match and the clip of one clip, as callers give them: each a text or a whole number.
+ClipName = tuple[str | SupportsIndex, str | SupportsIndex]
 
 
 class Index:
@@ -161,7 +35,7 @@ class Index:
       engine: where they are.
     """
 
-    def __init__(self, engine):
+    def __init__(self, engine: Engine):
         """Wraps an engine; use `Index.open` or `Index.create`."""
         self.engine, self.info = engine, engine.info
 
@@ -188,7 +62,8 @@ class Index:
           storage_options: credentials and the like, for a bucket.
 
         Raises:
-          UserError: there is an index already, or the parts do not fit.
+          Exists: there is an index already.
+          UserError: the parts do not fit, or it cannot be written there.
         """
         info = IndexInfo(
             bits=bits,
@@ -210,10 +85,10 @@ class Index:
         """Opens an index, as it is now or was at a version.
 
         Raises:
-          UserError: there is none, or it cannot be read.
+          NotFound: there is no index, or no such version.
+          Damaged: it cannot be read, or is a store of something else.
         """
-        if version is not None and version < 1:
-            raise UserError(f"version {version}; they count from 1")
+        _check_version(version)
         return cls(_engine(uri).open(str(uri), version=version, storage_options=storage_options))
 
     @classmethod
@@ -245,10 +120,9 @@ class Index:
         """Makes an older version the newest again.
 
         Raises:
-          UserError: there is no such version.
+          NotFound: there is no such version.
         """
-        if version < 1:
-            raise UserError(f"version {version}; they count from 1")
+        _check_version(version)
         self.engine.restore(version)
 
     def refresh(self) -> None:
@@ -259,14 +133,14 @@ class Index:
         """Joins the files of many small writes."""
         self.engine.compact()
 
-    def count(self, filter: str | None = None) -> int:
-        """Counts the clips that a filter lets through.
+    def count(self, where: str | None = None) -> int:
+        """Counts the clips that meet a condition, see `search`; all if there is none.
 
         Raises:
-          UserError: the filter cannot be read.
+          UserError: the condition cannot be read.
         """
-        check_filter(filter)
-        return self.engine.count(filter)
+        _check_where(where)
+        return self.engine.count(where)
 
     def add(self, codes: Codes, **record: ArrayLike) -> None:
         """Adds clips; when it returns they are kept, and either all of them or none.
@@ -274,11 +148,13 @@ class Index:
         Args:
           codes: packed codes, `[M, bytes]`, by focus (`Encoding.codes`); an array if only the
             last focus is stored.
-          **record: `match=` and `clip=`, which name the clips; `start=`, `stop=` in seconds,
-            `activity=`, `predicted=`, `confidence=`, `split=`, `media=` as far as known.
+          **record: `match=` and `clip=`, which name the clips, texts or whole numbers; `start=`,
+            `stop=` in seconds, `activity=`, `predicted=`, `confidence=`, `split=`, `media=` as far
+            as known.
 
         Raises:
-          UserError: the codes or the record do not fit, or a clip is in the index already.
+          Exists: a clip is in the index already.
+          UserError: the codes or the record do not fit.
         """
         self.engine.add(to_table(self.info, codes, record))
 
@@ -286,14 +162,14 @@ class Index:
         """Adds clips as `add` does, in place of those of the same match and clip."""
         self.engine.upsert(to_table(self.info, codes, record))
 
-    def delete(self, filter: str) -> int:
-        """Deletes the clips that a filter lets through, and counts them.
+    def delete(self, where: str) -> int:
+        """Deletes the clips that meet a condition, see `search`, and counts them.
 
         Raises:
-          UserError: the filter cannot be read.
+          UserError: the condition cannot be read.
         """
-        check_filter(filter)
-        return self.engine.delete(filter)
+        _check_where(where)
+        return self.engine.delete(where)
 
     def search(
         self,
@@ -302,7 +178,7 @@ class Index:
         focus: str | Number = "activity",
         k: SupportsIndex | None = 10,
         radius: Number | None = None,
-        filter: str | None = None,
+        where: str | None = None,
         without: Sequence[Surroundings] = (),
         together: bool = False,
     ) -> list[Hits]:
@@ -314,7 +190,7 @@ class Index:
             0.7 times the distance at focus 2 and 0.3 times that at focus 3.
           k: how many; None, with a radius, for all within it.
           radius: the largest distance in bits, itself included; None for any.
-          filter: a condition on the record in SQL: `match = '13' AND start >= 60`.
+          where: a condition on the record in SQL: `match = '13' AND start >= 60`.
           without: clips left out.
           together: the queries are one: the mean of their distances counts.
 
@@ -323,49 +199,43 @@ class Index:
 
         Raises:
           UserError: the codes do not fit, there is no such focus, k or the radius make no sense,
-            or the filter cannot be read.
+            or the condition cannot be read.
         """
         _check_limits(k, radius, self.info.bits)
-        check_filter(filter)
+        _check_where(where)
         weights = self.info.weights(focus)
-        stored = self.info.stored_codes(codes, what="the query")
-        queries = {each: self.info.codes_of(each, stored) for each in weights}
-        count = len(stored[self.info.stored_foci[-1]])
-        if not count:
+        nearer = max(weights, key=weights.__getitem__)
+        stored = stored_codes(self.info, codes, what="the query")
+        if not len(stored[self.info.last_focus]):
             raise UserError("no code to search for; give those of at least one clip")
-        if len(weights) == 1:
-            weights = dict.fromkeys(weights, 1)
-        unit = sum(weights.values()) * (count if together else 1)
-        snapshot = self.engine.snapshot()
-        found = snapshot.search(
-            queries,
-            weights,
-            k=k,
-            radius=None if radius is None else int(np.floor(radius * unit + 1e-9)),
-            where=filter,
+        request = SearchRequest(
+            queries={focus: self.info.codes_of(focus, stored) for focus in weights},
+            weights=weights if len(weights) > 1 else dict.fromkeys(weights, 1),
+            k=None if k is None else int(k),
+            radius=radius,
+            where=where,
             without=without,
             together=together,
         )
-        nearer = max(weights, key=weights.__getitem__)
-        groups = [slice(None)] if together else [slice(i, i + 1) for i in range(count)]
+        snapshot = self.engine.snapshot()
         return [
             Hits(
                 snapshot,
                 self.info,
-                one,
-                {each: values[group] for each, values in stored.items()},
+                neighbours,
+                {focus: values[group.start : group.stop] for focus, values in stored.items()},
                 focus=nearer,
-                unit=unit,
+                unit=request.unit,
             )
-            for one, group in zip(found, groups)
+            for neighbours, group in zip(snapshot.search(request), request.groups)
         ]
 
-    def holds(self, clips: Sequence[tuple[str, int]]) -> list[bool]:
+    def holds(self, clips: Sequence[ClipName]) -> list[bool]:
         """Says of each of some clips, by (match, clip), whether it is in the index."""
-        return [row is not None for row in self.engine.snapshot().find(clips)]
+        return [row is not None for row in self.engine.snapshot().find(_names(clips))]
 
     def get(
-        self, clips: Sequence[tuple[str, int]]
+        self, clips: Sequence[ClipName]
     ) -> tuple[dict[int, UInt8[np.ndarray, "Q bytes"]], list[dict[str, Any]]]:
         """Gives the stored codes and the records of some clips.
 
@@ -373,94 +243,67 @@ class Index:
           clips: (match, clip) of each.
 
         Raises:
-          UserError: a clip is not in the index.
+          NotFound: a clip is not in the index.
         """
-        snapshot = self.engine.snapshot()
-        rows = snapshot.find(clips)
-        if None in rows:
-            match, clip = clips[rows.index(None)]
-            raise UserError(f"clip {match}/{clip} is not in the index")
-        return _codes_and_records(snapshot, self.info, np.array(rows, np.int64))
+        names, snapshot = _names(clips), self.engine.snapshot()
+        rows = []
+        for (match, clip), row in zip(names, snapshot.find(names)):
+            if row is None:
+                raise NotFound(f"clip {match}/{clip} is not in the index")
+            rows.append(row)
+        return codes_and_records(snapshot, self.info, np.array(rows, np.int64))
 
 
-def _codes_and_records(snapshot, info: IndexInfo, rows):
-    """Gives the stored codes and the records of rows of a snapshot."""
-    table = snapshot.records(rows)
-    codes = {
-        focus: codes_of_column(table[code_column(focus)], info.bits) for focus in info.stored_foci
-    }
-    return codes, table.select(RECORD.names).to_pylist()
+def _names(clips: Sequence[ClipName]) -> list[Name]:
+    """Gives the names of clips as texts.
+
+    Raises:
+      UserError: one is neither a text nor a whole number.
+    """
+    try:
+        return [(as_name(match), as_name(clip)) for match, clip in clips]
+    except TypeError as error:
+        raise UserError(f"match and clip are texts or whole numbers ({error})") from error
 
 
-def _check_limits(k, radius, bits: int) -> None:
+def _check_version(version: int | None) -> None:
+    if version is not None and version < 1:
+        raise NotFound(f"version {version}; they count from 1")
+
+
+def _check_where(where: str | None) -> None:
+    """Checks that a text is one condition.
+
+    Raises:
+      UserError: it holds what ends a condition, after which all would be ignored, or is not a text.
+    """
+    if where is None:
+        return
+    if not isinstance(where, str):
+        raise UserError(f"where {where!r}: give a text, for example \"match = '13'\"")
+    outside_of_quotes = re.sub(r"'[^']*'", "", where)
+    if mark := re.search(r";|--|/\*", outside_of_quotes):
+        raise UserError(f"where {where!r}: {mark[0]!r} has no place in a condition")
+
+
+def _check_limits(k: Any, radius: Any, bits: int) -> None:
     """Checks how much is asked for.
 
     Raises:
-      UserError: nothing, or no such number.
+      UserError: nothing, or what is not a number.
     """
     if k is None and radius is None:
         raise UserError("give k, how many clips to find, or a radius")
     if k is not None and (not isinstance(k, (int, np.integer)) or k < 1):
-        raise UserError(f"k = {k}; give a whole number of clips, one at least")
-    if radius is not None and not (isinstance(radius, NUMBERS) and 0 <= radius <= bits):
+        raise UserError(f"k = {k}; give a whole number of clips, 1 or more")
+    if radius is not None and not (isinstance(radius, Number) and 0 <= radius <= bits):
         raise UserError(f"radius = {radius}; give 0 to {bits} bits")
 
 
-def around(
-    match: str,
-    clip: SupportsIndex | None,
-    start: Number | None,
-    stop: Number | None,
-    *,
-    exclude_near: Number | None = None,
-    exclude_match: bool = False,
-) -> list[Surroundings]:
-    """Names what a search leaves out around a query: itself, its time, or its match.
-
-    Args:
-      match: the query's match.
-      clip: its number, None if it is not in the index.
-      start: where it begins, in seconds.
-      stop: where it ends.
-      exclude_near: leave out what is less than these seconds from it.
-      exclude_match: leave out the whole match.
-
-    Raises:
-      UserError: what is near is not known, as the query has no time.
-    """
-    if exclude_match:
-        return [Surroundings(match)]
-    itself = [] if clip is None else [Surroundings(match, clip=clip)]
-    if exclude_near is None:
-        return itself
-    if not exclude_near >= 0:
-        raise UserError(f"{exclude_near} seconds around the query; give 0 or more")
-    if start is None or stop is None:
-        raise UserError(
-            f"clip {match}/{clip} has no time in the index, so that none is known to be near; "
-            "index the clips with their start and stop"
-        )
-    return [*itself, Surroundings(match, seconds=(start - exclude_near, stop + exclude_near))]
-
-
-def check_output(path: epath.PathLike, endings: Collection[str]) -> epath.Path:
-    """Checks the name of a file to write, before there is anything to lose.
-
-    Raises:
-      UserError: it has none of these endings, or its folder is not there.
-    """
-    path = epath.Path(path)
-    if path.suffix not in endings:
-        raise UserError(f"{path} is to be written as {', '.join(endings)}")
-    if not path.parent.is_dir():
-        raise UserError(f"cannot write {path}: there is no folder {path.parent}")
-    return path
-
-
-def _engine(uri: epath.PathLike):
+def _engine(uri: epath.PathLike) -> EngineKind:
     """Chooses the engine by the URI; each imports what it needs."""
     if not str(uri):
-        raise UserError("an index has no empty name; give a folder, s3://... or http://...")
+        raise UserError("an index needs a place; give a folder, s3://... or http://...")
     try:
         if str(uri).startswith(("http://", "https://")):
             from stvh_jax.retrieval.milvus.engine import MilvusEngine
@@ -468,45 +311,9 @@ def _engine(uri: epath.PathLike):
             return MilvusEngine
         from stvh_jax.retrieval.lance.engine import LanceEngine
     except ModuleNotFoundError as error:
-        extra = "milvus" if error.name == "pymilvus" else "search"
+        package = (error.name or "").partition(".")[0]
+        extra = "milvus" if package == "pymilvus" else "search"
         raise UserError(
-            f"an index needs {error.name}, which is not installed; pip install 'stvh_jax[{extra}]'"
+            f"an index needs {package}, which is not installed; pip install 'stvh_jax[{extra}]'"
         ) from error
     return LanceEngine
-
-
-def _to_csv(rows: list[dict], info: IndexInfo) -> bytes:
-    text = io.StringIO()
-    foci = [f"distance_{focus}" for focus in info.foci]
-    names = ["rank", "distance", *RECORD.names, *foci, "agreeing_bits"]
-    writer = csv.DictWriter(text, names)
-    writer.writeheader()
-    for row in rows:
-        distances = {f"distance_{focus}": v for focus, v in row.pop("distances").items()}
-        bits = " ".join(map(str, row.pop("agreeing_bits")))
-        writer.writerow({**row, **distances, "agreeing_bits": bits})
-    return text.getvalue().encode()
-
-
-def _to_json(rows: list[dict], info: IndexInfo) -> bytes:
-    return (json.dumps(rows, indent=2) + "\n").encode()
-
-
-def _to_parquet(rows: list[dict], info: IndexInfo) -> bytes:
-    distances = [(str(focus), pa.float64()) for focus in info.foci]
-    schema = pa.schema(
-        [
-            ("rank", pa.int64()),
-            ("distance", pa.float64()),
-            *RECORD,
-            ("distances", pa.struct(distances)),
-            ("agreeing_bits", pa.list_(pa.int64())),
-        ]
-    )
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer)
-    return buffer.getvalue()
-
-
-# How hits are written, by the ending of the file.
-EXPORTS = {".csv": _to_csv, ".json": _to_json, ".parquet": _to_parquet}

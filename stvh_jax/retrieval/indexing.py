@@ -22,11 +22,11 @@ from stvh_jax.inference.encoded_clips import (
     encode_split,
 )
 from stvh_jax.inference.encoder import Encoder
+from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.index import Index
 
 # Where the index's origin says that the prepared set was; it may be elsewhere today.
 DATA_DIR = "data_dir"
-
 
 # Clips encoded and written at a time: what a killed indexing has to do again.
 _CLIPS_AT_ONCE = 512
@@ -46,7 +46,7 @@ def index_split(
 ) -> Index:
     """Encodes the clips of a split and adds them to an index, which is made if there is none.
 
-    Clips that are there already are left as they are, so that an indexing that was killed goes on.
+    Clips that are there already are left as they are: an indexing that was killed goes on.
 
     Args:
       run: the model's run, which keeps the filter matrix.
@@ -67,7 +67,7 @@ def index_split(
     check_same_classes(encoder, dataset)
     if not 0 < frames_per_second < math.inf:
         raise UserError(f"{frames_per_second} frames per second; give more than 0")
-    _media_of(media, "match", 0)
+    _media_of(media, "match", "clip")
     parts = split.split("+")
     for part in parts:
         dataset.num_clips(part)
@@ -106,7 +106,7 @@ def _index_part(
         encoded = encode_clips(encoder, itertools.islice(batches, -(-_CLIPS_AT_ONCE // size)))
         record = record_of(encoder, dataset, encoded, split=split, frames_per_second=rate)
         if media:
-            names = zip(encoded.match.astype(int), encoded.clip.astype(int))
+            names = zip(record["match"], record["clip"])
             record["media"] = [_media_of(media, *name) for name in names]
         index.upsert(encoded.codes, **record)
         done += len(encoded)
@@ -117,9 +117,7 @@ def _missing(index: Index, dataset, split: str) -> Int[np.ndarray, "missing"]:
     """Finds the places within a split of the clips that are not in the index."""
     names = []
     for batch in dataset.evaluation_batches(split, batch_size=64, frames=False):
-        valid = np.asarray(batch.clip_mask)
-        matches, clips = np.asarray(batch.match)[valid], np.asarray(batch.clip)[valid]
-        names += zip(map(str, matches.tolist()), clips.tolist())
+        names += [name for name in _names_of(batch) if name is not None]
     return np.flatnonzero(~np.array(index.holds(names), bool))
 
 
@@ -130,11 +128,11 @@ def _open_same(uri, origin: Mapping, stored: tuple[int, ...]) -> Index:
       UserError: it is of another run, or has other codes.
     """
     index = Index.open(uri)
-    found = {**index.info.origin, "stored foci": index.info.stored_foci}
+    there = {**index.info.origin, "stored foci": index.info.stored_foci}
     for name, value in {**origin, "stored foci": stored}.items():
-        if name != DATA_DIR and found.get(name) != value:
+        if name != DATA_DIR and there.get(name) != value:
             raise UserError(
-                f"{uri} is an index with {name} = {found.get(name)!r}, not {value!r}; give "
+                f"{uri} is an index with {name} = {there.get(name)!r}, not {value!r}; give "
                 "another place, or delete it"
             )
     return index
@@ -187,42 +185,52 @@ def record_of(
         (none, none) if frames_per_second is None else (times / frames_per_second).tolist()
     )
     probabilities = np.asarray(jax.nn.softmax(encoded.activity_scores))
-    names = encoder.activity_names
+    activities = encoder.activity_names
     return {
         "match": encoded.match.tolist(),
-        "clip": encoded.clip.astype(int).tolist(),
+        "clip": encoded.clip.tolist(),
         "start": start,
         "stop": stop,
-        "activity": [None if label == UNKNOWN else names[label] for label in encoded.activity],
-        "predicted": [names[label] for label in probabilities.argmax(axis=1)],
+        "activity": [None if label == UNKNOWN else activities[label] for label in encoded.activity],
+        "predicted": [activities[label] for label in probabilities.argmax(axis=1)],
         "confidence": probabilities.max(axis=1).tolist(),
         "split": [split] * len(encoded),
     }
 
 
 def encode_clip(
-    encoder: Encoder, dataset, match: str, clip: int
+    encoder: Encoder, dataset, match: str, clip: str
 ) -> tuple[str, EncodedClips] | None:
     """Encodes one clip of a prepared set and names its split; None if it is in none."""
     for split in dataset.splits:
         place = 0
         for batch in dataset.evaluation_batches(split, batch_size=64, frames=False):
-            found = _places(batch, match, clip)
-            if len(found):
-                (one,) = itertools.islice(
-                    dataset.evaluation_batches(split, batch_size=1, start=place + found[0]), 1
-                )
-                return split, encode_clips(encoder, [one])
-            place += 64
+            names = _names_of(batch)
+            if (match, clip) in names:
+                start = place + names.index((match, clip))
+                batches = dataset.evaluation_batches(split, batch_size=1, start=start)
+                return split, encode_clips(encoder, itertools.islice(batches, 1))
+            place += len(names)
     return None
 
 
-def _places(batch: Clips, match: str, clip: int) -> np.ndarray:
-    named = (np.asarray(batch.match).astype(str) == match) & (np.asarray(batch.clip) == clip)
-    return np.flatnonzero(named & np.asarray(batch.clip_mask))
+def _names_of(batch: Clips) -> list[Name | None]:
+    """Gives the name of each clip of a batch; None for one that only fills the batch."""
+    matches, clips, present = (
+        np.asarray(values).tolist() for values in (batch.match, batch.clip, batch.clip_mask)
+    )
+    return [
+        (str(match), str(clip)) if valid else None
+        for match, clip, valid in zip(matches, clips, present)
+    ]
 
 
-def _media_of(template: str, match, clip) -> str:
+def _media_of(template: str, match: str, clip: str) -> str:
+    """Fills in the file of a clip.
+
+    Raises:
+      UserError: the template names something else than {match} and {clip}.
+    """
     try:
         return template.format(match=match, clip=clip)
     except (AttributeError, LookupError, TypeError, ValueError) as error:

@@ -1,17 +1,20 @@
-"""What is searched for: clips of the index, of the prepared set, or from files of one's own."""
+"""What is searched for: clips of the index, of its prepared set, or from your own files."""
 
 import dataclasses
-import re
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from stvh_jax.errors import UserError
+from stvh_jax.errors import NotFound, UserError
 from stvh_jax.inference.encoder import Encoder
-from stvh_jax.retrieval.index import Hits, Index, around
+from stvh_jax.retrieval.engine import Name
+from stvh_jax.retrieval.hits import Hits
+from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.indexing import encode_clip, record_of
+from stvh_jax.retrieval.surroundings import around
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,25 +36,25 @@ class Query:
     def name(self) -> str:
         """Names the clips."""
         return ", ".join(
-            "the given clip" if one["match"] is None else f"{one['match']}/{one['clip']}"
-            for one in self.records
+            "the given clip" if record["match"] is None else f"{record['match']}/{record['clip']}"
+            for record in self.records
         )
 
 
-def parse_clip(text: str) -> tuple[str, int]:
-    """Reads MATCH/CLIP.
+def parse_clip(text: str) -> Name:
+    """Reads MATCH/CLIP, of which the match may have slashes in its name.
 
     Raises:
       UserError: it is something else.
     """
     match, _, clip = text.rpartition("/")
-    if not match or not re.fullmatch(r"-?[0-9]{1,18}", clip):
-        raise UserError(f"{text!r} names no clip; give MATCH/CLIP, as 13/9825")
-    return match, int(clip)
+    if not match or not clip:
+        raise UserError(f"{text!r} is not the name of a clip; give MATCH/CLIP, for example 13/9825")
+    return match, clip
 
 
 def clips_query(
-    index: Index, clips: Sequence[tuple[str, int]], open_model: Callable[[], tuple[Encoder, Any]]
+    index: Index, clips: Sequence[Name], open_model: Callable[[], tuple[Encoder, Any]]
 ) -> Query:
     """Takes clips of the index, or, where they are not in it, of the prepared set of its run.
 
@@ -61,37 +64,46 @@ def clips_query(
       open_model: gives the index's model and its prepared set, opened, if they are needed.
 
     Raises:
-      UserError: a clip is in neither, or the model is another than the index's.
+      NotFound: a clip is in neither.
+      UserError: the model is another than the index's.
     """
-    found, model = [], None
     # A clip named twice weighs no more than once.
     clips = list(dict.fromkeys(clips))
-    for (match, clip), holds in zip(clips, index.holds(clips)):
-        if holds:
-            codes, (record,) = index.get([(match, clip)])
-        else:
-            model = model or open_model()
-            encoder, dataset = model
-            check_model(index, encoder)
-            encoded = encode_clip(encoder, dataset, match, clip)
-            if encoded is None:
-                raise UserError(
-                    f"clip {match}/{clip} is neither in the index nor in the prepared set of its "
-                    "run; give another, or --frames and --boxes"
-                )
-            split, encoding = encoded
-            codes = encoding.codes
-            rate = index.info.origin.get("frames_per_second")
-            record = record_of(encoder, dataset, encoding, split=split, frames_per_second=rate)
-            record = {name: values[0] for name, values in record.items()}
-        found.append((codes, record))
-    foci = index.info.stored_foci
-    codes = {focus: np.concatenate([codes[focus] for codes, _ in found]) for focus in foci}
-    return Query(codes, [record for _, record in found])
+    open_once = functools.cache(open_model)
+    queries = [
+        _indexed_query(index, name) if held else _encoded_query(index, name, *open_once())
+        for name, held in zip(clips, index.holds(clips))
+    ]
+    codes = {
+        focus: np.concatenate([query.codes[focus] for query in queries])
+        for focus in index.info.stored_foci
+    }
+    return Query(codes, [record for query in queries for record in query.records])
+
+
+def _indexed_query(index: Index, name: Name) -> Query:
+    """Takes a clip of the index."""
+    return Query(*index.get([name]))
+
+
+def _encoded_query(index: Index, name: Name, encoder: Encoder, dataset: Any) -> Query:
+    """Encodes a clip of the prepared set."""
+    check_model(index, encoder)
+    match, clip = name
+    encoded = encode_clip(encoder, dataset, match, clip)
+    if encoded is None:
+        raise NotFound(
+            f"clip {match}/{clip} is neither in the index nor in the prepared set of its run; give "
+            "another, or --frames and --boxes"
+        )
+    split, encoding = encoded
+    rate = index.info.origin.get("frames_per_second")
+    record = record_of(encoder, dataset, encoding, split=split, frames_per_second=rate)
+    return Query(encoding.codes, [{field: values[0] for field, values in record.items()}])
 
 
 def check_model(index: Index, encoder: Encoder) -> None:
-    """Checks that a model is the one that made an index: codes of two models say nothing together.
+    """Checks that a model is the one that made an index: codes of two models cannot be compared.
 
     Raises:
       UserError: it is another.
@@ -100,7 +112,7 @@ def check_model(index: Index, encoder: Encoder) -> None:
     if encoder.name != made_by:
         raise UserError(
             f"the index was made with checkpoint {made_by} of a model, and this is {encoder.name}; "
-            "give --run FOLDER of that model, or index the clips anew"
+            "give --run FOLDER of that model, or index the clips again"
         )
 
 
@@ -137,16 +149,16 @@ def search(
     *,
     exclude_near: float | None = None,
     exclude_match: bool = False,
-    **options,
+    **options: Any,
 ) -> Hits:
     """Finds the clips like a query, by the mean of the distances from its clips.
 
     Args:
       index: where to search.
-      query: what to search for; its clips are no hits.
+      query: what to search for; its clips are left out of the hits.
       exclude_near: also leave out what is less than these seconds from one of them.
       exclude_match: also leave out their matches.
-      **options: focus, k, radius, filter, as `Index.search` has them.
+      **options: focus, k, radius, where, as `Index.search` has them.
 
     Raises:
       UserError: as `Index.search`, or the query's match or time is not known.
@@ -154,12 +166,12 @@ def search(
     without = []
     for record in query.records:
         if record["match"] is not None:
-            place = {name: record[name] for name in ("match", "clip", "start", "stop")}
-            without += around(**place, exclude_near=exclude_near, exclude_match=exclude_match)
+            place = (record[field] for field in ("match", "clip", "start", "stop"))
+            without += around(*place, exclude_near=exclude_near, exclude_match=exclude_match)
         elif exclude_near is not None or exclude_match:
             raise UserError(
-                "a clip from files has no match and no time in the index, so that nothing of it "
-                "can be left out"
+                "a clip from files has no match and no time in the index, so nothing around it can "
+                "be left out"
             )
     (hits,) = index.search(query.codes, together=True, without=without, **options)
     return hits

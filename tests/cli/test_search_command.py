@@ -67,9 +67,9 @@ def nearest(encoded, focus, place, *, query_split="test"):
     """Finds the training clips nearest to a clip by its own codes, in order."""
     queries, base = encoded[query_split], encoded["train"]
     distances = hamming_distances(queries.codes[focus][place][None], base.codes[focus])[0]
-    matches, clips = base.match.astype(int), base.clip.astype(int)
-    order = np.lexsort((clips, matches, distances))
-    return [(int(distances[row]), int(matches[row]), int(clips[row])) for row in order]
+    numbers = base.match.astype(int), base.clip.astype(int)
+    order = np.lexsort((numbers[1], numbers[0], distances))
+    return [(int(distances[row]), str(base.match[row]), str(base.clip[row])) for row in order]
 
 
 def test_an_index_is_made_of_a_run(command, trained, tmp_path):
@@ -147,7 +147,7 @@ def test_a_killed_indexing_goes_on(indexed, encoded, tmp_path, monkeypatch):
     # 48 clips are six batches of 8, of which two were kept and three had been read.
     assert Dataset.read == 3 + 4
     names = [
-        (str(match), int(clip))
+        (str(match), str(clip))
         for match, clip in zip(encoded["train"].match, encoded["train"].clip)
     ]
     np.testing.assert_array_equal(index.get(names)[0][1], encoded["train"].codes[1])
@@ -166,9 +166,9 @@ def test_a_clip_of_the_index_finds_others(command, indexed, encoded):
         assert (status, err) == (0, "")
         found = json.loads(out)
         wanted = nearest(encoded, focus, place, query_split="train")
-        wanted = [one for one in wanted if one[1:] != (match, clip)]
+        wanted = [one for one in wanted if one[1:] != (str(match), str(clip))]
         hits = found["hits"]
-        assert [(hit["distance"], int(hit["match"]), hit["clip"]) for hit in hits] == wanted[:5]
+        assert [(hit["distance"], hit["match"], hit["clip"]) for hit in hits] == wanted[:5]
         assert [hit["rank"] for hit in hits] == [1, 2, 3, 4, 5]
         assert found["ties_at_k"] == sum(one[0] == wanted[4][0] for one in wanted)
         assert (found["clips"], found["bits"], found["focus"]) == (48, 16, name)
@@ -191,7 +191,7 @@ def test_a_clip_of_another_split_is_encoded(command, indexed, encoded, monkeypat
     )
     assert (status, err) == (0, "")
     found = json.loads(out)
-    hits = [(hit["distance"], int(hit["match"]), hit["clip"]) for hit in found["hits"]]
+    hits = [(hit["distance"], hit["match"], hit["clip"]) for hit in found["hits"]]
     assert hits == nearest(encoded, 1, 19)[:10]
     assert found["query"][0]["split"] == "test"
 
@@ -199,7 +199,7 @@ def test_a_clip_of_another_split_is_encoded(command, indexed, encoded, monkeypat
 def test_a_table_and_exports(command, indexed):
     for ending in ("csv", "json", "parquet"):
         status, out, err = command(
-            "query", "--index", indexed / "index", "--clip", "1/100", "--filter", "match = '2'",
+            "query", "--index", indexed / "index", "--clip", "1/100", "--where", "match = '2'",
             "--export", f"hits.{ending}",
         )  # fmt: skip
         assert (status, err) == (0, "")
@@ -209,7 +209,7 @@ def test_a_table_and_exports(command, indexed):
     with open("hits.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["match"] for row in rows] == ["2"] * 10
-    assert json.loads(pathlib.Path("hits.json").read_text())[0]["clip"] == int(rows[0]["clip"])
+    assert json.loads(pathlib.Path("hits.json").read_text())[0]["clip"] == rows[0]["clip"]
 
 
 def test_what_is_near_the_query_is_left_out(command, indexed):
@@ -220,7 +220,7 @@ def test_what_is_near_the_query_is_left_out(command, indexed):
             "query", "--index", indexed / "index", "--clip", "1/1000", "--k", 48, "--json", *options
         )
         assert status == 0
-        return {(int(hit["match"]), hit["clip"]) for hit in json.loads(out)["hits"]}
+        return {(int(hit["match"]), int(hit["clip"])) for hit in json.loads(out)["hits"]}
 
     everything = {(row % 3, 100 * row) for row in range(48)}
     assert matches_and_clips() == everything - {(1, 1000)}
@@ -243,7 +243,7 @@ def test_files_of_ones_own(command, indexed, encoded):
         "query", "--index", indexed / "index", "--boxes", "boxes.npy", "--json", "--k", 4
     )
     assert (status, err) == (0, "")
-    hits = [(hit["distance"], int(hit["match"]), hit["clip"]) for hit in json.loads(out)["hits"]]
+    hits = [(hit["distance"], hit["match"], hit["clip"]) for hit in json.loads(out)["hits"]]
     assert hits == nearest(encoded, 1, place)[:4]
 
 
@@ -281,12 +281,12 @@ def test_a_grid_of_key_frames(command, tmp_path, monkeypatch):
     )  # fmt: skip
     assert (status, err) == (0, "wrote own.svg\n")
     hits = {(hit["match"], hit["clip"]): hit["distance"] for hit in json.loads(out)["hits"]}
-    assert hits["1", 100] == 0
+    assert hits["1", "100"] == 0
     assert pathlib.Path("own.svg").read_text().startswith("<?xml")
     status, _, err = command(
         "query", "--index", "index", "--clip", "1/100", "--exclude-match", "--grid", "x.gif"
     )
-    assert (status, err) == (2, "error: x.gif is to be written as .png, .svg\n")
+    assert (status, err) == (2, "error: x.gif cannot be written; its name must end in .png, .svg\n")
 
 
 CLIP = ["--clip", "1/100"]
@@ -299,7 +299,7 @@ MISTAKES = [
     (["index", "--run", "RUN", "--out", "x", "--stored-foci", "0"], "stored foci [0]; choose some"),
     (
         ["index", "--run", "RUN", "--out", "x", "--stored-foci", "a"],
-        "'a' are no foci; give numbers",
+        "'a' is not a list of foci; give numbers, for example 0,3",
     ),
     (["index", "--run", "RUN", "--out", "x", "--fps", "0"], "0.0 frames per second; give more"),
     (["index", "--run", "RUN", "--out", "x", "--media", "{video}"], "media '{video}' cannot be"),
@@ -315,24 +315,34 @@ MISTAKES = [
     (["query", "--index", "INDEX"], "give --clip MATCH/CLIP, or --frames DIR with --boxes FILE"),
     (["query", "--index", "INDEX", *CLIP, "--frames", "x"], "--frames needs --boxes FILE"),
     (["query", "--index", "INDEX", "--frames", "x"], "--frames needs --boxes FILE"),
-    (["query", "--index", "INDEX", "--clip", "1/--3"], "'1/--3' names no clip; give MATCH/CLIP"),
+    (["query", "--index", "INDEX", "--clip", "1/"], "'1/' is not the name of a clip; give MATCH/"),
     (["query", "--index", "INDEX", *CLIP, "--exclude-near", "nan"], "nan seconds around the query"),
     (["query", "--index", "INDEX", *CLIP, "--export", "no/x.csv"], "there is no folder no"),
     (["query", "--index", ""], "give --clip MATCH/CLIP"),
-    (["query", "--index", "", *CLIP], "an index has no empty name"),
+    (["query", "--index", "", *CLIP], "an index needs a place"),
     (["index", "--run", "RUN", "--out", "x", "--fps", "nan"], "nan frames per second; give more"),
     (["index", "--run", "RUN", "--out", "x", "--media", "{match.x}"], "cannot be filled in"),
     (["index", "--run", "RUN", "--out", "INDEX", "--media", "a"], "with media = '', not 'a'"),
-    (["query", "--index", "INDEX", "--clip", "7"], "'7' names no clip; give MATCH/CLIP"),
+    (
+        ["query", "--index", "INDEX", "--clip", "7"],
+        "'7' is not the name of a clip; give MATCH/CLIP",
+    ),
     (["query", "--index", "INDEX", "--clip", "9/9"], "clip 9/9 is neither in the index nor in"),
     (["query", "--index", "INDEX", *CLIP, "--focus", "2"], "focus '2' cannot be searched"),
     (["query", "--index", "INDEX", *CLIP, "--k", "0"], "k = 0; give a whole number of clips"),
     (["query", "--index", "INDEX", *CLIP, "--k", "ten"], "invalid int value: 'ten'"),
     (["query", "--index", "INDEX", *CLIP, "--radius", "99"], "radius = 99.0; give 0 to 16 bits"),
-    (["query", "--index", "INDEX", *CLIP, "--filter", "mach = '2'"], "No field named mach"),
+    (["query", "--index", "INDEX", *CLIP, "--where", "mach = '2'"], "No field named mach"),
+    (
+        ["query", "--index", "INDEX", *CLIP, "--filter", "match = '2'"],
+        "argument --filter: a condition on the clips is now given by --where; see search.py query",
+    ),
     (["query", "--index", "INDEX", *CLIP, "--filtr", "x"], "unrecognized arguments: --filtr x"),
     (["query", "--index", "INDEX", *CLIP, "--exclude-near", "-3"], "-3.0 seconds around the query"),
-    (["query", "--index", "INDEX", *CLIP, "--export", "x.xls"], "x.xls is to be written as .csv"),
+    (
+        ["query", "--index", "INDEX", *CLIP, "--export", "x.xls"],
+        "x.xls cannot be written; its name must end in .csv",
+    ),
     (["query", "--index", "INDEX", "--boxes", "x.npy"], "x.npy is no readable array"),
     (
         ["query", "--index", "INDEX", *CLIP, "--grid", "x.png"],
@@ -361,10 +371,10 @@ def test_a_mistake_is_one_line_and_status_2(command, indexed, monkeypatch, argum
 def test_clips_that_are_missing_are_added(indexed, encoded, tmp_path):
     folder, encoder = tmp_path / "index", load(indexed / "run")
     index = index_split(indexed / "run", encoder, FakeDataset(), folder, split="train")
-    assert index.delete("clip > 500 AND clip < 1100 OR clip = 2000") == 6
+    assert index.delete("clip IN ('600', '700', '800', '900', '1000', '2000')") == 6
     index = index_split(indexed / "run", encoder, FakeDataset(), folder, split="train")
     names = [
-        (str(match), int(clip))
+        (str(match), str(clip))
         for match, clip in zip(encoded["train"].match, encoded["train"].clip)
     ]
     np.testing.assert_array_equal(index.get(names)[0][0], encoded["train"].codes[0])

@@ -45,7 +45,7 @@ def write(kind, number, folder):
         return
     index = Index.open(folder)
     (everything,) = index.search(np.zeros(BITS // 8, np.uint8), k=None, radius=BITS)
-    before = {hit.clip: 0 for hit in everything}
+    before = {int(hit.clip): 0 for hit in everything}
     if kind in ("add", "upsert"):
         clips = [clip for clip, by in written(kind, number, before).items() if by == number]
         writer = index.add if kind == "add" else index.upsert
@@ -53,7 +53,7 @@ def write(kind, number, folder):
     elif kind == "derive":
         index.search(np.zeros(BITS // 8, np.uint8), focus=0)
     elif kind == "delete":
-        index.delete(f"clip % 7 = {number % 7}")
+        index.delete(f"CAST(clip AS BIGINT) % 7 = {number % 7}")
     elif kind == "restore":
         index.restore(index.version)
     elif kind == "compact":

@@ -51,14 +51,14 @@ def test_a_bucket_is_as_a_folder(options, tmp_path):
         reader = Index.open(uri, storage_options=given)
         query = {focus: values[5] for focus, values in codes.items()}
         hits = [
-            listed(reader.search(query, focus=focus, filter=filter, k=20)[0])
+            listed(reader.search(query, focus=focus, where=where, k=20)[0])
             for focus in (0, 1, 2, 2.3, 3)
-            for filter in (None, "clip % 2 = 0", "activity = 'set'")
+            for where in (None, "CAST(clip AS BIGINT) % 2 = 0", "activity = 'set'")
         ]
         before = Index.open(uri, version=2, storage_options=given)
         found.append((deleted, len(reader), len(before), reader.version, hits))
-        with pytest.raises(UserError, match="filter 'mach = 3': .*No field named mach"):
-            reader.search(query, filter="mach = 3")
+        with pytest.raises(UserError, match="where 'mach = 3': .*No field named mach"):
+            reader.search(query, where="mach = 3")
     assert found[0] == found[1]
     assert found[0][1] == CLIPS - found[0][0] < found[0][2] == CLIPS
     assert len(list((tmp_path / "cache" / "stvh_jax").iterdir())) == 2

@@ -49,13 +49,13 @@ def clips_of(folder):
     if not names:
         return {}
     codes = index.get(names)[0][index_writer.LAYERS]
-    assert [clip % 256 for _, clip in names] == codes[:, 0].tolist()
+    assert [int(clip) % 256 for _, clip in names] == codes[:, 0].tolist()
     (derived,) = index.search(zero, focus=0, **everything)
     matrix = index_writer.matrix()
     bits = np.unpackbits(matrix.derive(zero[None], 0) ^ matrix.derive(codes, 0), axis=1)
     wanted = dict(zip(names, bits.sum(axis=1)))
     assert {(hit.match, hit.clip): hit.distance for hit in derived} == wanted
-    return {clip: int(number) for (_, clip), number in zip(names, codes[:, 1])}
+    return {int(clip): int(number) for (_, clip), number in zip(names, codes[:, 1])}
 
 
 def in_a_byte(clips):

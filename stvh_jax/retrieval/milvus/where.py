@@ -1,6 +1,6 @@
-"""Filters in SQL, as LanceDB reads them, translated to Milvus's own expressions.
+"""Conditions in SQL, as LanceDB reads them, translated to Milvus's own expressions.
 
-    filter     = condition {OR condition}, AND binds closer, NOT closer still; parentheses
+    where      = condition {OR condition}, AND binds closer, NOT closer still; parentheses
     condition  = field (= | != | <> | < | <= | > | >=) value, or the value first
                | field [NOT] IN (value, ...)
                | field IS [NOT] NULL
@@ -18,15 +18,14 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from stvh_jax.errors import UserError
+from stvh_jax.retrieval.index_info import listed
 from stvh_jax.retrieval.record import RECORD
 
 # What stands for NULL: no time or probability is near this number; an empty text says as
 # little as none.
 NULL_NUMBER, NULL_TEXT = -(2.0**127), ""
 
-
 _ALWAYS, _NEVER = "clip == clip", "clip != clip"
-
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -38,15 +37,11 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 
-
 _COMPARISONS = {"=": "==", "<>": "!="} | {sign: sign for sign in ("==", "!=", "<", "<=", ">", ">=")}
-
 
 _OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
-
 _TURNED = {"==": "==", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
-
 
 _KEYWORDS = {"AND", "OR", "NOT", "IN", "IS", "NULL"}
 
@@ -76,28 +71,29 @@ def joined(conditions: Sequence[str], word: str) -> str:
     return f"({f' {word} '.join(halves)})"
 
 
-def translate(where: str) -> str:
-    """Translates a filter from SQL.
+def translate(where: str, record: pa.Schema = RECORD) -> str:
+    """Translates a condition from SQL.
 
     Args:
-      where: a condition on the fields of `RECORD`, as the module says.
+      where: a condition on the fields of the record, as the module says.
+      record: the fields as they are stored.
 
     Raises:
       UserError: a word is not understood; says which.
     """
-    return _Translation(where).result
+    return _Translation(where, record).result
 
 
 class _Translation:
-    """One filter, read from left to right.
+    """One condition, read from left to right.
 
     Every part is translated as it is, or, within NOT, as its opposite: AND becomes OR and = becomes
     !=. So a comparison with NULL, which neither holds nor does its opposite, needs to say only that
     the field is not NULL.
     """
 
-    def __init__(self, where: str):
-        self._where = where
+    def __init__(self, where: str, record: pa.Schema):
+        self._where, self._record = where, record
         self._tokens = self._split()
         self._place = 0
         self.result = self._alternatives(opposite=False)
@@ -108,10 +104,11 @@ class _Translation:
         """Gives the kind and the text of every token, and an end."""
         tokens, place, text = [], 0, self._where.rstrip()
         while place < len(text):
-            if (found := _TOKEN.match(text, place)) is None:
+            token = _TOKEN.match(text, place)
+            if token is None or token.lastgroup is None:
                 raise self._error(f"{text[place:].split()[0]!r} is not understood")
-            tokens.append((found.lastgroup, found[found.lastgroup]))
-            place = found.end()
+            tokens.append((token.lastgroup, token[token.lastgroup]))
+            place = token.end()
         return [*tokens, (None, "")]
 
     @property
@@ -188,10 +185,10 @@ class _Translation:
         name = self._token.lower()
         if self._kind != "word" or self._token.upper() in _KEYWORDS:
             raise self._error(f"a field is missing {self._here}")
-        if name not in RECORD.names:
+        if name not in self._record.names:
             raise self._error(f"there is no field {self._token!r}")
         self._next()
-        return RECORD.field(name)
+        return self._record.field(name)
 
     def _operator(self) -> str:
         if self._token not in _COMPARISONS:
@@ -223,7 +220,7 @@ class _Translation:
             raise self._error(f"{field.name} is a number; write {token} without quotes")
         if pa.types.is_integer(field.type):
             if not re.fullmatch(r"-?\d+", token) or not -(2**63) <= int(token) < 2**63:
-                raise self._error(f"{field.name} is an integer of 64 bits; {token} is none")
+                raise self._error(f"{field.name} is a whole number of 64 bits, {token} is not")
             return token
         value = float(token)
         if math.isinf(value):
@@ -231,8 +228,8 @@ class _Translation:
         return repr(value)
 
     def _error(self, cause: str) -> UserError:
-        fields = ", ".join(RECORD.names)
-        return UserError(f"filter {self._where!r}: {cause}; the fields are {fields}")
+        fields = listed(self._record.names)
+        return UserError(f"where {self._where!r}: {cause}; the fields are {fields}")
 
 
 def _known(field: pa.Field, operator: str, value: str, opposite: bool) -> str:

@@ -1,0 +1,184 @@
+"""Clips as Arrow tables: what a caller gives of them, checked, and as an index stores them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import UInt8
+from numpy.typing import ArrayLike
+
+from stvh_jax.errors import UserError
+from stvh_jax.names import as_name
+from stvh_jax.retrieval.index_info import IndexInfo, listed
+from stvh_jax.retrieval.record import NAMES, RECORD, code_column
+
+# What a caller gives as codes: packed, by focus, or of the last focus alone.
+Codes = UInt8[np.ndarray, "..."] | Mapping[int, UInt8[np.ndarray, "..."]]
+
+# The letters of NumPy's types whose arrays go into a column as they are.
+_PLAIN = {"match": "U", "clip": "Ubhilq"} | dict.fromkeys(("start", "stop", "confidence"), "efd")
+
+
+def stored_codes(
+    info: IndexInfo, codes: Codes, *, what: str
+) -> dict[int, UInt8[np.ndarray, "M bytes"]]:
+    """Picks and checks the codes of the stored foci.
+
+    Args:
+      info: the index they are for.
+      codes: packed codes by focus, of which those that are not stored are left out; or an array,
+        if only those of the last focus are stored.
+      what: whose codes they are, for the message.
+
+    Raises:
+      UserError: codes of a focus are missing, have other bits, or differ in number.
+    """
+    if not isinstance(codes, Mapping):
+        codes = {info.last_focus: codes}
+    picked = {}
+    for focus in info.stored_foci:
+        if focus not in codes:
+            raise UserError(
+                f"{what}: codes of focus {focus} are missing; this index stores those of "
+                f"{listed(info.stored_foci)}"
+            )
+        try:
+            array = np.atleast_2d(np.ascontiguousarray(codes[focus]))
+        except ValueError as error:
+            raise UserError(f"{what}: codes are not an array of bytes ({error})") from error
+        if array.dtype != np.uint8 or array.ndim != 2:
+            raise UserError(
+                f"{what}: codes are {array.dtype} {array.shape}; give packed ones, uint8 [M, "
+                f"{info.bits // 8}]"
+            )
+        if array.shape[1] * 8 != info.bits:
+            raise UserError(
+                f"{what}: codes have {array.shape[1] * 8} bits, this index has {info.bits}"
+            )
+        picked[focus] = array
+    if len({len(array) for array in picked.values()}) > 1:
+        raise UserError(f"{what}: the foci have codes of different numbers of clips")
+    return picked
+
+
+def to_table(info: IndexInfo, codes: Codes, record: Mapping[str, ArrayLike]) -> pa.Table:
+    """Makes the rows of some clips: the columns of `RECORD`, then those of the codes.
+
+    Args:
+      info: the index they are for.
+      codes: see `stored_codes`.
+      record: a sequence for each field of `RECORD` that is known, `match` and `clip` at least.
+
+    Raises:
+      UserError: a field is unknown, missing, of another length or type, or a clip is given twice.
+    """
+    if unknown := sorted(set(record) - set(RECORD.names)):
+        raise UserError(f"clips have no field {unknown[0]!r}; there are {listed(RECORD.names)}")
+    if missing := set(NAMES) - set(record):
+        raise UserError(f"clips need a {min(missing)}, which names them")
+    picked = stored_codes(info, codes, what="clips to index")
+    count = len(picked[info.last_focus])
+    columns = {}
+    for field in RECORD:
+        column = _column(field, record.get(field.name), count)
+        if len(column) != count:
+            raise UserError(f"{len(column)} values of {field.name!r} for {count} codes")
+        if not field.nullable and column.null_count:
+            raise UserError(f"a clip has no {field.name}; each needs one")
+        columns[field.name] = column
+    table = pa.table(columns | code_columns(info, picked))
+    _check_names(table)
+    return table
+
+
+def code_columns(
+    info: IndexInfo, codes: Mapping[int, UInt8[np.ndarray, "M bytes"]]
+) -> dict[str, pa.FixedSizeListArray]:
+    """Gives the columns of the stored codes by their names."""
+    return {
+        code_column(focus): pa.FixedSizeListArray.from_arrays(
+            pa.array(codes[focus].ravel()), info.bits // 8
+        )
+        for focus in info.stored_foci
+    }
+
+
+def codes_of_table(info: IndexInfo, table: pa.Table) -> dict[int, UInt8[np.ndarray, "M bytes"]]:
+    """Gives the stored codes of a table, an array for each focus."""
+    codes = {}
+    for focus in info.stored_foci:
+        chunks = [chunk.flatten().to_numpy() for chunk in table[code_column(focus)].chunks]
+        whole = chunks[0] if len(chunks) == 1 else np.concatenate([*chunks, np.empty(0, np.uint8)])
+        codes[focus] = whole.reshape(-1, info.bits // 8)
+    return codes
+
+
+def as_stored(info: IndexInfo, clips: pa.Table) -> pa.Table:
+    """Gives a table of clips the types that the index stores.
+
+    Raises:
+      UserError: a clip's name is not a whole number, and the index, of format 1, has no others.
+    """
+    if info.format == 1:
+        names = clips["clip"]
+        try:
+            numbers = names.cast(pa.int64())
+            whole = names.equals(numbers.cast(pa.string()))
+        except pa.ArrowInvalid:
+            whole = False
+        if not whole:
+            raise UserError(
+                "an index made by an earlier version names its clips by whole numbers only; index "
+                "the clips again, elsewhere, for other names"
+            )
+    return clips.cast(info.schema)
+
+
+def as_record(info: IndexInfo, stored: pa.Table) -> pa.Table:
+    """Gives stored clips, whatever the index's format, the types of `RECORD`, beside their codes.
+
+    The reverse of `as_stored`.
+    """
+    place = stored.schema.get_field_index("clip")
+    return stored.set_column(place, RECORD.field("clip"), stored["clip"].cast(pa.string()))
+
+
+def _column(field: pa.Field, values: Any, count: int) -> pa.Array:
+    """Makes a column of the values of a field; None if nothing is known."""
+    try:
+        if values is None:
+            return pa.nulls(count, field.type)
+        if _is_plain(field, values):
+            return pa.array(values, from_pandas=True).cast(field.type)
+        if field.name in NAMES:
+            values = [None if value is None else as_name(value) for value in values]
+        # NaN is what is not known.
+        return pa.array(list(values), field.type, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{field.name!r} of the clips is not {field.type} ({error})") from error
+
+
+def _is_plain(field: pa.Field, values: Any) -> bool:
+    """Says whether Arrow takes the values as they are, all at once."""
+    plain = isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.isnative
+    return plain and values.dtype.char in _PLAIN.get(field.name, "")
+
+
+def _check_names(table: pa.Table) -> None:
+    """Checks the names of clips.
+
+    Raises:
+      UserError: one is empty, has a slash in its clip, or stands twice.
+    """
+    for name in NAMES:
+        if table.filter(pc.field(name) == "").num_rows:
+            raise UserError(f"a clip has '' as its {name}, which is not a name")
+    # MATCH/CLIP would be the name of two clips.
+    slash = pc.call_function("match_substring", [table["clip"]], pc.MatchSubstringOptions("/"))
+    if bad := table["clip"].filter(slash).to_pylist():
+        raise UserError(f"clip {bad[0]!r} has a '/' in its name; only a match's name may")
+    counts = table.select(list(NAMES)).group_by(list(NAMES)).aggregate([([], "count_all")])
+    if twice := counts.filter(pc.field("count_all") > 1).to_pylist():
+        raise UserError(f"clip {twice[0]['match']}/{twice[0]['clip']} is given twice")

@@ -1,0 +1,189 @@
+"""What an index asks of the engine behind it: LanceDB or Milvus."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int64, UInt8
+
+from stvh_jax.codes.nearest import Neighbours
+from stvh_jax.errors import Exists, NotFound
+from stvh_jax.retrieval.index_info import IndexInfo, Number
+from stvh_jax.retrieval.surroundings import Surroundings
+
+# The match and the clip of one clip.
+Name = tuple[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchRequest:
+    """Everything that an engine has to know of a search.
+
+    Attributes:
+      queries: packed codes of Q queries, of each focus that weighs something.
+      weights: what each focus weighs, positive whole numbers.
+      k: how many clips to find; None for all within the radius.
+      radius: the largest distance in bits, itself included; None for any.
+      where: a condition on the record in SQL; None for all clips.
+      without: clips left out.
+      together: the queries are one, and their distances are added.
+    """
+
+    queries: Mapping[int, UInt8[np.ndarray, "Q bytes"]]
+    weights: Mapping[int, int]
+    k: int | None = None
+    radius: Number | None = None
+    where: str | None = None
+    without: Sequence[Surroundings] = ()
+    together: bool = False
+
+    @functools.cached_property
+    def groups(self) -> list[range]:
+        """The queries of each answer, by their places."""
+        count = len(next(iter(self.queries.values())))
+        return [range(count)] if self.together else [range(i, i + 1) for i in range(count)]
+
+    @property
+    def unit(self) -> int:
+        """How many units of the distances that an engine returns make one bit."""
+        return sum(self.weights.values()) * len(self.groups[0])
+
+    @property
+    def limit(self) -> int | None:
+        """The radius in these units, rounded down."""
+        return None if self.radius is None else math.floor(float(self.radius) * self.unit + 1e-9)
+
+
+@runtime_checkable
+class Snapshot(Protocol):
+    """What is searched: the clips of an index at one time."""
+
+    def search(self, request: SearchRequest) -> list[Neighbours]:
+        """Finds the nearest clips, in the order of (distance, match, clip), names naturally.
+
+        Returns:
+          For each of the request's groups the rows, and distances in the request's unit.
+
+        Raises:
+          UserError: the condition cannot be read, or what is near is not known.
+        """
+        ...
+
+    def find(self, names: Sequence[Name]) -> list[int | None]:
+        """Finds the rows of clips; None for one that is not there."""
+        ...
+
+    def records(self, rows: Int64[np.ndarray, "k"]) -> pa.Table:
+        """Gives the records of some rows, with the types of `RECORD`, and their stored codes."""
+        ...
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A store of clips, and the search in it.
+
+    Every method raises a `UserError` where the store cannot be reached, read or written.
+    """
+
+    @property
+    def info(self) -> IndexInfo:
+        """What the index is."""
+        ...
+
+    @property
+    def version(self) -> int | None:
+        """The version that is searched; None if the store keeps none."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Gives the clips as they are now, to be searched."""
+        ...
+
+    def count(self, where: str | None = None) -> int:
+        """Counts the clips that meet a condition."""
+        ...
+
+    def add(self, clips: pa.Table) -> None:
+        """Adds clips, the columns of `RECORD` and of the stored codes.
+
+        Raises:
+          Exists: one is there already; nothing is added then.
+        """
+        ...
+
+    def upsert(self, clips: pa.Table) -> None:
+        """Adds clips, in place of those of the same name."""
+        ...
+
+    def delete(self, where: str) -> int:
+        """Deletes the clips that meet a condition and counts them."""
+        ...
+
+    def versions(self) -> list[dict[str, Any]]:
+        """Lists the versions there are, oldest first: number, time and clips."""
+        ...
+
+    def restore(self, version: int) -> None:
+        """Makes an older version the newest again.
+
+        Raises:
+          NotFound: there is no such version.
+        """
+        ...
+
+    def refresh(self) -> None:
+        """Goes on to the newest version, which another process may have written."""
+        ...
+
+    def compact(self) -> None:
+        """Joins the files of many small writes."""
+        ...
+
+
+@runtime_checkable
+class EngineKind(Protocol):
+    """A kind of engine, a class of them: makes and opens stores."""
+
+    def exists(self, uri: str, *, storage_options: Mapping[str, str] | None) -> bool:
+        """Says whether there is a store."""
+        ...
+
+    def create(
+        self, uri: str, info: IndexInfo, *, storage_options: Mapping[str, str] | None
+    ) -> Engine:
+        """Makes an empty store.
+
+        Raises:
+          Exists: there is one already.
+        """
+        ...
+
+    def open(
+        self, uri: str, *, version: int | None, storage_options: Mapping[str, str] | None
+    ) -> Engine:
+        """Opens a store, as it is now or was at a version.
+
+        Raises:
+          NotFound: there is no store, or no such version.
+          Damaged: it cannot be read, or is of something else.
+        """
+        ...
+
+
+def no_index(uri: str) -> NotFound:
+    """Says that there is no index at a place."""
+    return NotFound(
+        f"{uri} holds no index; make one with: python search.py index --run RUN --out {uri}"
+    )
+
+
+def clip_exists(uri: str, name: Name) -> Exists:
+    """Says that a clip cannot be added, since it is there."""
+    match, clip = name
+    return Exists(
+        f"clip {match}/{clip} is in {uri} already; upsert replaces clips, delete removes them"
+    )

@@ -1,0 +1,64 @@
+"""Numbers that stand for the names of a store's clips in memory, in their natural order."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int64
+
+from stvh_jax.names import MOST_DIGITS, decimal_numbers, natural_numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipNumbers:
+    """Numbers of clips, ordered as the clips' names are.
+
+    Attributes:
+      by_name: the number of each name; None where all names are decimal, so that the number of any
+        follows from the name alone.
+    """
+
+    by_name: dict[str, int] | None
+
+    @classmethod
+    def read(cls, names: pa.ChunkedArray) -> tuple["ClipNumbers", Int64[np.ndarray, "M"]]:
+        """Numbers the names of all clips; gives the number of each, too."""
+        if (numbers := _decimal(names)) is not None:
+            return cls(None), numbers
+        distinct, places = dictionary(names)
+        numbers = natural_numbers(distinct)
+        return cls(dict(zip(distinct, numbers.tolist()))), numbers[places]
+
+    def of(self, names: pa.ChunkedArray) -> Int64[np.ndarray, "m"]:
+        """Gives the numbers of other names, -1 to one that no clip of the store has."""
+        if self.by_name is None and (numbers := _decimal(names)) is not None:
+            return numbers
+        return np.array([self.of_name(name) for name in names.to_pylist()], np.int64)
+
+    def of_name(self, name: str) -> int:
+        """Gives the number of one name, -1 if no clip of the store has it."""
+        if self.by_name is not None:
+            return self.by_name.get(name, -1)
+        decimal = name.isascii() and name.isdecimal() and len(name) <= MOST_DIGITS
+        return int(decimal_numbers(int(name), len(name))) if decimal else -1
+
+
+def dictionary(names: pa.ChunkedArray) -> tuple[list[str], Int64[np.ndarray, "M"]]:
+    """Gives the distinct names, and the place of each name among them."""
+    encoded = names.cast(pa.string()).combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+
+
+def _decimal(names: pa.ChunkedArray) -> Int64[np.ndarray, "M"] | None:
+    """Gives the numbers of names of a few decimal digits each; None if there are others."""
+    names = names.cast(pa.string())
+    if not pc.call_function("all", [pc.call_function("ascii_is_decimal", [names])]).as_py():
+        return np.empty(0, np.int64) if not len(names) else None
+    lengths = pc.call_function("binary_length", [names]).to_numpy()
+    if lengths.max() > MOST_DIGITS:
+        return None
+    values = names.cast(pa.int64()).to_numpy()
+    return np.asarray(decimal_numbers(values, lengths.astype(np.int64)))

@@ -1,0 +1,92 @@
+"""How LanceDB's store is reached: its table, whole columns of it, and what it raises."""
+
+import contextlib
+import pathlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import lancedb
+import pyarrow as pa
+from lancedb.table import LanceTable
+
+from stvh_jax.errors import Damaged, UserError
+from stvh_jax.retrieval.index_info import listed
+from stvh_jax.retrieval.record import RECORD
+
+TABLE = "clips"
+
+# Lance's own number of a row.
+ROW_ID = "_rowid"
+
+# Rows read at a time; Lance's own default, 1024, takes twenty times as long.
+_ROWS_AT_ONCE = 1 << 16
+
+
+def connect(uri: str, storage_options: Mapping[str, str] | None) -> lancedb.DBConnection:
+    """Connects to a store; makes its folder if there is none."""
+    options = None if storage_options is None else dict(storage_options)
+    return lancedb.connect(uri, storage_options=options)
+
+
+def open_table(
+    uri: str, storage_options: Mapping[str, str] | None, version: int | None = None
+) -> LanceTable:
+    """Opens the table of a store, a handle that stays at the version if one is given."""
+    table = connect(uri, storage_options).open_table(TABLE)
+    assert isinstance(table, LanceTable)  # a RemoteTable is one of LanceDB's own servers
+    if version is not None:
+        table.checkout(version)
+    return table
+
+
+def read_columns(table: LanceTable, columns: Sequence[str], where: str | None = None) -> pa.Table:
+    """Reads columns, and the number, of all rows or of those that meet a condition."""
+    query = table.search() if where is None else table.search().where(where)
+    return query.with_row_id(True).select([*columns, ROW_ID]).to_batches(_ROWS_AT_ONCE).read_all()
+
+
+def local_folder(uri: str) -> pathlib.Path | None:
+    """Gives the folder of a store on this machine's disk, None of any other."""
+    uri = uri.removeprefix("file://")
+    return None if "://" in uri else pathlib.Path(uri)
+
+
+@contextlib.contextmanager
+def storage_errors(uri: str, where: str | None = None, *, writing: bool = False) -> Iterator[None]:
+    """Turns what LanceDB raises into one line. Wrap its calls and nothing else.
+
+    Args:
+      uri: the store, for the message.
+      where: a condition that LanceDB is given.
+      writing: something is written.
+
+    Raises:
+      UserError: the condition cannot be read, the store cannot be written, or a bucket not read,
+        which may be the network's fault.
+      Damaged: a store on this machine's disk cannot be read.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not _is_of_lance(error):
+            raise
+        # Lance adds the list of all columns, codes too, and where in its source it was.
+        cause = re.split(r" Valid fields are |, \S+\.rs:\d", " ".join(str(error).split()))[0]
+        cause = cause.removeprefix("Invalid input, ").rstrip(".")[:300]
+        if where is not None and not isinstance(error, OSError):
+            raise UserError(
+                f"where {where!r}: {cause}; the fields are {listed(RECORD.names)}"
+            ) from error
+        if writing:
+            raise UserError(f"{uri} cannot be written as an index: {cause}") from error
+        kind = UserError if local_folder(uri) is None else Damaged
+        raise kind(f"{uri} cannot be read as an index: {cause}") from error
+
+
+def _is_of_lance(error: BaseException) -> bool:
+    """Says whether an error is one of the kinds by which LanceDB's binding reports.
+
+    A panic of its Rust code is no Exception, and its class cannot be imported.
+    """
+    kinds = (OSError, RuntimeError, ValueError)
+    return isinstance(error, kinds) or type(error).__name__ == "PanicException"
