@@ -3,11 +3,9 @@
 import sys
 import time
 
-import jax
-
 
 def show(what: str, total: int, done: int, loss: float | None = None) -> None:
-    """Shows how far something is, on a line that the next one replaces, if somebody watches."""
+    """Shows how far something is, on one line of a terminal that is written over each time."""
     if sys.stderr.isatty():
         also = "" if loss is None else f", loss {loss:.4f}"
         end = "\n" if done == total else ""
@@ -23,17 +21,19 @@ class Progress:
         self.restart(step)
 
     def restart(self, step: int) -> None:
-        """Starts the clock anew, after a pause that was no training."""
+        """Starts the clock again, after a pause in which nothing was trained."""
         self._step, self._time = step, time.monotonic()
 
     def measure(self, step: int) -> tuple[float, float]:
-        """Returns the clips a second since the clock started and the seconds that are left."""
+        """Returns the clips per second since the clock started, and the seconds that are left."""
         seconds = (time.monotonic() - self._time) / (step - self._step)
         self.restart(step)
         return self.batch_size / seconds, seconds * (self.total_steps - step)
 
 
 def say(line: str) -> None:
-    """Prints a line of progress, from process 0 alone."""
+    """Prints a line of progress; only process 0 does."""
+    import jax  # slow to import, and the other functions do not need it
+
     if jax.process_index() == 0:
         print(line, flush=True)

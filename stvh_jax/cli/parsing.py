@@ -11,7 +11,7 @@ from stvh_jax.errors import UserError
 
 
 class StrictParser(argparse.ArgumentParser):
-    """A parser that says a mistake in one line, and completes no abbreviated option."""
+    """A parser that reports a mistake in one line and does not complete abbreviated options."""
 
     def __init__(self, **options):
         super().__init__(allow_abbrev=False, **options)
@@ -28,7 +28,7 @@ def run_command(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
         status = arguments.run(arguments)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # who read it has read enough, as `head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (UserError, OSError) as error:
@@ -62,6 +62,10 @@ def run_flags(
         flags.mark_flag_as_required(name)
     if usage:
         sys.modules["__main__"].__doc__ = usage  # where absl looks for it
+    for name in flags.FLAGS:
+        # --help shows the flags of the program that was started, which these then are.
+        if flags.FLAGS.find_module_defining_flag(name).startswith(("stvh_jax.", "ml_collections.")):
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     logging.set_verbosity(logging.WARNING)
     try:
         app.run(main, argv, flags_parser=parse_flags)
@@ -74,14 +78,14 @@ def run_flags(
 
 
 def parse_flags(arguments: list[str]) -> list[str]:
-    """Parses the flags, telling of a bad one in one line.
+    """Parses the flags; a bad one is reported in one line.
 
     Raises:
-      UserError: an unknown flag or config field, a bad value, or words that are no flag.
+      UserError: an unknown flag or config field, a bad value, or a word that is not a flag.
     """
     try:
         rest = flags.FLAGS(arguments)
-        # A config file that cannot be found fails when its config is first looked at.
+        # A config file that cannot be found fails when its config is first read.
         if "config" in flags.FLAGS:
             getattr(flags.FLAGS.config, "name", None)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -90,12 +94,12 @@ def parse_flags(arguments: list[str]) -> list[str]:
         cause = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise UserError(f"cannot read the file of --config: {cause[0].strip()}") from error
     if rest[1:]:
-        raise UserError(f"{rest[1]!r} is no flag; see --help")
+        raise UserError(f"{rest[1]!r} is not a flag; see --help")
     return rest
 
 
 def message(error: Exception) -> str:
-    """Says what an error does, without the quotes of one that wraps another or a KeyError's."""
+    """Gives the message of an error, without the quotes that KeyError puts around it."""
     first = error.args[0] if error.args else ""
     if isinstance(first, Exception):
         return message(first)
@@ -103,7 +107,7 @@ def message(error: Exception) -> str:
 
 
 def last_line(text: str) -> str:
-    """Takes from a text that ends in a traceback what the innermost error says."""
+    """Takes the message of the innermost error from a text that ends in a traceback."""
     if "Traceback (most recent call last)" not in text:
         return text
     line = text.strip().splitlines()[-1]
@@ -111,7 +115,7 @@ def last_line(text: str) -> str:
 
 
 def prepare_devices(devices: int) -> None:
-    """Lets a machine without an accelerator stand for `devices` of them; call before JAX runs."""
+    """Lets a CPU stand for `devices` devices; call it before JAX runs."""
     import jax
 
     if devices > 1:
@@ -119,7 +123,7 @@ def prepare_devices(devices: int) -> None:
 
 
 def join_processes(coordinator: str | None, num_processes: int | None, process_id: int | None):
-    """Joins several processes to one training, where a coordinator is given."""
+    """Joins several processes in one training, if a coordinator is given."""
     if coordinator is None and num_processes is None and process_id is None:
         return
     if coordinator is None:

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: what is saved, kept and found again. Every Orbax call stands here.
+"""Checkpoints on disk: saving, keeping and finding them. Only this file calls Orbax.
 
 A run's `checkpoints/<step>/` has three items: `variables` and `config` are all that encoding
 needs, `train` is what resuming needs besides. The latest one is kept, and the best on validation.
@@ -16,7 +16,7 @@ from absl import logging
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, NotFound, UserError
 
 FOLDER = "checkpoints"
 
@@ -81,7 +81,7 @@ class Checkpoints:
         """Restores the newest checkpoint into the shapes and shardings of both trees.
 
         Raises:
-          UserError: the checkpoint is damaged.
+          Damaged: the checkpoint is damaged.
         """
         step = self.latest_step()
         folder = self._manager.directory / str(step)
@@ -118,7 +118,7 @@ def _read_json(path: epath.Path) -> dict:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} of a checkpoint is damaged ({error}); copy it anew") from error
+        raise Damaged(f"{path} of a checkpoint is damaged ({error}); copy it again") from error
 
 
 def choose_step(run: epath.Path, which: str) -> tuple[int, str]:
@@ -128,13 +128,14 @@ def choose_step(run: epath.Path, which: str) -> tuple[int, str]:
       The step and which of the two it is: `latest` where a run had no validation.
 
     Raises:
-      UserError: the run has no checkpoint, or `which` is neither.
+      NotFound: the run has no checkpoint.
+      UserError: `which` is neither.
     """
     if which not in ("best", "latest"):
         raise UserError(f"checkpoint is {which!r}; choose best or latest")
     steps = saved_steps(run)
     if not steps:
-        raise UserError(f"{run} has no checkpoint; train one with train.py --workdir={run}")
+        raise NotFound(f"{run} has no checkpoint; train one with train.py --workdir={run}")
     scored = {step: score for step, score in steps.items() if score is not None}
     if which == "best" and scored:
         return max(scored, key=lambda step: (scored[step], step)), "best"
@@ -145,16 +146,16 @@ def load_config(run: epath.Path, step: int) -> dict:
     """Reads the config that a checkpoint was made with.
 
     Raises:
-      UserError: it is missing or damaged.
+      Damaged: it is missing or damaged.
     """
     return _read_json(run / FOLDER / str(step) / "config" / "metadata")
 
 
 def load_variables(run: epath.Path, step: int) -> dict:
-    """Loads the model's variables as NumPy arrays, on whatever devices they were saved.
+    """Loads the model's variables as NumPy arrays, whichever devices they were saved on.
 
     Raises:
-      UserError: the checkpoint is damaged.
+      Damaged: the checkpoint is damaged.
     """
     path = run / FOLDER / str(step) / "variables"
     with _damage_reported(path), _quiet(), ocp.StandardCheckpointer() as checkpointer:
@@ -167,10 +168,10 @@ def load_variables(run: epath.Path, step: int) -> dict:
 
 @contextlib.contextmanager
 def _damage_reported(*items: epath.Path):
-    """Turns what a damaged checkpoint raises into a `UserError`."""
+    """Turns what a damaged checkpoint raises into one line."""
     try:
         for path in items:
-            # Of a missing or cut index Orbax would complain once for every array.
+            # Orbax would complain of a missing or cut index once for every array.
             base = f"{path}/" if "://" in str(path) else f"file://{path}/"
             store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
             if not store.list().result():
@@ -178,15 +179,15 @@ def _damage_reported(*items: epath.Path):
         yield
     except (OSError, ValueError) as error:
         cause = str(error).partition("\n")[0][:200]
-        raise UserError(
-            f"{items[0].parent} cannot be read as a checkpoint ({cause}); copy it anew, or delete "
+        raise Damaged(
+            f"{items[0].parent} cannot be read as a checkpoint ({cause}); copy it again, or delete "
             "this folder to go on from an older one"
         ) from error
 
 
 @contextlib.contextmanager
 def _quiet():
-    """Silences warnings of Orbax: of metrics or metadata that a checkpoint need not have."""
+    """Silences the warnings of Orbax about metrics and metadata that a checkpoint need not have."""
     level = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:

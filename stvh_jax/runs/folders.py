@@ -1,4 +1,4 @@
-"""A run's folder: the config it was started with, and finding it again by what it is."""
+"""A run's folder: its config, and how a run is found by its bits and its config."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ from etils import epath
 
 from stvh_jax import files
 from stvh_jax.codes.packing import code_lengths
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, NotFound, UserError
 
 FOLDER = "runs"
 
@@ -20,7 +20,7 @@ CONFIG = "config.json"
 FINISHED = "finished.json"
 
 
-# Fields that may change between a run and its resumption: they change no number but by rounding.
+# Fields that may differ when a run is resumed: they change numbers by rounding at most.
 FREE_FIELDS = (
     "backbone_weights.source",
     "data.dir",
@@ -37,7 +37,7 @@ def open_folder(path: epath.PathLike) -> epath.Path:
     """Names a run's folder, local or in a bucket, by its absolute path.
 
     Raises:
-      UserError: it is a URL of a storage that cannot be read.
+      NotFound: the path is a URL of a storage that cannot be read.
     """
     scheme, separator, rest = str(path).partition("://")
     if not separator:
@@ -47,29 +47,29 @@ def open_folder(path: epath.PathLike) -> epath.Path:
     try:
         return epath.Path(path)
     except KeyError as error:
-        raise UserError(f"{path} is in no storage that can be read; use a folder") from error
+        raise NotFound(f"{path} is in a storage that cannot be read; use a folder") from error
 
 
 def default_workdir(config) -> str:
-    """Names a run's folder by what tells runs of one config apart."""
+    """Names a run's folder by what tells the runs of one config apart."""
     model = config.model
     bits = "+".join(map(str, code_lengths(model.bits)))
     return f"{FOLDER}/{config.name}-{model.name}-{bits}-{config.seed}"
 
 
-def prepare(run: epath.Path, described: dict) -> None:
-    """Makes a run's folder and writes its config, where there is none.
+def prepare(run: epath.Path, run_config: dict) -> None:
+    """Makes a run's folder and writes its config, unless they are there.
 
     Raises:
       UserError: the folder cannot be written.
     """
     with files.writing(run, "give another --workdir"):
         run.mkdir(parents=True, exist_ok=True)
-        _write_once(run / CONFIG, described)
+        _write_once(run / CONFIG, run_config)
 
 
 def finish(run: epath.Path, step: int) -> None:
-    """Marks a run as finished, now; one that was finished before keeps its time."""
+    """Marks a run as finished now; a run that was finished before keeps its time."""
     _write_once(run / FINISHED, {"step": step, "finished_at": time.time()})
 
 
@@ -79,54 +79,55 @@ def _write_once(path: epath.Path, content: dict) -> None:
         files.write(path, json.dumps(content, indent=2))
 
 
-def check_same(run: epath.Path, described: dict) -> None:
-    """Checks that the run in a folder is one of this config.
+def check_same(run: epath.Path, run_config: dict) -> None:
+    """Checks that the run in a folder has this config.
 
     Raises:
-      UserError: it differs in a field that is not free.
+      UserError: it differs in a field that must stay the same.
     """
-    if found := difference(read_config(run), described):
+    if field := difference(read_config(run), run_config):
         raise UserError(
-            f"{run} holds a run with {found}; give another --workdir or the same config"
+            f"{run} holds a run with {field}; give another --workdir or the same config"
         )
 
 
 def find(*, workdir: epath.PathLike | None, bits: int, config=None) -> epath.Path:
-    """Finds the run to evaluate: `workdir`, or the newest finished one with these bits.
+    """Finds the run to evaluate: `workdir`, or the newest finished run with these bits.
 
-    One whose codes have these bits and no others comes before one of nested codes.
+    A run whose codes have just these bits comes before a run of nested codes.
 
     Args:
       workdir: folder of a run, or None.
       bits: length of the run's codes, or of some of its nested ones.
-      config: the config that the run must have but for its bits, or None for any.
+      config: the config that the run must have, except for its bits; None for any.
 
     Raises:
-      UserError: there is no such run, or it has other bits or another config.
+      NotFound: there is no such run.
+      UserError: the run in `workdir` has other bits or another config.
     """
-    wanted = None
+    expected = None
     if config is not None:
-        wanted = json.loads(config.to_json_best_effort())
+        expected = json.loads(config.to_json_best_effort())
     if workdir is not None:
         run = open_folder(workdir)
-        check(run, read_config(run), bits, wanted)
+        check(run, read_config(run), bits, expected)
         return run
-    found: set[int] = set()
+    lengths_there: set[int] = set()
     prefix = None
-    for run, described in _finished_runs():
-        if described["model"].get("name") == "frame_classifier":  # it has no codes
+    for run, run_config in _finished_runs():
+        if run_config["model"].get("name") == "frame_classifier":  # it has no codes
             continue
-        lengths = code_lengths(described["model"]["bits"])
-        found.update(lengths)
-        if bits in lengths and not lacks(described, wanted):
+        lengths = code_lengths(run_config["model"]["bits"])
+        lengths_there.update(lengths)
+        if bits in lengths and not lacks(run_config, expected):
             if len(lengths) == 1:
                 return run
             prefix = prefix or run
     if prefix:
         return prefix
     of_config = " of this config" if config is not None else ""
-    others = f" (there are runs of {sorted(found)} bits)" if found else ""
-    raise UserError(
+    others = f" (there are runs of {sorted(lengths_there)} bits)" if lengths_there else ""
+    raise NotFound(
         f"{FOLDER}/ has no finished run of {bits} bits{of_config}{others}; "
         "train one with train.py or name its folder with --workdir"
     )
@@ -140,8 +141,8 @@ def _finished_runs() -> list[tuple[epath.Path, dict]]:
             time_of = float(json.loads(path.read_text())["finished_at"])
             finished.append((time_of, path.parent, read_config(path.parent)))
     return [
-        (run, described)
-        for _, run, described in sorted(finished, key=operator.itemgetter(0), reverse=True)
+        (run, run_config)
+        for _, run, run_config in sorted(finished, key=operator.itemgetter(0), reverse=True)
     ]
 
 
@@ -149,51 +150,56 @@ def read_config(run: epath.Path) -> dict:
     """Reads the config a run was started with.
 
     Raises:
-      UserError: the folder holds no run.
+      NotFound: the folder holds no run.
+      Damaged: its config cannot be read.
     """
     try:
-        described = json.loads((run / CONFIG).read_text())
-        described["model"]["bits"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(
-            f"{run} is no run (no readable {CONFIG}); give the folder that train.py printed"
+        run_config = json.loads((run / CONFIG).read_text())
+        run_config["model"]["bits"]
+    except OSError as error:
+        raise NotFound(
+            f"{run} is not a run (no readable {CONFIG}); give the folder that train.py printed"
         ) from error
-    return described
+    except (ValueError, LookupError, TypeError) as error:
+        raise Damaged(
+            f"{run} is not a run (no readable {CONFIG}); give the folder that train.py printed"
+        ) from error
+    return run_config
 
 
-def check(run: epath.Path, described: dict, bits: int, wanted: dict | None) -> None:
+def check(run: epath.Path, run_config: dict, bits: int, expected: dict | None) -> None:
     """Checks that a run has these bits and this config.
 
     Raises:
       UserError: it has others.
     """
-    lengths = code_lengths(described["model"]["bits"])
+    lengths = code_lengths(run_config["model"]["bits"])
     if bits not in lengths:
         raise UserError(
             f"{run} has codes of {' and '.join(map(str, lengths))} bits, not {bits}; "
             f"use --bits={lengths[-1]} or another --workdir"
         )
-    if found := lacks(described, wanted):
-        raise UserError(f"{run} is a run of another config: it has {found}")
+    if field := lacks(run_config, expected):
+        raise UserError(f"{run} is a run of another config: it has {field}")
 
 
-def lacks(described: dict, wanted: dict | None) -> str:
-    """Names the first field but the bits in which a run's config differs from `wanted`, or ""."""
-    # A run's config also has what was found in the data and in the weights.
+def lacks(run_config: dict, expected: dict | None) -> str:
+    """Names the first field, bits aside, in which a run's config differs from `expected`; or ""."""
+    # A run's config also holds what the data and the weights brought.
     names = ("activity_names", "action_names", "backbone_weights")
-    bare = {name: value for name, value in described.items() if name not in names}
-    if not wanted:
+    bare = {name: value for name, value in run_config.items() if name not in names}
+    if not expected:
         return ""
-    wanted = {**wanted, "model": {**wanted["model"], "bits": described["model"]["bits"]}}
-    return difference(bare, wanted)
+    expected = {**expected, "model": {**expected["model"], "bits": run_config["model"]["bits"]}}
+    return difference(bare, expected)
 
 
-def difference(stored: dict, wanted: dict) -> str:
-    """Names the first field in which two configs differ, "" if none does; free ones may."""
-    stored, wanted = flatten(stored), flatten(wanted)
-    for name in sorted((stored.keys() | wanted.keys()) - set(FREE_FIELDS)):
-        if stored.get(name) != wanted.get(name):
-            return f"{name}={stored.get(name)!r}, not {wanted.get(name)!r}"
+def difference(stored: dict, expected: dict) -> str:
+    """Names the first field, `FREE_FIELDS` aside, in which two configs differ; "" if none does."""
+    stored, expected = flatten(stored), flatten(expected)
+    for name in sorted((stored.keys() | expected.keys()) - set(FREE_FIELDS)):
+        if stored.get(name) != expected.get(name):
+            return f"{name}={stored.get(name)!r}, not {expected.get(name)!r}"
     return ""
 
 

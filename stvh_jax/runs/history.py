@@ -1,4 +1,4 @@
-"""What a run tells while it trains: lines of JSON, TensorBoard files, lines on the console."""
+"""The history of a run: its metrics as lines of JSON and as TensorBoard files."""
 
 import json
 import os
@@ -13,7 +13,7 @@ class History:
     """The metrics of a run on disk, written by process 0 alone."""
 
     def __init__(self, workdir: epath.Path, *, start_step: int):
-        """Opens the history; what a killed run wrote past its checkpoint is dropped."""
+        """Opens the history and drops what a killed run wrote after its last checkpoint."""
         self._writer = None
         if jax.process_index() != 0:
             return

@@ -1,4 +1,4 @@
-"""A run as one file, to share: packed for whoever encodes with it, opened from disk or a URL."""
+"""A run as one file, to share: packs what encoding needs, and opens it from disk or a URL."""
 
 import hashlib
 import http.client
@@ -15,25 +15,25 @@ from typing import BinaryIO
 from etils import epath
 
 from stvh_jax import files
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.runs import checkpoints, folders
 
 ENDING = ".zip"
 
 
-# What is packed of a run, and all that is unpacked, whatever else an archive may hold. No part of
-# such a name begins with a dot or a slash, so that none leads out of the folder.
+# The files of a run that are packed, and the only ones that are unpacked. No part of such a name
+# begins with a dot or a slash, so none leads out of the folder.
 _MEMBER = re.compile(
     rf"({re.escape(folders.CONFIG)}|{re.escape(folders.FINISHED)}"
     rf"|{checkpoints.FOLDER}/\d+/(config|metrics|variables)(/\w[\w.-]*)+)"
 )
 
 
-# The same for every file, so that the same run gives the same bytes; the first that ZIP can say.
+# One time for every file, so that the same run gives the same bytes: the earliest of ZIP.
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
-# Far more than any model of this library has, unpacked or not.
+# Far more than any model of this library has, packed or unpacked.
 _MOST_BYTES = 4 << 30
 
 
@@ -45,16 +45,16 @@ def pack(
 ) -> tuple[int, str, int]:
     """Packs a run's config and one checkpoint's variables into a file.
 
-    The unpacked file is a run, to encode with and to evaluate but not to resume. The same run gives
-    the same bytes.
+    Unpacked, the file is a run that can encode and be evaluated, but not resumed. The same run
+    always gives the same bytes.
 
     Args:
       run: the run's folder, local or in a bucket.
-      out: the file to write, whole or not at all; one that is there is replaced.
+      out: the file to write, whole or not at all; a file that is there is replaced.
       checkpoint: `best` on validation (the latest where there was none) or `latest`.
 
     Returns:
-      The checkpoint's step, which of the two it is, and the file's bytes.
+      The checkpoint's step, which of the two it is, and the size of the file in bytes.
 
     Raises:
       UserError: there is no run, its checkpoint is damaged, or the file cannot be written.
@@ -100,16 +100,18 @@ def _files(folder: epath.Path) -> Iterator[epath.Path]:
 
 
 def open_run(path: epath.PathLike) -> epath.Path:
-    """Names a run's folder: itself, or where a packed run is unpacked to, in the cache.
+    """Names the folder of a run: the path itself, or where a packed run is unpacked in the cache.
 
-    A file is known by its content. A URL is fetched once; delete its folder to fetch it anew.
+    A file is known by its content. A URL is fetched once; delete its folder to fetch it again.
 
     Args:
       path: a folder, a `.zip` of `pack`, either of them local or in a bucket; or a URL of one,
         `https://` or `http://`.
 
     Raises:
-      UserError: the file cannot be fetched or read, or holds no run.
+      NotFound: there is no such file, or it cannot be fetched.
+      Damaged: the file is cut or holds something else than a run.
+      UserError: it cannot be read or unpacked.
     """
     if str(path).startswith(("https://", "http://")):
         folder = _folder_of(hashlib.sha256(str(path).encode()))
@@ -126,6 +128,8 @@ def open_run(path: epath.PathLike) -> epath.Path:
             folder = _folder_of(hashlib.file_digest(file, "sha256"))
             if not folder.is_dir():
                 _unpack(file, folder, source=run)
+    except FileNotFoundError as error:
+        raise NotFound(f"cannot read {run} ({error.strerror})") from error
     except OSError as error:
         raise UserError(f"cannot read {run} ({error.strerror or error})") from error
     return folder
@@ -142,10 +146,10 @@ def _download(url: str, file: BinaryIO) -> None:
             while block := response.read(1 << 20):
                 file.write(block)
                 if file.tell() > _MOST_BYTES:
-                    raise UserError(f"{url} has more than {_MOST_BYTES >> 30} GiB; it is no run")
+                    raise UserError(f"{url} has more than {_MOST_BYTES >> 30} GiB; it is not a run")
     except (OSError, http.client.HTTPException, ValueError) as error:
         cause = str(error).removeprefix("<urlopen error ").removesuffix(">")
-        raise UserError(f"{url} cannot be fetched ({cause}); see whether a browser can") from error
+        raise NotFound(f"{url} cannot be fetched ({cause}); see whether a browser can") from error
 
 
 def _unpack(file: BinaryIO, folder: epath.Path, *, source: epath.PathLike) -> None:
@@ -173,22 +177,23 @@ def _unpack(file: BinaryIO, folder: epath.Path, *, source: epath.PathLike) -> No
         cause = error.strerror or error
         raise UserError(f"{source} cannot be unpacked into {folder.parent} ({cause})") from error
     except Exception as error:  # a damaged archive raises whatever its decompressor does
-        raise UserError(f"{source} is no whole .zip file ({error}); fetch it again") from error
+        raise Damaged(f"{source} is not a whole .zip file ({error}); fetch it again") from error
 
 
 def _members(archive: zipfile.ZipFile, source: epath.PathLike) -> list[zipfile.ZipInfo]:
     """Lists what belongs to a run.
 
     Raises:
-      UserError: there is no run, or it is absurdly large.
+      Damaged: there is no run in it.
+      UserError: it is absurdly large.
     """
-    members = [one for one in archive.infolist() if _MEMBER.fullmatch(one.filename)]
-    names = [one.filename for one in members]
+    members = [member for member in archive.infolist() if _MEMBER.fullmatch(member.filename)]
+    names = [member.filename for member in members]
     if folders.CONFIG not in names or not any("/variables/" in name for name in names):
-        raise UserError(f"{source} holds no run; pack one with python -m stvh_jax share")
+        raise Damaged(f"{source} does not hold a run; pack one with: stvh share RUN OUT.zip")
     # No member gives more bytes than it announces.
-    if sum(one.file_size for one in members) > _MOST_BYTES:
-        raise UserError(f"{source} unpacks to more than {_MOST_BYTES >> 30} GiB; it is no run")
+    if sum(member.file_size for member in members) > _MOST_BYTES:
+        raise UserError(f"{source} unpacks to more than {_MOST_BYTES >> 30} GiB; it is not a run")
     return members
 
 

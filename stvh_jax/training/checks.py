@@ -10,12 +10,22 @@ SELECTABLE = ("activity_accuracy", "action_accuracy")
 
 
 def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
-    """Finds what could not be trained before anything is compiled.
+    """Checks that the parts of a config fit each other, the data set and the devices.
 
     Raises:
       UserError: names the field and what to do.
     """
-    train, data, model = config.train, config.data, config.model
+    _check_counts(config.train)
+    _check_batches(config, devices=devices)
+    _check_clips(config, dataset)
+    _check_source(config)
+    _check_backbone(config)
+    _check_losses(config, dataset)
+    _check_selection(config)
+    _check_splits(config, dataset)
+
+
+def _check_counts(train: Config) -> None:
     for name in (
         "epochs",
         "batch_size",
@@ -25,6 +35,10 @@ def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
     ):
         if train[name] < 1:
             raise UserError(f"config.train.{name} is {train[name]}; use 1 or more")
+
+
+def _check_batches(config: Config, *, devices: int) -> None:
+    train = config.train
     for name in ("batch_size", "evaluation_batch_size"):
         if train[name] % devices:
             raise UserError(
@@ -36,6 +50,10 @@ def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
             f"config.train.batch_size={train.batch_size} does not divide into config.train."
             f"accumulate={train.accumulate} parts over {devices} devices; change one of them"
         )
+
+
+def _check_clips(config: Config, dataset: Dataset) -> None:
+    data, model = config.data, config.model
     for name in ("num_frames", "num_actors"):
         if model[name] != data[name]:
             raise UserError(
@@ -47,12 +65,11 @@ def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
             f"config.model.key_frame is {model.key_frame} and the key frame of these "
             f"{data.num_frames} frames is {dataset.key_frame}; set it to that"
         )
-    weights = config.loss.action_class_weights
-    if len(weights) not in (0, len(dataset.action_names)):
-        raise UserError(
-            f"config.loss.action_class_weights has {len(weights)} numbers; give "
-            f"{len(dataset.action_names)}, one for each of {', '.join(dataset.action_names)}"
-        )
+
+
+def _check_source(config: Config) -> None:
+    """Checks that the clips have what the model reads."""
+    train, data, model = config.train, config.data, config.model
     content = data.variant.partition("-")[0]
     if model.source == "features" and content in ("frames", "boxes_only"):
         raise UserError(
@@ -74,6 +91,10 @@ def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
             "config.train.box_jitter moves boxes and not pixels; set it to 0 for "
             f"config.model.source={model.source}"
         )
+
+
+def _check_backbone(config: Config) -> None:
+    train, model = config.train, config.model
     if train.backbone_weights and model.source != "frames":
         raise UserError(
             "config.train.backbone_weights needs a backbone, and config.model.source="
@@ -88,6 +109,26 @@ def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
             f"config.model.freeze_backbone=True leaves {model.backbone.name} as random as it "
             "begins; set config.train.backbone_weights"
         )
+    if train.feature_cache and (model.source != "frames" or not model.freeze_backbone):
+        raise UserError(
+            "config.train.feature_cache keeps what a frozen backbone makes of frames; set "
+            "config.model.freeze_backbone=True and source=frames, or feature_cache="
+        )
+    if train.feature_cache and model.name == "global_hash":
+        raise UserError(
+            "config.train.feature_cache keeps features of actors, and config.model.name="
+            "global_hash reads whole frames; set feature_cache="
+        )
+
+
+def _check_losses(config: Config, dataset: Dataset) -> None:
+    train, model = config.train, config.model
+    weights = config.loss.action_class_weights
+    if len(weights) not in (0, len(dataset.action_names)):
+        raise UserError(
+            f"config.loss.action_class_weights has {len(weights)} numbers; give "
+            f"{len(dataset.action_names)}, one for each of {', '.join(dataset.action_names)}"
+        )
     if (
         train.accumulate > 1
         and train.batch_size == train.accumulate
@@ -98,29 +139,25 @@ def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
             f"config.train.accumulate={train.accumulate} parts of one clip leave Eq 8 nothing to "
             "compare; raise config.train.batch_size or set config.loss.contrastive=0"
         )
-    if train.feature_cache and (model.source != "frames" or not model.freeze_backbone):
-        raise UserError(
-            "config.train.feature_cache keeps what a frozen backbone makes of frames; set "
-            "config.model.freeze_backbone=True and source=frames, or feature_cache="
-        )
-    if train.select not in SELECTABLE:
-        raise UserError(
-            f"config.train.select is {train.select!r}; choose {' or '.join(SELECTABLE)}"
-        )
-    if model.name == "global_hash" and train.select == "action_accuracy":
+
+
+def _check_selection(config: Config) -> None:
+    select = config.train.select
+    if select not in SELECTABLE:
+        raise UserError(f"config.train.select is {select!r}; choose {' or '.join(SELECTABLE)}")
+    if config.model.name == "global_hash" and select == "action_accuracy":
         raise UserError(
             "config.model.name=global_hash knows no actions; set config.train.select="
             "activity_accuracy"
         )
-    if model.name == "global_hash" and train.feature_cache:
-        raise UserError(
-            "config.train.feature_cache keeps features of actors, and config.model.name="
-            "global_hash reads whole frames; set feature_cache="
-        )
+
+
+def _check_splits(config: Config, dataset: Dataset) -> None:
+    data, batch_size = config.data, config.train.batch_size
     if data.validation_split:
         dataset.num_clips(data.validation_split)
-    if dataset.num_clips(data.train_split) < train.batch_size:
+    if dataset.num_clips(data.train_split) < batch_size:
         raise UserError(
             f"split {data.train_split} has {dataset.num_clips(data.train_split)} clips, fewer than "
-            f"config.train.batch_size={train.batch_size}; lower the batch size"
+            f"config.train.batch_size={batch_size}; lower the batch size"
         )

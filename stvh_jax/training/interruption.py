@@ -29,7 +29,7 @@ class Interruption:
             signal.signal(number, handler)
 
     def agreed(self) -> int:
-        """Returns the signal that any process has noted, or 0: all have to stop at one step."""
+        """Returns the signal that any process has noted, or 0: all processes have to stop at the same step."""
         if jax.process_count() > 1:
             self.signal = int(multihost_utils.process_allgather(np.int32(self.signal)).max())
         return self.signal

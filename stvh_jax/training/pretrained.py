@@ -2,6 +2,7 @@
 
 from etils import epath
 
+from stvh_jax.config import Config
 from stvh_jax.errors import UserError
 from stvh_jax.models.weights.weight_files import Weights, digest, read
 from stvh_jax.runs import checkpoints, folders
@@ -34,6 +35,29 @@ SOURCES = {
         f"{_TORCH}/vgg16-397923af.pth",
     ),
 }
+
+
+def read_weights(config: Config, workdir: epath.Path) -> tuple[Weights | None, dict | None]:
+    """Reads what the backbone starts with, if anything.
+
+    Returns:
+      The weights and their origin, for `describe`. A run that has begun has its backbone in its
+      checkpoints: where the file is gone, there are no weights and the origin is the run's own.
+
+    Raises:
+      UserError: there are none, or they cannot be read.
+    """
+    path = config.train.backbone_weights
+    if not path:
+        return None, None
+    begun = checkpoints.saved_steps(workdir) and folders.read_config(workdir).get(
+        "backbone_weights"
+    )
+    if begun and not folders.open_folder(path).exists():
+        return None, begun
+    weights = open_weights(path, config.model.backbone.name)
+    origin = {"sha256": weights.sha256, "source": weights.source, "options": weights.options}
+    return weights, origin
 
 
 def open_weights(path: str, backbone: str) -> Weights:

@@ -42,7 +42,7 @@ class TrainState:
 
 
 def example_clips(config) -> Clips:
-    """Makes one all-zero clip of the shapes that `config` says, to initialise a model with."""
+    """Makes one clip of zeros, with the shapes of `config`, to initialise a model with."""
     frames, actors = config.model.num_frames, config.model.num_actors
     pixels = features = None
     if config.model.source == "frames":
@@ -63,7 +63,7 @@ def create_state(
     optimizer: optax.GradientTransformation,
     clips: Clips,
 ) -> TrainState:
-    """Initialises a run; `jit` it, with the shardings wanted, to make it in place."""
+    """Initialises a run; `jit` it with the shardings that the state should have."""
     variables = dict(model.init({"params": key}, clips, train=False))
     variables.pop("intermediates", None)
     params = variables.pop("params")

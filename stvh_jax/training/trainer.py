@@ -1,7 +1,7 @@
-"""The training loop: order, and nothing but order.
+"""Trains a model: restores or initialises a run, then steps, logs, validates and saves checkpoints.
 
-Everything random follows from the seed and the step, and the data from the step as well, so that
-a run that was stopped, however, goes on from its newest checkpoint bit for bit.
+Everything random follows from the seed and the step, and the data from the step as well: a run
+that was stopped, in whatever way, goes on from its newest checkpoint bit for bit.
 """
 
 import dataclasses
@@ -9,10 +9,9 @@ import json
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 
 from stvh_jax.clips import Clips
 from stvh_jax.codes.packing import code_lengths
@@ -20,63 +19,38 @@ from stvh_jax.config import Config
 from stvh_jax.console import Progress, say
 from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
-from stvh_jax.models.build import build_model
-from stvh_jax.models.frame_features import RoiFeatures, roi_options
 from stvh_jax.models.weights import weight_files
 from stvh_jax.models.weights.weight_files import Weights
-from stvh_jax.runs import checkpoints, folders
+from stvh_jax.runs import folders
 from stvh_jax.runs.checkpoints import Checkpoints
 from stvh_jax.runs.history import History
 from stvh_jax.training import pretrained, sharding
+from stvh_jax.training.cached_features import with_feature_cache
 from stvh_jax.training.checks import check_config
-from stvh_jax.training.feature_cache import CachedDataset, feature_shape, made_of
+from stvh_jax.training.compiled import CompiledSteps, compile_steps
 from stvh_jax.training.interruption import Interruption
-from stvh_jax.training.optimizer import build_optimizer, learning_rate_schedule
-from stvh_jax.training.state import TrainState, create_state, example_clips
-from stvh_jax.training.step import make_train_step, make_validation_step
+from stvh_jax.training.processes import in_every_process
+from stvh_jax.training.state import TrainState
 
 
-def describe(config: Config, dataset: Dataset, origin: dict | None = None) -> dict:
-    """Makes the `config` item of a checkpoint: whatever a model is made of but its variables.
+def make_run_config(config: Config, dataset: Dataset, origin: dict | None = None) -> dict:
+    """Makes the `config` item of a checkpoint: all that a model is made of except its variables.
 
-    That is the whole config, the names of the classes and, where the backbone started with
-    weights, their `origin`: what these were and what they ask of the backbone.
+    That is the whole config, the names of the classes and, if the backbone started with weights,
+    their `origin`: which weights they were and what they need of the backbone.
     """
-    described = {
+    run_config = {
         **json.loads(config.to_json_best_effort()),
         "activity_names": list(dataset.activity_names),
         "action_names": list(dataset.action_names),
     }
     if origin:
-        described["backbone_weights"] = origin
-    return described
-
-
-def read_weights(config: Config, workdir: epath.Path) -> tuple[Weights | None, dict | None]:
-    """Reads what the backbone starts with, if anything.
-
-    Returns:
-      The weights and their origin, for `describe`. A run that has begun has its backbone in its
-      checkpoints: where the file is gone, there are no weights and the origin is the run's own.
-
-    Raises:
-      UserError: there are none, or they cannot be read.
-    """
-    path = config.train.backbone_weights
-    if not path:
-        return None, None
-    begun = checkpoints.saved_steps(workdir) and folders.read_config(workdir).get(
-        "backbone_weights"
-    )
-    if begun and not folders.open_folder(path).exists():
-        return None, begun
-    weights = pretrained.open_weights(path, config.model.backbone.name)
-    origin = {"sha256": weights.sha256, "source": weights.source, "options": weights.options}
-    return weights, origin
+        run_config["backbone_weights"] = origin
+    return run_config
 
 
 def read_metrics(step: int, metrics) -> dict[str, float]:
-    """Fetches the metrics of a step; stops a run whose loss or gradient is no number any more.
+    """Fetches the metrics of a step; stops a run whose loss or gradient is not finite.
 
     Raises:
       UserError: names what is not finite, and the step.
@@ -95,22 +69,6 @@ def read_metrics(step: int, metrics) -> dict[str, float]:
     return values
 
 
-def in_every_process(function, *arguments):
-    """Calls a function in every process; where one makes a mistake, no other is left waiting.
-
-    Raises:
-      UserError: of the function, or of another process.
-    """
-    result, mistake = None, None
-    try:
-        result = function(*arguments)
-    except UserError as error:
-        mistake = error
-    if multihost_utils.process_allgather(np.int32(mistake is not None)).any():
-        raise mistake or UserError("another process cannot go on; see what it says")
-    return result
-
-
 @dataclasses.dataclass(frozen=True)
 class Due:
     """What is to be done after a step."""
@@ -120,101 +78,54 @@ class Due:
     save: bool
 
 
+@dataclasses.dataclass
 class Trainer:
-    """A run of `config` on `dataset` in `workdir`: what stays the same over its steps."""
+    """A run of `config` on `dataset` in `workdir`: what stays the same over its steps.
 
-    def __init__(self, config: Config, dataset: Dataset, workdir: epath.PathLike):
-        """Builds the model, optimizer and jitted steps, and opens the run's folder.
+    Attributes:
+      config: the whole config.
+      dataset: its data set, or a feature cache of it.
+      workdir: the run's folder.
+      mesh: the devices that share a batch.
+      steps: the compiled functions.
+      steps_per_epoch: whole batches of the training split.
+      weights: what the backbone starts with, if anything.
+      run_config: the config with the names of the classes, as checkpoints keep it.
+      checkpoints: those of the run.
+    """
 
-        Raises:
-          UserError: the config, data or workdir cannot be used.
-        """
-        self.config, self.dataset = config, dataset
-        self.mesh = sharding.make_mesh(config.devices)
-        check_config(config, dataset, devices=self.mesh.size)
-        clips = dataset.num_clips(config.data.train_split)
-        self.steps_per_epoch = clips // config.train.batch_size
-        self.total_steps = config.train.epochs * self.steps_per_epoch
-        self.workdir = folders.open_folder(workdir)
-        self.weights, self.origin = in_every_process(read_weights, config, self.workdir)
-        self._compile()
-        # What does not fit is found before the folder of the run is made.
-        self._chosen_weights(jax.eval_shape(self._create))
-        self.described = describe(config, dataset, self.origin)
-        in_every_process(self._prepare_folder)
-        folders.check_same(self.workdir, self.described)
-        self.checkpoints = Checkpoints(self.workdir, select=config.train.select)
+    config: Config
+    dataset: Dataset
+    workdir: epath.Path
+    mesh: Mesh
+    steps: CompiledSteps
+    steps_per_epoch: int
+    weights: Weights | None
+    run_config: dict
+    checkpoints: Checkpoints
 
-    def _prepare_folder(self) -> None:
-        """Makes the run's folder, in one process."""
-        if jax.process_index() == 0:
-            folders.prepare(self.workdir, self.described)
-
-    def _compile(self) -> None:
-        """Makes the functions of a run, to be compiled when first called."""
-        config = self.config
-        self.model = model = build_model(
-            config.model,
-            activity_names=self.dataset.activity_names,
-            action_names=self.dataset.action_names,
-            backbone_options=self.origin["options"] if self.origin else None,
-        )
-        options = {"steps_per_epoch": self.steps_per_epoch, "epochs": config.train.epochs}
-        optimizer = build_optimizer(
-            config.optimizer, **options, freeze_backbone=config.model.freeze_backbone
-        )
-        learning_rate = learning_rate_schedule(config.optimizer, **options)
-        whole, split = sharding.replicated(self.mesh), sharding.split_batch(self.mesh)
-
-        def fold(number):
-            return jax.random.fold_in(jax.random.key(config.seed), number)
-
-        self._create = jax.jit(
-            lambda: create_state(fold(0), model, optimizer, example_clips(config)),
-            out_shardings=whole,
-        )
-        # Made by a compiled function, for no process could put it on the others' devices.
-        self.step_key = jax.jit(lambda: fold(1), out_shardings=whole)()
-        self.train_step = jax.jit(
-            make_train_step(
-                model,
-                optimizer,
-                config.loss,
-                learning_rate,
-                box_jitter=config.train.box_jitter,
-                accumulate=config.train.accumulate,
-            ),
-            donate_argnums=0,
-            in_shardings=(whole, split, whole),
-            out_shardings=(whole, whole),
-        )
-        self.validation_step = jax.jit(
-            make_validation_step(model, config.loss),
-            in_shardings=(whole, split),
-            out_shardings=whole,
-        )
+    @property
+    def total_steps(self) -> int:
+        """How many steps the training has."""
+        return self.config.train.epochs * self.steps_per_epoch
 
     def initial_state(self) -> TrainState:
         """Restores the newest checkpoint, or initialises the run."""
         if self.checkpoints.latest_step() is None:
-            return self._with_weights(self._create())
+            return self._with_weights(self.steps.create_state())
         abstract = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(
                 leaf.shape, leaf.dtype, sharding=sharding.replicated(self.mesh)
             ),
-            jax.eval_shape(self._create),
+            jax.eval_shape(self.steps.create_state),
         )
         return TrainState.of_items(*self.checkpoints.restore(*abstract.items()))
 
-    def _chosen_weights(self, state: TrainState) -> dict:
-        """Takes the variables that the backbone of a state, or of its shapes, starts with."""
-        if self.weights is None:
-            return {}
-        return weight_files.select(self.weights, pretrained.take(state.variables))
-
     def _with_weights(self, state: TrainState) -> TrainState:
         """Replaces the backbone's variables by those it is to start with."""
-        chosen = self._chosen_weights(state)
+        if self.weights is None:
+            return state
+        chosen = weight_files.select(self.weights, pretrained.take(state.variables))
         whole = sharding.replicated(self.mesh)
         placed = jax.tree.map(
             lambda leaf: jax.make_array_from_process_local_data(whole, leaf), chosen
@@ -228,43 +139,9 @@ class Trainer:
         Raises:
           UserError: the cache cannot be used.
         """
-        config, whole = self.config, sharding.replicated(self.mesh)
-        options = roi_options(self.model)
-        module = RoiFeatures(**options, dtype=self.model.dtype)
-        variables = pretrained.take(state.variables, pretrained.ROI_FEATURES)
-        self.dataset = CachedDataset(
-            self.dataset,
-            config.train.feature_cache,
-            made_of=made_of(
-                config,
-                pretrained.digest(jax.device_get(pretrained.take(state.variables))),
-                options["backbone"],
-            ),
-            shape=feature_shape(module, variables, config),
+        self.dataset = with_feature_cache(
+            self.config, self.dataset, self.steps.model, state, self.mesh
         )
-        apply = jax.jit(
-            lambda variables, clips: module.apply(
-                variables,
-                clips.frames,
-                jnp.where(clips.actor_mask[:, None, :, None], clips.boxes, 0),
-                train=False,
-            ),
-            in_shardings=(whole, sharding.split_batch(self.mesh)),
-            out_shardings=whole,
-        )
-        for split, mirrored in (
-            (config.data.train_split, False),
-            (config.data.train_split, True) if config.data.flip else ("", False),
-            (config.data.validation_split, False),
-        ):
-            if split:
-                self.dataset.fill(
-                    split,
-                    lambda clips: apply(variables, sharding.put_batch(clips, self.mesh)),
-                    mirrored=mirrored,
-                    batch_size=config.train.evaluation_batch_size,
-                    may_write=jax.process_count() == 1,
-                )
 
     def batches(self, start_step: int) -> Iterator[Clips]:
         """Yields the training batches from a step on, on the devices."""
@@ -281,7 +158,7 @@ class Trainer:
             yield sharding.put_batch(clips, self.mesh)
 
     def due(self, step: int) -> Due:
-        """Says what is to be done after a step."""
+        """Decides what is to be done after a step."""
         train, last = self.config.train, step == self.total_steps
         epoch, rest = divmod(step, self.steps_per_epoch)
         validate = last or (rest == 0 and epoch % train.evaluate_every_epochs == 0)
@@ -306,7 +183,7 @@ class Trainer:
         )
         totals: dict[str, float] = {}
         for clips in batches:
-            sums = self.validation_step(state.variables, sharding.put_batch(clips, self.mesh))
+            sums = self.steps.validation_step(state.variables, sharding.put_batch(clips, self.mesh))
             for name, value in jax.device_get(sums).items():
                 totals[name] = totals.get(name, 0.0) + float(value)
         loss = totals["loss"] / totals["clips"]
@@ -325,7 +202,51 @@ class Trainer:
         """Saves a checkpoint, with its score where it was validated."""
         select = self.config.train.select
         metrics = {select: validation[select]} if validation else None
-        self.checkpoints.save(step, *state.items(), self.described, metrics=metrics)
+        self.checkpoints.save(step, *state.items(), self.run_config, metrics=metrics)
+
+
+def open_run(config: Config, dataset: Dataset, workdir: epath.PathLike) -> Trainer:
+    """Opens the run in a folder, or starts one there: nothing is trained yet.
+
+    Raises:
+      UserError: the config, data or workdir cannot be used.
+    """
+    mesh = sharding.make_mesh(config.devices)
+    check_config(config, dataset, devices=mesh.size)
+    steps_per_epoch = dataset.num_clips(config.data.train_split) // config.train.batch_size
+    workdir = folders.open_folder(workdir)
+    weights, origin = in_every_process(pretrained.read_weights, config, workdir)
+    steps = compile_steps(
+        config,
+        dataset,
+        mesh,
+        steps_per_epoch=steps_per_epoch,
+        backbone_options=origin["options"] if origin else None,
+    )
+    if weights is not None:
+        # What does not fit is found before the folder of the run is made.
+        state = jax.eval_shape(steps.create_state)
+        weight_files.select(weights, pretrained.take(state.variables))
+    run_config = make_run_config(config, dataset, origin)
+    in_every_process(_prepare_folder, workdir, run_config)
+    folders.check_same(workdir, run_config)
+    return Trainer(
+        config=config,
+        dataset=dataset,
+        workdir=workdir,
+        mesh=mesh,
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        weights=weights,
+        run_config=run_config,
+        checkpoints=Checkpoints(workdir, select=config.train.select),
+    )
+
+
+def _prepare_folder(workdir: epath.Path, run_config: dict) -> None:
+    """Makes the run's folder, in one process."""
+    if jax.process_index() == 0:
+        folders.prepare(workdir, run_config)
 
 
 def train(config: Config, dataset: Dataset, workdir: epath.PathLike) -> TrainState:
@@ -337,7 +258,7 @@ def train(config: Config, dataset: Dataset, workdir: epath.PathLike) -> TrainSta
       UserError: the config, data or workdir cannot be used, or the loss is no longer finite.
       SystemExit: interrupted; the state was saved and the same command resumes.
     """
-    trainer = Trainer(config, dataset, workdir)
+    trainer = open_run(config, dataset, workdir)
     state = trainer.initial_state()
     start_step = int(jax.device_get(state.step))
     announce(trainer, state, start_step)
@@ -364,14 +285,14 @@ def announce(trainer: Trainer, state: TrainState, start_step: int) -> None:
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     verb = f"resuming at step {start_step}" if start_step else "training"
     lengths = "+".join(map(str, code_lengths(config.model.bits)))
-    bits = f"{lengths} bits, " if trainer.model.foci else ""
+    bits = f"{lengths} bits, " if trainer.steps.model.foci else ""
     say(
         f"{verb}: {config.model.name}, {bits}{parameters:,} parameters, "
         f"{trainer.steps_per_epoch * config.train.batch_size} clips an epoch, "
         f"{trainer.total_steps} steps, {trainer.mesh.size} device(s), in {trainer.workdir}"
     )
-    if trainer.origin:
-        say(f"backbone from {trainer.origin['source']}, sha256 {trainer.origin['sha256'][:12]}")
+    if origin := trainer.run_config.get("backbone_weights"):
+        say(f"backbone from {origin['source']}, sha256 {origin['sha256'][:12]}")
 
 
 def run_steps(
@@ -393,7 +314,7 @@ def run_steps(
         clips = next(batches)
         # A step must not wait for anything that is still to be brought to the device.
         with jax.transfer_guard("disallow"):
-            state, metrics = trainer.train_step(state, clips, trainer.step_key)
+            state, metrics = trainer.steps.train_step(state, clips, trainer.steps.key)
         # One step late, so that reading a step's metrics does not hold the next one back.
         if previous is not None:
             read_metrics(step - 1, previous)

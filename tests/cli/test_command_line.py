@@ -45,7 +45,7 @@ MISTAKES = [
         '\'bitz\' Did you mean "bits" instead of "bitz"',
     ),
     ("train.py", [BOXES, "--config.model.layers=many"], ".*layers.*many"),
-    ("train.py", [BOXES, "more"], "'more' is no flag; see --help"),
+    ("train.py", [BOXES, "more"], "'more' is not a flag; see --help"),
     (
         "train.py",
         ["--config=configs/none.py"],
@@ -67,7 +67,11 @@ MISTAKES = [
     ("evaluate.py", ["--bits=4"], ".*bits.*"),
     ("evaluate.py", ["--exclude_within_frames=-1"], ".*exclude_within_frames.*"),
     ("evaluate.py", ["--bits=16"], "runs/ has no finished run of 16 bits; train one with train.py"),
-    ("evaluate.py", ["--workdir=nowhere"], ".*nowhere is no run .*; give the folder that train.py"),
+    (
+        "evaluate.py",
+        ["--workdir=nowhere"],
+        ".*nowhere is not a run .*; give the folder that train.py",
+    ),
     (
         "evaluate.py",
         ["--checkpoint=first"],

@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from stvh_jax.runs.history import read_history
-from stvh_jax.training.trainer import Trainer
+from stvh_jax.training.trainer import open_run
 from tests.helpers.fakes import FakeDataset, tiny_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ def test_two_processes_of_two_devices_train_as_one_process_of_four(trained, tmp_
     run = tmp_path / "copy"
     shutil.copytree(tmp_path / "checkpoints", run / "checkpoints")
     expected, actual = (
-        jax.device_get(Trainer(tiny_config(), FakeDataset(), folder).initial_state())
+        jax.device_get(open_run(tiny_config(), FakeDataset(), folder).initial_state())
         for folder in (trained(4), run)
     )
     assert actual.step == 12

@@ -131,7 +131,7 @@ def test_a_damaged_checkpoint_is_said_in_one_line(name, damage, trained, tmp_pat
     checkpoint = tmp_path / "run" / "checkpoints" / "12"
     for path in list(checkpoint.glob(name)):
         damage(path)
-    with pytest.raises(UserError, match=f"^{checkpoint}[^\n]*; copy it anew[^\n]*$"):
+    with pytest.raises(UserError, match=f"^{checkpoint}[^\n]*; copy it again[^\n]*$"):
         stvh_jax.load(tmp_path / "run", checkpoint="latest")
     assert capfd.readouterr().err == ""
 
@@ -148,7 +148,7 @@ def test_a_run_does_not_go_on_from_a_damaged_checkpoint(trained, tmp_path):
     ("path", "message"),
     [
         ("nowhere", "nowhere has no checkpoint; train one with train.py"),
-        ("memory://run", "^memory://run is in no storage that can be read; use a folder"),
+        ("memory://run", "^memory://run is in a storage that cannot be read; use a folder"),
     ],
 )
 def test_where_there_is_no_checkpoint(path, message, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from etils import epath
 
 from configs import vd_boxes
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.runs import folders
 
 
@@ -102,7 +102,8 @@ def test_a_named_run_of_something_else(options, message, folder):
 def test_a_folder_that_is_no_run(written, tmp_path):
     if written is not None:
         (tmp_path / "config.json").write_text(written)
-    with pytest.raises(UserError, match=r"is no run \(no readable config.json\); give the folder"):
+    kind = NotFound if written is None else Damaged
+    with pytest.raises(kind, match=r"is not a run \(no readable config.json\)"):
         folders.find(workdir=tmp_path, bits=16)
 
 

@@ -155,9 +155,9 @@ def test_what_cannot_be_fetched(server, cache):
         unreachable = f"http://127.0.0.1:{closed.server_port}/run.zip"
     mistakes = {
         f"{server.address}/nowhere.zip": r"cannot be fetched \(HTTP Error 404: Not Found\); see",
-        f"{server.address}/page": r"is no whole \.zip file \(File is not a zip file\); fetch it",
+        f"{server.address}/page": r"is not a whole \.zip file \(File is not a zip file\); fetch it",
         # Some Pythons tell that an answer broke off, others leave it to the archive's end.
-        f"{server.address}/cut": r"(is no whole \.zip file|cannot be fetched) \([^\n]+\); ",
+        f"{server.address}/cut": r"(is not a whole \.zip file|cannot be fetched) \([^\n]+\); ",
         unreachable: r"cannot be fetched \([^\n]*Connection refused\); see whether",
         "https://[bad": r"cannot be fetched \(Invalid IPv6 URL\); see whether",
         "http://": r"cannot be fetched \(no host given\); see whether",
@@ -194,13 +194,16 @@ def test_what_holds_no_run(packed, archive, cache, tmp_path):
     damaged = bytearray(packed)
     damaged[len(packed) // 2] ^= 0xFF
     mistakes = [
-        (b"", r"is no whole \.zip file"),
-        (packed[: len(packed) // 2], r"is no whole \.zip file \(File is not a zip file\); fetch"),
-        (bytes(damaged), r"is no whole \.zip file \([^\n]+\); fetch it again$"),
-        (zipped({}), "holds no run; pack one with"),
-        (zipped({"readme.txt": "hello"}), "holds no run; pack one with"),
-        (zipped({"config.json": "{}"}), "holds no run; pack one with"),
-        (zipped({"run/config.json": "{}"}), "holds no run; pack one with"),
+        (b"", r"is not a whole \.zip file"),
+        (
+            packed[: len(packed) // 2],
+            r"is not a whole \.zip file \(File is not a zip file\)",
+        ),
+        (bytes(damaged), r"is not a whole \.zip file \([^\n]+\); fetch it again$"),
+        (zipped({}), "does not hold a run; pack one with"),
+        (zipped({"readme.txt": "hello"}), "does not hold a run; pack one with"),
+        (zipped({"config.json": "{}"}), "does not hold a run; pack one with"),
+        (zipped({"run/config.json": "{}"}), "does not hold a run; pack one with"),
     ]
     for content, message in mistakes:
         archive.write_bytes(content)
@@ -213,9 +216,11 @@ def test_what_holds_no_run(packed, archive, cache, tmp_path):
 
 def test_absurd_sizes_are_refused(archive, server, cache, monkeypatch):
     monkeypatch.setattr(packed_runs, "_MOST_BYTES", 1000)
-    with pytest.raises(UserError, match=f"^{archive} unpacks to more than 0 GiB; it is no run$"):
+    with pytest.raises(UserError, match=f"^{archive} unpacks to more than 0 GiB; it is not a run$"):
         stvh_jax.load(archive)
-    with pytest.raises(UserError, match=f"^{server.address}/run has more than 0 GiB; it is no run"):
+    with pytest.raises(
+        UserError, match=f"^{server.address}/run has more than 0 GiB; it is not a run"
+    ):
         stvh_jax.load(f"{server.address}/run")
     assert not files(cache)
 
@@ -242,7 +247,7 @@ def test_mistakes_in_packing_are_one_line(trained, tmp_path, monkeypatch, capsys
         part.unlink()
     run = str(trained())
     mistakes = {
-        ("nowhere", "run.zip"): "is no run (no readable config.json)",
+        ("nowhere", "run.zip"): "is not a run (no readable config.json)",
         (run, "run"): "run does not end in .zip; give the file to write",
         (run, "folder.zip"): "cannot write folder.zip (",
         (run, "nowhere/run.zip"): "cannot write nowhere/run.zip (No such file or directory)",

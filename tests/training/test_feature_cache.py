@@ -16,7 +16,7 @@ from stvh_jax.errors import UserError
 from stvh_jax.runs.history import read_history
 from stvh_jax.training.checks import check_config
 from stvh_jax.training.feature_cache import digests
-from stvh_jax.training.trainer import Trainer, train
+from stvh_jax.training.trainer import open_run, train
 from tests.helpers.fakes import FakeDataset, frames_config, frames_dataset
 
 
@@ -69,7 +69,7 @@ def test_a_run_from_the_cache_equals_one_from_frames(runs):
     assert len(plain) == 6  # four steps, two validations
     np.testing.assert_allclose(cached, plain, rtol=1e-5)
     states = [
-        Trainer(config_with(), frames_dataset(), runs / name).initial_state()
+        open_run(config_with(), frames_dataset(), runs / name).initial_state()
         for name in ("plain", "cached")
     ]
     for one, other in zip(*(jax.tree.leaves(state.variables) for state in states)):
@@ -82,8 +82,8 @@ def test_a_whole_cache_is_read_and_no_frame_is(runs, tmp_path):
 
 
 def test_the_backbone_stays_as_it_was(runs):
-    first = Trainer(config_with(), frames_dataset(), runs / "new")._create()
-    last = Trainer(config_with(), frames_dataset(), runs / "plain").initial_state()
+    first = open_run(config_with(), frames_dataset(), runs / "new").steps.create_state()
+    last = open_run(config_with(), frames_dataset(), runs / "plain").initial_state()
     moved = jax.tree.map_with_path(
         lambda path, one, other: (
             "backbone" in jax.tree_util.keystr(path),
@@ -120,7 +120,7 @@ def test_a_cache_cut_short_is_gone_on_with(cut, keep, runs, tmp_path):
             path.unlink()
             if keep:
                 path.write_bytes(whole_bytes[: int(keep * len(whole_bytes)) + 7])
-    trainer = Trainer(config_with(cache), frames_dataset(), tmp_path / "run")
+    trainer = open_run(config_with(cache), frames_dataset(), tmp_path / "run")
     trainer.open_feature_cache(trainer.initial_state())
     again = {path.name: path.read_bytes() for path in cache.iterdir()}
     assert again == whole
@@ -128,7 +128,7 @@ def test_a_cache_cut_short_is_gone_on_with(cut, keep, runs, tmp_path):
 
 def test_a_whole_cache_may_be_read_only_and_a_part_of_one_not_be_written(runs, tmp_path):
     cache = copy_of_cache(runs, tmp_path / "cache")
-    trainer = Trainer(config_with(cache), frames_dataset(), tmp_path / "run")
+    trainer = open_run(config_with(cache), frames_dataset(), tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     trainer.open_feature_cache(trainer.initial_state())
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == before
@@ -148,7 +148,7 @@ def test_a_whole_cache_may_be_read_only_and_a_part_of_one_not_be_written(runs, t
 def test_a_cache_is_filled_by_one_run_at_a_time(runs, tmp_path, capsys):
     cache = copy_of_cache(runs, tmp_path / "cache")
     (cache / "train.digests").unlink()
-    trainer = Trainer(config_with(cache), frames_dataset(), tmp_path / "run")
+    trainer = open_run(config_with(cache), frames_dataset(), tmp_path / "run")
     state = trainer.initial_state()
     filling = threading.Thread(target=trainer.open_feature_cache, args=(state,))
     with open(cache / "lock", "w") as held:
@@ -192,7 +192,7 @@ def test_a_cache_that_cannot_be_used(tmp_path):
 
 
 def test_features_too_large_for_half_precision_are_found(tmp_path):
-    trainer = Trainer(config_with(tmp_path / "cache"), frames_dataset(), tmp_path / "run")
+    trainer = open_run(config_with(tmp_path / "cache"), frames_dataset(), tmp_path / "run")
     state = trainer.initial_state()
     params = jax.tree.map_with_path(
         lambda path, leaf: leaf * 1e6 if "norm_1" in jax.tree_util.keystr(path) else leaf,

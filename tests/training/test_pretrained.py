@@ -13,7 +13,7 @@ from stvh_jax.models.build import with_options
 from stvh_jax.runs import folders
 from stvh_jax.training import pretrained
 from stvh_jax.training.checks import check_config
-from stvh_jax.training.trainer import Trainer, train
+from stvh_jax.training.trainer import open_run, train
 from tests.helpers.fakes import FakeDataset, frames_config, frames_dataset, small_config
 
 
@@ -35,14 +35,14 @@ def second_config(weights, **model):
 
 
 def test_the_second_stage_starts_with_the_backbone_of_the_first(stage_1, tmp_path):
-    trainer = Trainer(second_config(stage_1), frames_dataset(), tmp_path / "second")
+    trainer = open_run(second_config(stage_1), frames_dataset(), tmp_path / "second")
     step, _ = pretrained.checkpoints.choose_step(stage_1, "best")
     trained = pretrained.take(pretrained.checkpoints.load_variables(stage_1, step))
     started = pretrained.take(trainer.initial_state().variables)
-    untrained = pretrained.take(trainer._create().variables)
+    untrained = pretrained.take(trainer.steps.create_state().variables)
     jax.tree.map(np.testing.assert_array_equal, trained, started)
     assert not np.array_equal(*(t["params"]["conv_0"]["kernel"] for t in (started, untrained)))
-    assert trainer.described["backbone_weights"] == {
+    assert trainer.run_config["backbone_weights"] == {
         "sha256": pretrained.digest(trained),
         "source": f"first, step {step}",
         "options": {},
@@ -65,19 +65,19 @@ def test_a_run_tells_what_its_backbone_started_with_and_is_found_by_its_config(
 def test_a_run_does_not_go_on_with_other_weights(stage_1, tmp_path):
     train(second_config(stage_1), frames_dataset(), tmp_path / "second")
     with pytest.raises(UserError, match="holds a run with backbone_weights.sha256="):
-        Trainer(second_config(tmp_path / "second"), frames_dataset(), tmp_path / "second")
+        open_run(second_config(tmp_path / "second"), frames_dataset(), tmp_path / "second")
 
 
 def test_a_run_that_has_begun_does_not_need_its_weights_again(stage_1, tmp_path):
     weights = shutil.copytree(stage_1, tmp_path / "weights")
     config = second_config(weights)
     train(config, frames_dataset(), tmp_path / "second")
-    expected = Trainer(config, frames_dataset(), tmp_path / "second").initial_state()
+    expected = open_run(config, frames_dataset(), tmp_path / "second").initial_state()
     shutil.rmtree(weights)
-    state = Trainer(config, frames_dataset(), tmp_path / "second").initial_state()
+    state = open_run(config, frames_dataset(), tmp_path / "second").initial_state()
     jax.tree.map(np.testing.assert_array_equal, state.variables, expected.variables)
     with pytest.raises(UserError, match="weights"):
-        Trainer(config, frames_dataset(), tmp_path / "another")
+        open_run(config, frames_dataset(), tmp_path / "another")
     assert not (tmp_path / "another").exists()
 
 
@@ -130,7 +130,7 @@ def test_a_backbone_of_another_shape(stage_1, tmp_path):
     config = second_config(stage_1)
     config.model.backbone.features = (4, 7)
     with pytest.raises(UserError, match="conv_1/kernel"):
-        Trainer(config, frames_dataset(), tmp_path / "run")
+        open_run(config, frames_dataset(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

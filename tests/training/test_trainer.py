@@ -19,7 +19,7 @@ from stvh_jax.runs import checkpoints
 from stvh_jax.runs.history import read_history
 from stvh_jax.training import sharding
 from stvh_jax.training.checks import check_config
-from stvh_jax.training.trainer import Trainer, train
+from stvh_jax.training.trainer import open_run, train
 from tests.helpers.fakes import FakeDataset, tiny_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ def history(folder):
 
 def final_state(folder):
     """The state that a finished run goes on from, which is its last."""
-    return jax.device_get(Trainer(tiny_config(), FakeDataset(), folder).initial_state())
+    return jax.device_get(open_run(tiny_config(), FakeDataset(), folder).initial_state())
 
 
 @pytest.mark.parametrize("devices", [2, 4])
@@ -117,7 +117,7 @@ def test_the_seed_decides_what_is_trained(tmp_path):
     def kernel(seed, folder):
         config = tiny_config()
         config.seed = seed
-        state = Trainer(config, FakeDataset(), tmp_path / folder).initial_state()
+        state = open_run(config, FakeDataset(), tmp_path / folder).initial_state()
         return jax.device_get(state.params["action"]["kernel"])
 
     first = kernel(0, "first")
@@ -215,11 +215,11 @@ def test_a_run_without_validation_is_trained_and_its_latest_is_its_best(tmp_path
 
 
 def test_a_validation_counts_every_clip_once(trained):
-    trainer = Trainer(tiny_config(), FakeDataset(), trained())
+    trainer = open_run(tiny_config(), FakeDataset(), trained())
     state = trainer.initial_state()
     measured = trainer.validate(state)
     clips = sharding.put_batch(trainer.dataset.clips["validation"], sharding.make_mesh(1))
-    sums = jax.device_get(trainer.validation_step(state.variables, clips))
+    sums = jax.device_get(trainer.steps.validation_step(state.variables, clips))
     assert sums["clips"] == 19
     assert measured["activity_accuracy"] == pytest.approx(sums["activity_right"] / 19)
     assert measured["action_accuracy"] == pytest.approx(sums["action_right"] / sums["actors"])
