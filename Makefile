@@ -1,8 +1,10 @@
-# Each target does its own set-up, once: a virtual environment in .venv from requirements.txt.
-PYTHON ?= python3.11
+# Each target sets up .venv from requirements.txt the first time, with the newest Python that works.
+PYTHON ?= $(firstword $(foreach version,3.13 3.12 3.11,\
+  $(shell python$(version) -c 'import ensurepip, venv; print("python$(version)")' 2>/dev/null)))
 BIN := .venv/bin
+QUICK := not slow and not milvus and not real_data
 
-.PHONY: demo notebook test lint clean
+.PHONY: check clean demo docs lint notebook test
 
 # Large buffers are kept and used again, not returned to the system after every step.
 demo: export MALLOC_MMAP_THRESHOLD_ = 1073741824
@@ -21,18 +23,29 @@ notebook: .venv/ready
 	$(BIN)/python -m stvh_jax share demo/run notebooks/demo_run.zip
 	$(BIN)/python -c 'import nbclient, nbformat; path = "notebooks/colab.ipynb"; notebook = nbformat.read(path, 4); nbclient.execute(notebook, cwd="notebooks", record_timing=False, coalesce_streams=True); nbformat.write(notebook, path)'
 
+# The quick tests: under two minutes together. `make test` runs all of them.
+check: .venv/ready
+	$(BIN)/python -m pytest -n 2 -m '$(QUICK)'
+
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2
 
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+# The site, then its links to files and headings; a warning is an error.
+docs: .venv/ready
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b linkcheck -d docs/_build/doctrees docs docs/_build/links
 
 .venv/ready: requirements.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "error: Python 3.11 is needed, for example: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	$(or $(PYTHON),false) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "error: Python 3.11, 3.12 or 3.13 is needed, for example: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo docs/_build docs/api/modules
