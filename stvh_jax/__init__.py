@@ -14,8 +14,8 @@ _HOMES = {
     "Encoding": "stvh_jax.inference.encoder",
     "Exists": "stvh_jax.errors",
     "FilterMatrix": "stvh_jax.codes.filter_matrix",
-    "Hit": "stvh_jax.retrieval.index",
-    "Hits": "stvh_jax.retrieval.index",
+    "Hit": "stvh_jax.retrieval.hits",
+    "Hits": "stvh_jax.retrieval.hits",
     "Index": "stvh_jax.retrieval.index",
     "NotFound": "stvh_jax.errors",
     "UserError": "stvh_jax.errors",
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from stvh_jax.errors import Damaged, Exists, NotFound, UserError
     from stvh_jax.inference.clip_files import read_clip
     from stvh_jax.inference.encoder import Encoder, Encoding, load
-    from stvh_jax.retrieval.index import Hit, Hits, Index
+    from stvh_jax.retrieval.hits import Hit, Hits
+    from stvh_jax.retrieval.index import Index
 
     __version__: str
 else:  # unseen by type checkers, for which this function would make every name a good one

@@ -155,7 +155,7 @@ def test_the_wheel_alone_encodes_and_searches(wheel, tmp_path):
         "package": str(target),
         "version": PROJECT["project"]["version"],
         "clips": 3,
-        "first": ["own", 1, 0.0],
+        "first": ["own", "1", 0.0],
         "checkout": [],
     }
 

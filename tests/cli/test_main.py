@@ -116,3 +116,9 @@ def test_a_data_set_in_the_working_directory_is_found(config_file, tmp_path):
         text=True,
     )
     assert (ran.returncode, ran.stderr) == (2, "error: opened volleyball\n")
+
+
+def test_the_version_is_that_of_the_package(stvh):
+    import stvh_jax
+
+    assert stvh("--version") == (0, f"{stvh_jax.__version__}\n", "")
