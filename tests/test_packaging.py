@@ -169,4 +169,4 @@ def test_the_wheel_alone_encodes_and_searches(wheel, tmp_path):
     own = ["--frames", "tour/2/frames", "--boxes", "tour/2/tracks.csv", "--run", "again.zip"]
     found = json.loads(run(stvh, "search", "query", "--index", "tour/index", *own, "--json"))
     first = found["hits"][0]
-    assert (first["match"], first["clip"], first["distance"]) == ("own", 2, 0)
+    assert (first["match"], first["clip"], first["distance"]) == ("own", "2", 0)
