@@ -9,7 +9,6 @@ codes of which many are equal. Opening and memory are those of processes of thei
 """
 
 import collections
-import dataclasses
 import itertools
 import json
 import pathlib
@@ -19,159 +18,44 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import faiss
 import lancedb
 import numpy as np
 from absl import flags
 
+from benchmarks.search_clips import (
+    BETWEEN,
+    CONDITIONS,
+    DERIVED,
+    MATCH,
+    STORED,
+    Clips,
+    NumpyScan,
+    brute_force,
+    derive_by_product,
+    drawn,
+    filter_matrix,
+    words,
+)
+from benchmarks.search_tables import tables
 from stvh_jax.cli import parsing
-from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.record import code_column
 from stvh_jax.retrieval.surroundings import Surroundings
 
-# The focus whose codes are stored, one that is derived, and one between two that are.
-STORED, DERIVED, BETWEEN = 4, 2.0, 2.3
-MATCHES = 55
-MATCH = "7"
-# Filters by the share of the clips they let through; the clips of a match are side by side, those
-# of the others scattered.
-FILTERS = {
-    "1/55": f"match = '{MATCH}'",
-    "50 %": "activity = 'left'",
-    "90 %": "split = 'train'",
-}
 # How many different codes there are where many are to be equal.
 DISTINCT = 500
 NEIGHBOURS, QUERIES = (10, 50), (1, 100)
-# Clips drawn and added at a time.
-BATCH = 10**6
 # What Lance is asked at a time, and the most clips it gets a batch on: its memory grows with both.
 LANCE_QUERIES, LANCE_CLIPS = 4, 10**6
 # Queries compared with brute force.
 COMPARED = 4
 # A way is called several times a turn until this is spent, in seconds.
 TURN = 5e-3
-# Rows that NumPy compares at a time: all that it touches stays in a core's own cache.
-CHUNK = 1 << 14
 DERIVED_CLIPS = 10**6
-
-
-def filter_matrix(bits: int) -> FilterMatrix:
-    """Draws a binary F of one matrix for all steps."""
-    factor = np.random.default_rng(bits).integers(0, 2, (1, bits, bits)) * 2 - 1
-    return FilterMatrix(factor, STORED)
-
-
-def drawn(clips: int, bits: int, distinct: int | None) -> Iterator[tuple[np.ndarray, dict]]:
-    """Draws clips a batch at a time, the same ones each time: packed codes and records.
-
-    Args:
-      clips: how many.
-      bits: of a code.
-      distinct: how many different codes there are; None for any.
-    """
-    few = np.random.default_rng(bits).integers(0, 256, (distinct or 0, bits // 8), np.uint8)
-    for start in range(0, clips, BATCH):
-        random = np.random.default_rng((clips, bits, start))
-        clip = np.arange(start, min(start + BATCH, clips))
-        codes = random.integers(0, 256, (len(clip), bits // 8), np.uint8)
-        if distinct:
-            codes = few[random.integers(distinct, size=len(clip))]
-        yield (
-            codes,
-            {
-                "match": (clip * MATCHES // clips).astype(str),
-                "clip": clip,
-                "activity": np.where(random.random(len(clip)) < 0.5, "left", "right"),
-                "split": np.where(random.random(len(clip)) < 0.9, "train", "test"),
-            },
-        )
-
-
-def masks(records: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Says which clips each of `FILTERS` lets through."""
-    return {
-        "1/55": records["match"] == MATCH,
-        "50 %": records["activity"] == "left",
-        "90 %": records["split"] == "train",
-    }
-
-
-@dataclasses.dataclass(frozen=True)
-class Clips:
-    """All clips of an index in memory: packed codes of the stored focus, and who passes filters."""
-
-    codes: np.ndarray
-    masks: dict[str, np.ndarray]
-
-    @classmethod
-    def draw(cls, clips: int, bits: int, distinct: int | None = None) -> "Clips":
-        """Draws the same clips that `build` puts into an index."""
-        codes, passing = zip(
-            *((codes, masks(record)) for codes, record in drawn(clips, bits, distinct))
-        )
-        joined = {share: np.concatenate([one[share] for one in passing]) for share in FILTERS}
-        return cls(np.concatenate(codes), joined)
-
-
-def words(codes: np.ndarray) -> np.ndarray:
-    """Views codes as 64-bit words."""
-    return codes.view(np.uint64)
-
-
-class NumpyScan:
-    """What NumPy alone can do: chunks in a core's cache, nothing allocated, few rows selected."""
-
-    def __init__(self, codes: np.ndarray):
-        """Lays out the codes, one contiguous column a word."""
-        self._columns = np.ascontiguousarray(words(codes).T)
-        self._different = np.empty(CHUNK, np.uint64)
-        self._ones = np.empty(CHUNK, np.uint8)
-        # Distances that 8 bits hold are selected from twice as fast.
-        narrow = codes.shape[1] * 8 <= np.iinfo(np.uint8).max
-        self._total = np.empty(CHUNK, np.uint8 if narrow else np.uint16)
-
-    def nearest(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Finds distances and rows of the k nearest, equals in the order of their rows."""
-        distances, rows = np.empty(0, self._total.dtype), np.empty(0, np.int64)
-        limit = np.iinfo(self._total.dtype).max
-        for start in range(0, self._columns.shape[1], CHUNK):
-            total = self._distances(words(query), start)
-            # Of equals the first rows count, and they were here first.
-            near = np.flatnonzero(total < limit)
-            if not len(near):
-                continue
-            distances = np.concatenate([distances, total[near]])
-            rows = np.concatenate([rows, start + near])
-            order = np.argsort(distances, kind="stable")[:k]
-            distances, rows = distances[order], rows[order]
-            if len(rows) == k:
-                limit = distances[-1]
-        return distances, rows
-
-    def _distances(self, query_words: np.ndarray, start: int) -> np.ndarray:
-        size = min(CHUNK, self._columns.shape[1] - start)
-        different, ones, total = self._different[:size], self._ones[:size], self._total[:size]
-        for place, (column, word) in enumerate(zip(self._columns, query_words)):
-            np.bitwise_xor(column[start : start + size], word, out=different)
-            np.bitwise_count(different, out=ones if place else total, casting="unsafe")
-            if place:
-                np.add(total, ones, out=total)
-        return total
-
-
-def brute_force(distances: np.ndarray, passing: np.ndarray, k: int):
-    """Gives distances and rows of the k nearest of those that pass, equals by their rows."""
-    rows = np.flatnonzero(passing)
-    distances = distances[rows]
-    k = min(k, len(rows))
-    near = np.flatnonzero(distances <= np.partition(distances, k - 1)[k - 1])
-    nearest = near[np.argsort(distances[near], kind="stable")][:k]
-    return distances[nearest], rows[nearest]
 
 
 def milliseconds(ways: Mapping[str, Callable], rounds: int) -> dict[str, float]:
@@ -226,7 +110,7 @@ def ways_to_search(uri: str, clips: Clips, queries: np.ndarray, k: int) -> dict[
         ways["Lance"] = lambda: [lance_nearest(table, part, k) for part in few]
     # Filters are new to it each time, and none of those that the other index keeps is lost.
     fresh, number = Index.open(uri), itertools.count(1)
-    for share, where in FILTERS.items():
+    for share, where in CONDITIONS.items():
         ways |= _filtered(index, counting, clips, share, queries, k)
         if count == 1:
             ways[f"{share}, first"] = lambda where=where: fresh.search(
@@ -253,23 +137,13 @@ def _filtered(index, flat, clips: Clips, share: str, queries, k: int) -> dict[st
         f"{share}, selector": lambda: flat.search(queries, k, params=selected),
         f"{share}, gather": lambda: faiss.knn_hamming(queries, gather(), k, variant="mc"),
         f"{share}, gathered": lambda: faiss.knn_hamming(queries, gathered, k, variant="mc"),
-        f"{share}, again": lambda: index.search(queries, k=k, where=FILTERS[share]),
+        f"{share}, again": lambda: index.search(queries, k=k, where=CONDITIONS[share]),
     }
 
 
-def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
-    """Compares what is found with brute force.
-
-    Returns:
-      By way, the share of the right clips that are found (`recall`), and the share of queries
-      whose clips are the right ones in the right order, at the right distances (`equal`).
-    """
-    index = Index.open(uri)
-    codes = {focus: index.info.codes_of(focus, {STORED: clips.codes}) for focus in (STORED, 2, 3)}
+def _ways_to_compare(uri: str, index: Index, clips: Clips, k: int) -> dict[str, tuple]:
+    """Gives by name what each focus weighs in a way, the clips that it may find, and the way."""
     everybody, match = np.ones(len(clips.codes), bool), clips.masks["1/55"]
-    random = np.random.default_rng(0)
-    queries = clips.codes[random.integers(len(clips.codes), size=COMPARED)]
-    queries[0] ^= 255
     heap, counting = (faiss.IndexBinaryFlat(index.info.bits) for _ in range(2))
     counting.use_heap = False
     for flat in (heap, counting):
@@ -288,9 +162,8 @@ def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
         found = lance_nearest(table, query, k)
         return found["_distance"].to_numpy(), found["clip"].cast("int64").to_numpy()
 
-    # What is summed, in which parts of a bit, who passes, and the way.
     plain, between = {STORED: 1}, index.info.weights(BETWEEN)
-    ways = {
+    return {
         "stored": (plain, everybody, ours),
         "derived": (
             {DERIVED: 1},
@@ -300,7 +173,7 @@ def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
         "between": (between, everybody, lambda query: ours(query, focus=BETWEEN)),
         "without": (plain, ~match, lambda query: ours(query, without=[Surroundings(MATCH)])),
         **{
-            share: (plain, passing, lambda query, share=share: ours(query, where=FILTERS[share]))
+            share: (plain, passing, lambda query, share=share: ours(query, where=CONDITIONS[share]))
             for share, passing in clips.masks.items()
         },
         "FAISS, heap": (plain, everybody, lambda query: bare(heap, query)),
@@ -308,6 +181,21 @@ def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
         "NumPy": (plain, everybody, lambda query: scan.nearest(query, k)),
         "Lance": (plain, everybody, by_lance),
     }
+
+
+def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
+    """Compares what is found with brute force.
+
+    Returns:
+      By way, the share of the right clips that are found (`recall`), and the share of queries
+      whose clips are the right ones in the right order, at the right distances (`equal`).
+    """
+    index = Index.open(uri)
+    codes = {focus: index.info.codes_of(focus, {STORED: clips.codes}) for focus in (STORED, 2, 3)}
+    random = np.random.default_rng(0)
+    queries = clips.codes[random.integers(len(clips.codes), size=COMPARED)]
+    queries[0] ^= 255
+    ways = _ways_to_compare(uri, index, clips, k)
     scores = {name: [] for name in ways}
     for query in queries:
         own = {focus: index.info.codes_of(focus, {STORED: query[None]}) for focus in codes}
@@ -323,18 +211,6 @@ def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
         name: dict(zip(("recall", "equal"), np.mean(values, axis=0).tolist()))
         for name, values in scores.items()
     }
-
-
-def derive_by_product(matrix: FilterMatrix, codes: np.ndarray, focus: int) -> np.ndarray:
-    """Derives a focus as NumPy can, by products in float32, exact up to 2^24, block by block."""
-    factor = matrix.matrices[focus].T.astype(np.float32)
-    derived = np.empty_like(codes)
-    for start in range(0, len(codes), CHUNK):
-        block = codes[start : start + CHUNK]
-        values = (np.float32(2) * np.unpackbits(block, axis=1) - np.float32(1)) @ factor
-        means = values.mean(axis=1, dtype=np.float64, keepdims=True)
-        derived[start : start + CHUNK] = np.packbits(values >= means, axis=1)
-    return derived
 
 
 def measure_derivation(bits: int, rounds: int) -> list[dict]:
@@ -443,111 +319,6 @@ def measure(folder: pathlib.Path, clips: int, bits: int, rounds: int) -> dict[st
         for k in NEIGHBOURS
     ]
     return results
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence]) -> str:
-    """Lays out a table; floats have three figures."""
-    lines = [header, ["---"] * len(header)]
-    lines += [[_three_figures(x) if isinstance(x, float) else str(x) for x in row] for row in rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _three_figures(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
-
-
-def tables(results: Mapping[str, Sequence[Mapping]]) -> str:
-    """Lays out everything measured."""
-    found = [
-        f"{name}\n\n{table(results[key])}"
-        for key, name, table in (
-            ("searches", "Searches: ms a query, then ratios to the faster FAISS", searches_table),
-            ("searches", "Filters: ratios to the faster FAISS without filter", filters_table),
-            ("indexes", "Indexes: seconds and MiB", indexes_table),
-            ("comparisons", "Found: recall, and queries equal to brute force", comparisons_table),
-            ("derivations", "Derivation of a million codes: ms", derivations_table),
-        )
-    ]
-    return "\n\n".join(found)
-
-
-def fastest_faiss(spent: Mapping[str, float]) -> float:
-    """Gives the time of the faster of FAISS's two ways to search everything."""
-    return min(spent["FAISS, heap"], spent["FAISS, counting"])
-
-
-def _ratios(spent: Mapping[str, float], names: Sequence[str]) -> list:
-    return [spent[name] / fastest_faiss(spent) if name in spent else "-" for name in names]
-
-
-def searches_table(searches: Sequence[Mapping]) -> str:
-    """Lays out the searches of all clips, one row each."""
-    names = ["stored", "derived", "between", "without", "NumPy", "Lance"]
-    rows = []
-    for search in searches:
-        spent = search["milliseconds"]
-        case = [search[key] for key in ("clips", "bits", "queries", "k")]
-        times = [spent[name] for name in ("limit", "FAISS, heap", "FAISS, counting", "stored")]
-        rows.append([*case, *times, *_ratios(spent, names)])
-    header = ["clips", "bits", "queries", "k", "limit", "FAISS, heap", "FAISS, counting"]
-    return markdown([*header, "stored", *(f"{name} x" for name in names)], rows)
-
-
-def filters_table(searches: Sequence[Mapping]) -> str:
-    """Lays out the searches with filters, one row a filter."""
-    names = ["again", "gathered", "gather", "selector", "first"]
-    rows = [
-        [
-            *(search[key] for key in ("clips", "bits", "queries", "k")),
-            share,
-            *_ratios(search["milliseconds"], [f"{share}, {name}" for name in names]),
-        ]
-        for search in searches
-        for share in FILTERS
-    ]
-    return markdown(["clips", "bits", "queries", "k", "filter", *names], rows)
-
-
-def indexes_table(indexes: Sequence[Mapping]) -> str:
-    """Lays out the indexes, one row each."""
-    rows = []
-    for one in indexes:
-        absent, present = one["absent"], one["present"]
-        seconds = [absent["stored_seconds"], absent["derived_seconds"], present["derived_seconds"]]
-        memory = [absent["stored_memory"], absent["derived_memory"], present["derived_memory"]]
-        disk = [one["store_bytes"], one["derived_bytes"]]
-        mebibytes = [size / 2**20 for size in (*disk, one["build_memory"], *memory)]
-        rows.append([one["clips"], one["bits"], one["build_seconds"], *seconds, *mebibytes])
-    header = [
-        "clips",
-        "bits",
-        "adding, s",
-        "first search, s",
-        "first derived, s",
-        "again opened, s",
-    ]
-    header += ["store, MiB", "derived, MiB", "adding, MiB", "search, MiB", "deriving, MiB"]
-    return markdown([*header, "again opened, MiB"], rows)
-
-
-def comparisons_table(comparisons: Sequence[Mapping]) -> str:
-    """Lays out how what is found compares with brute force, one row a case, one column a way."""
-    keys, ways = ["clips", "bits", "codes", "k"], list(comparisons[0]["ways"])
-    rows = []
-    for one in comparisons:
-        scores = [one["ways"][way] for way in ways]
-        cells = [f"{score['recall']:.3g} / {score['equal']:.3g}" for score in scores]
-        rows.append([*(one[key] for key in keys), *cells])
-    return markdown([*keys, *ways], rows)
-
-
-def derivations_table(derivations: Sequence[Mapping]) -> str:
-    """Lays out the derivations, one row a focus."""
-    rows = []
-    for one in derivations:
-        ours, theirs = (one["milliseconds"][name] for name in ("ours", "NumPy"))
-        rows.append([one["bits"], one["focus"], ours, theirs, ours / theirs, one["different_bits"]])
-    return markdown(["bits", "focus", "ours", "NumPy", "ratio", "different bits"], rows)
 
 
 def main(

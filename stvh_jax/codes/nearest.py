@@ -1,7 +1,7 @@
 """Exact search over packed codes in memory: the nearest, in the order of distance, then row.
 
-FAISS compares the codes; which of several rows at one distance it returns it does not promise, so
-that the order of equals is settled here, and how many there are is counted.
+FAISS compares the codes. It does not promise which of several rows at one distance it returns, so
+their order is settled here, and how many there are is counted.
 """
 
 import contextlib

@@ -43,3 +43,9 @@ def random_record(clips, seed=0):
 def listed(hits):
     """Gives what is compared of hits: the distance and the name of each."""
     return [(pytest.approx(hit.distance), hit.match, hit.clip) for hit in hits]
+
+
+def names(index):
+    """Names every clip of an index of 16 bits."""
+    (hits,) = index.search(np.zeros((1, 2), np.uint8), k=None, radius=16)
+    return sorted(f"{hit.match}/{hit.clip}" for hit in hits)

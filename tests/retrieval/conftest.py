@@ -1,4 +1,4 @@
-"""The Milvus server that the tests of this folder share."""
+"""A small index, and the Milvus server that the tests of this folder share."""
 
 import contextlib
 import importlib.util
@@ -10,7 +10,10 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
 import pytest
+
+from stvh_jax.retrieval.index import Index
 
 # Seconds that a server may take to start.
 PATIENCE = 60
@@ -46,3 +49,11 @@ def server():
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             process.stdout.close()
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Gives an index of one focus with three clips."""
+    index = Index.create(tmp_path / "index", bits=16, stored_foci=(1,))
+    index.add(np.eye(3, 2, dtype=np.uint8), match=["a", "a", "b"], clip=[1, 2, 3])
+    return index

@@ -8,6 +8,7 @@ import pytest
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.codes.packing import unpack
 from stvh_jax.errors import Damaged, Exists, NotFound, UserError
+from stvh_jax.retrieval.engine import Engine, EngineKind, Snapshot
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.milvus.where import translate
 from stvh_jax.retrieval.record import RECORD_1
@@ -148,6 +149,8 @@ def check_same(pair, codes, **options):
 
 def test_the_index_describes_itself(pair):
     on_disk, on_server = pair
+    assert isinstance(on_server.engine, Engine) and isinstance(type(on_server.engine), EngineKind)
+    assert isinstance(on_server.engine.snapshot(), Snapshot)
     assert len(on_server) == len(on_disk) == 1200
     assert on_server.foci == (0, 1, 2, 3)
     assert on_server.info.origin == {"run": "runs/1", "split": "test"}

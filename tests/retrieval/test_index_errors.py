@@ -1,0 +1,242 @@
+"""A user's mistake is one line of the right kind, and our own mistakes surface as they are."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from stvh_jax.errors import Damaged, Exists, NotFound, UserError
+from stvh_jax.retrieval.index import Index
+from stvh_jax.retrieval.index_info import IndexInfo
+from stvh_jax.retrieval.surroundings import Surroundings, around
+from tests.helpers.indexed_clips import (
+    BITS,
+    names,
+    random_matrix,
+)
+
+MISTAKES = {
+    "codes have 40 bits, this index has 16": lambda i: i.search(np.zeros((1, 5), np.uint8)),
+    "codes are float32 .*; give packed ones": lambda i: i.search(np.zeros((1, 2), np.float32)),
+    "codes of focus 1 are missing": lambda i: i.search({0: np.zeros((1, 2), np.uint8)}),
+    "no code to search for": lambda i: i.search(np.zeros((0, 2), np.uint8)),
+    "focus 'act' cannot be searched; choose activity": lambda i: find(i, focus="act"),
+    "focus 2 cannot be searched": lambda i: find(i, focus=2),
+    "focus 1.5 cannot be searched": lambda i: find(i, focus=1.5),
+    "focus nan cannot be searched": lambda i: find(i, focus=float("nan")),
+    "k = 0; give a whole number of clips": lambda i: find(i, k=0),
+    "k = 2.5; give a whole number": lambda i: find(i, k=2.5),
+    "k = 3; give a whole number": lambda i: find(i, k="3"),
+    "radius = 3; give 0 to 16": lambda i: find(i, radius="3"),
+    "radius = nan; give 0 to 16": lambda i: find(i, radius=float("nan")),
+    "where 'start > 1; x': ';' has no place in a condition": lambda i: find(
+        i, where="start > 1; x"
+    ),
+    "where 'start > 1 -- x': '--' has no place": lambda i: i.delete("start > 1 -- x"),
+    "where .*;.*: ';' has no place": lambda i: i.count("match = 'it''s' ; x"),
+    "where 7: give a text": lambda i: find(i, where=7),
+    "where 'clip > 7': .* type 'Utf8'": lambda i: i.count("clip > 7"),
+    "version 0; they count from 1": lambda i: i.restore(0),
+    "has no version 99; the oldest is 1, the newest 2": lambda i: i.restore(99),
+    "codes are not an array of bytes": lambda i: i.search([[1, 2], [3]]),
+    "'clip' of the clips is not string .*not iterable": lambda i: i.add(
+        np.zeros((1, 2), np.uint8), match=["d"], clip=1
+    ),
+    "'match' of the clips is not string .*float": lambda i: add(i, [float("nan")], [1]),
+    "'match' of the clips is not string .'' is not a name": lambda i: add(i, [""], [1]),
+    "'match' of the clips is not string .*surrogates": lambda i: add(i, ["\ud800"], [1]),
+    "a clip has '' as its clip, which is not a name": lambda i: add(i, ["a"], np.array([""])),
+    "clip 'b/c' has a '/' in its name; only a match's name may": lambda i: add(i, ["a"], ["b/c"]),
+    "match and clip are texts or whole numbers .*float": lambda i: i.holds([("a", 2.5)]),
+    "give k, how many clips to find, or a radius": lambda i: find(i, k=None),
+    "radius = 17; give 0 to 16 bits": lambda i: find(i, radius=17),
+    "where \"mach = '13'\": Schema error: No field named mach; the fields are match, clip, ": (
+        lambda i: find(i, where="mach = '13'")
+    ),
+    "where 'match = = 1': Error parsing statement.*": lambda i: find(i, where="match = = 1"),
+    "where 'oops': .*": lambda i: i.delete("oops"),
+    "where 'oops ': .*": lambda i: i.count("oops "),
+    "clip a/2 is in .*index already; upsert replaces": lambda i: add(i, ["a"], [2]),
+    "clip d/7 is given twice": lambda i: add(i, ["d", "d"], [7, "7"]),
+    "2 values of 'clip' for 1 codes": lambda i: add(i, ["d"], [7, 8]),
+    "'clip' of the clips is not string .*float": lambda i: add(i, ["d"], [2.5]),
+    "'start' of the clips is not double": lambda i: i.add(
+        np.zeros((1, 2), np.uint8), match=["d"], clip=[1], start=["x"]
+    ),
+    "a clip has no match; each needs one": lambda i: add(i, [None], [7]),
+    "clips need a match, which names them": lambda i: i.add(np.zeros((1, 2), np.uint8), clip=[1]),
+    "clips have no field 'activty'; there are match": lambda i: i.add(
+        np.zeros((1, 2), np.uint8), match=["d"], clip=[1], activty=["x"]
+    ),
+    "clips of match a have no times in the index": lambda i: find(
+        i, without=[Surroundings("a", seconds=(0, 1))]
+    ),
+}
+
+
+def find(index, **options):
+    return index.search(np.zeros((1, 2), np.uint8), **options)
+
+
+def add(index, match, clip):
+    index.add(np.zeros((len(match), 2), np.uint8), match=match, clip=clip)
+
+
+@pytest.mark.parametrize("message", MISTAKES)
+def test_a_mistake_is_one_line_and_changes_nothing(small, message, unchecked_shapes):
+    version = small.version
+    with pytest.raises(UserError, match=message) as error:
+        MISTAKES[message](small)
+    assert "\n" not in str(error.value)
+    assert names(small) == ["a/1", "a/2", "b/3"]
+    assert small.version == version
+
+
+def test_around_a_clip_without_times():
+    with pytest.raises(UserError, match="clip 3/7 has no time in the index"):
+        around("3", 7, None, None, exclude_near=1)
+    with pytest.raises(UserError, match="-1 seconds around the query; give 0 or more"):
+        around("3", 7, 0.0, 1.0, exclude_near=-1)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"bits": 12}, "codes of 12 bits; an index stores multiples of 8"),
+        ({"stored_foci": ()}, "stored foci .*; name each once, in order"),
+        ({"stored_foci": (3, 0)}, "stored foci .*; name each once, in order"),
+        ({"stored_foci": (0, 1)}, "stored foci .*0 to 3, and include 3"),
+        ({"bits": "16"}, "codes of 16 bits; an index stores multiples of 8"),
+        ({"stored_foci": (-1, 3)}, "stored foci .*; name each once, in order, counted from 0"),
+        ({"stored_foci": (0, 1.5), "filter_matrix": None}, "stored foci .*, counted from 0"),
+        ({"bits": 32}, "the filter matrix is for 24 bits, the codes have 32"),
+    ],
+)
+def test_parts_that_do_not_fit(tmp_path, parts, message, unchecked_shapes):
+    given = {"bits": BITS, "stored_foci": (0, 3), "filter_matrix": random_matrix()}
+    with pytest.raises(UserError, match=message):
+        Index.create(tmp_path / "index", **given | parts)
+    assert not (tmp_path / "index").exists()
+
+
+def test_where_there_is_no_index(tmp_path, small):
+    for place in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(NotFound, match="holds no index; make one with: python search.py"):
+            Index.open(place)
+    assert not (tmp_path / "nowhere").exists()
+    with pytest.raises(Exists, match="holds an index already"):
+        Index.create(tmp_path / "index", bits=16, stored_foci=(1,))
+    with pytest.raises(NotFound, match="has no version 99"):
+        Index.open(tmp_path / "index", version=99)
+    with pytest.raises(NotFound, match="version 0; they count from 1"):
+        Index.open(tmp_path / "index", version=0)
+    with pytest.raises(UserError, match="an index needs a place"):
+        Index.open("")
+    assert names(Index.open(f"file://{tmp_path}/index")) == ["a/1", "a/2", "b/3"]
+    shutil.rmtree(tmp_path / "index")
+    with pytest.raises(UserError, match="cannot write .*index"):
+        small.delete("clip = '1'")
+
+
+def test_a_store_of_something_else(tmp_path):
+    import lancedb
+
+    lancedb.connect(tmp_path / "index").create_table("clips", [{"clip": 1}])
+    with pytest.raises(Damaged, match="index is a store of something else"):
+        Index.open(tmp_path / "index")
+
+
+@pytest.mark.parametrize("pattern", ["data/*.lance", "_versions/*.manifest"])
+@pytest.mark.parametrize("damage", ["cut", "emptied", "overwritten", "removed"])
+def test_a_damaged_store(small, tmp_path, pattern, damage):
+    for path in (tmp_path / "index" / "clips.lance").glob(pattern):
+        content = path.read_bytes()
+        if damage == "removed":
+            path.unlink()
+        else:
+            half = content[: len(content) // 2]
+            kept = {"cut": half, "emptied": b"", "overwritten": bytes(len(content))}
+            path.write_bytes(kept[damage])
+    with pytest.raises(
+        (Damaged, NotFound), match="index (cannot be read|holds no index|.* or damaged)"
+    ) as error:
+        names(Index.open(tmp_path / "index"))
+    assert "\n" not in str(error.value)
+
+
+def test_an_index_of_a_later_version(small):
+    text = small.info.to_json().replace("stvh index 2", "stvh index 3")
+    with pytest.raises(Damaged, match="its format is 'stvh index 3', not stvh index 1, stvh in"):
+        IndexInfo.from_json(text, where="here")
+    for text in ("", "[]", "{}"):
+        with pytest.raises(Damaged, match="here is not an index that this version reads"):
+            IndexInfo.from_json(text, where="here")
+
+
+KINDS = {
+    "a clip that is not there": (NotFound, lambda i, place: i.get([("z", "1")])),
+    "a version that is not there": (NotFound, lambda i, place: i.restore(99)),
+    "version 0": (NotFound, lambda i, place: i.restore(0)),
+    "an old version that is not there": (NotFound, lambda i, place: Index.open(place, version=7)),
+    "no index": (NotFound, lambda i, place: Index.open(place / "nowhere")),
+    "a clip that is there": (Exists, lambda i, place: add(i, ["a"], ["2"])),
+    "an index that is there": (
+        Exists,
+        lambda i, place: Index.create(place, bits=8, stored_foci=(0,)),
+    ),
+    "a condition": (UserError, lambda i, place: i.count("mach = 1")),
+    "a file in the way": (
+        UserError,
+        lambda i, place: Index.create(place / "writer.lock" / "x", bits=8, stored_foci=(0,)),
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", KINDS)
+def test_a_caller_can_tell_mistakes_apart(small, tmp_path, mistake):
+    small.delete("clip = '1'")  # so that there is a lock in the folder
+    kind, call = KINDS[mistake]
+    with pytest.raises(UserError) as error:
+        call(small, tmp_path / "index")
+    assert type(error.value) is kind
+
+
+@pytest.mark.parametrize("kind", [AttributeError, TypeError, KeyError, AssertionError])
+@pytest.mark.parametrize(
+    ("place", "call"),
+    [
+        ("snapshot.natural_numbers", lambda index: names(index)),
+        ("snapshot.ClipSnapshot.first_of", lambda index: add(index, ["z"], [1])),
+        ("engine.as_stored", lambda index: add(index, ["z"], [1])),
+        ("engine.ClipSnapshot.read", lambda index: index.holds([("a", 1)])),
+        ("snapshot.read_columns", lambda index: index.search(np.zeros(2, np.uint8), where="1 = 1")),
+    ],
+)
+def test_a_mistake_of_our_own_is_not_made_a_users(small, monkeypatch, kind, place, call):
+    """It surfaces as it is, wherever it is made, and the index is as it was."""
+
+    def broken(*arguments, **options):
+        raise kind("ours")
+
+    index = Index.open(small.engine.snapshot().uri)
+    with monkeypatch.context() as patched:
+        patched.setattr(f"stvh_jax.retrieval.lance.{place}", broken)
+        with pytest.raises(kind, match="ours"):
+            call(index)
+    assert names(index) == ["a/1", "a/2", "b/3"]
+
+
+@pytest.mark.parametrize("missing", ["lancedb", "faiss", "pyarrow"])
+def test_the_library_alone_names_what_is_missing(missing):
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "import stvh_jax\n"
+        "try: stvh_jax.Index.open('index')\n"
+        "except stvh_jax.UserError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == (
+        f"an index needs {missing}, which is not installed; pip install 'stvh_jax[search]'\n"
+    ), done.stderr
