@@ -37,7 +37,7 @@ KINDS = {
 PREFIXES = (16, 32, 64)
 COLUMNS = (
     "codes", "agree, base", "agree, queries", "activity mAP@10", "match mAP@10",
-    "bits a clip", "bits of F",
+    "bits per clip", "bits of F",
 )  # fmt: skip
 
 
