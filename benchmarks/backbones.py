@@ -1,12 +1,12 @@
-"""Times the backbones with RoIAlign, and their memory, in each way of saving it: read the ratios.
+"""Time and memory of the backbones with RoIAlign, for each way to save memory: read the ratios.
 
-"kept" is what the forward pass keeps for the backward pass, by the shapes alone; "peak" is what
-the process takes, compiling included. XLA's CPU compiler finds what remat computes twice and
-computes it once: there remat saves nothing.
+"kept" is what the forward pass keeps for the backward pass, computed from the shapes; "peak" is the
+memory of the whole process, compiling included. XLA's CPU compiler notices what remat computes
+twice and computes it once, so that remat saves nothing on a CPU.
 
 python -m benchmarks.backbones [--backbone vgg16] [--frames 2] [--image-size 720 1280]
 
-Each row is a process of its own, for its peak of memory; weights and frames are random.
+Each row is measured in its own process, to know the peak memory. Weights and frames are random.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ import numpy as np
 from benchmarks.roi_align import people
 from stvh_jax.models.frame_features import RoiFeatures
 
-# name -> whether the gradient is computed, and the fields of `RoiFeatures` that differ.
+# By name: whether the gradient is computed, and the fields of `RoiFeatures` that differ.
 WAYS = {
     "forward": (False, {}),
     "forward, one frame at a time": (False, {"frames_per_chunk": 1}),
@@ -37,7 +38,7 @@ WAYS = {
 
 
 def measure(way, backbone, frames, size, dtype, repeats):
-    """Measures one way in this process: seconds of a run, and the peak of memory in GiB."""
+    """Measures one way in this process: seconds per run, and memory in GiB."""
     gradient, fields = WAYS[way]
     module = RoiFeatures(
         backbone={"name": backbone, "remat": fields.get("remat", False)},
@@ -58,7 +59,7 @@ def measure(way, backbone, frames, size, dtype, repeats):
     )
 
     def total(params):
-        roi = module.apply({**variables, "params": params}, pixels, boxes, train=True)
+        roi: Any = module.apply({**variables, "params": params}, pixels, boxes, train=True)
         return jnp.square(roi.astype(jnp.float32)).mean()
 
     kept = jax.eval_shape(lambda params: jax.vjp(total, params)[1], variables["params"])
@@ -82,14 +83,14 @@ def measure(way, backbone, frames, size, dtype, repeats):
 
 
 def main():
-    """Prints one row a way."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Prints one row per way."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--backbone", default="inception_v3", choices=["inception_v3", "vgg16"])
     parser.add_argument("--frames", type=int, default=2, help="frames of the clip, 10 at most")
     parser.add_argument("--image-size", type=int, nargs=2, default=(720, 1280))
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--repeats", type=int, default=3, help="timed runs of each way")
-    parser.add_argument("--way", choices=WAYS, help="measure one, in this process")
+    parser.add_argument("--way", choices=WAYS, help="measure only this way, in this process")
     given = parser.parse_args()
     options = (given.backbone, given.frames, tuple(given.image_size), given.dtype, given.repeats)
     if given.way:

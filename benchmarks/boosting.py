@@ -3,11 +3,11 @@
 python -m benchmarks.boosting --config=configs/cad_boxes.py
 python -m benchmarks.boosting --config=configs/cad_boxes.py --config.data.still_boxes=True
 
-It reads the very boxes and masks that the config's model reads, and describes a clip by numbers
-that depend neither on the order of the actors nor on what stands in padded slots: statistics over
-the actors of where they are, how large, how near to each other, how well in line and how they
-move. It is fitted to the train split, the size of the trees and their number are chosen on the
-validation split, and it is judged on test, once for every seed.
+It reads exactly the boxes and masks that the config's model reads. A clip is described by numbers
+that depend neither on the order of the actors nor on the content of padded slots: statistics over
+the actors of their places, sizes, distances from each other, movements, and how close they are to
+standing in a line. It is fitted to the train split; the size and the number of the trees are chosen
+on the validation split; it is judged on the test split, once for every seed.
 """
 
 import itertools
@@ -23,13 +23,13 @@ from stvh_jax.cli import parsing
 LEAVES = (4, 8, 16, 32)
 MOST_TREES = 300
 LEARNING_RATE = 0.05
-# Columns that every split may choose from: the only use of the seed.
+# The share of columns that each split of a tree may choose from: the only use of the seed.
 COLUMN_SHARE = 0.3
 QUANTILES = (0, 0.25, 0.5, 0.75, 1)
 
 
 def describe_clip(boxes, mask):
-    """Describes a clip.
+    """Describes a clip by numbers.
 
     Args:
       boxes: `[T, N, 4]`, `[y_min, x_min, y_max, x_max]`.
@@ -42,7 +42,7 @@ def describe_clip(boxes, mask):
     centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
     size = np.maximum(size, 1e-3)
     where, large = centre.mean(axis=0), size.mean(axis=0)
-    # Motion from the first half to the second, and from frame to frame, in sizes of the actor.
+    # Motion from the first half to the second and from frame to frame, in sizes of the actor.
     half = (len(boxes) + 1) // 2
     travel = (centre[half:].mean(axis=0) - centre[:half].mean(axis=0)) if len(boxes) > 1 else 0
     travel = travel / large * np.ones_like(where)
@@ -86,7 +86,7 @@ def read(dataset, split):
 
 
 def classifier(leaves, seed):
-    """Makes the classifier, nothing of it stopping early."""
+    """Makes a classifier that does not stop early."""
     return HistGradientBoostingClassifier(
         learning_rate=LEARNING_RATE,
         max_iter=MOST_TREES,
@@ -98,29 +98,28 @@ def classifier(leaves, seed):
 
 
 def choose(train, validation, seed):
-    """Chooses leaves and trees by validation accuracy.
+    """Chooses the number of leaves and trees by validation accuracy, at ties the fewest.
 
     Returns:
-      The accuracy, the leaves, the trees, and the model, which has MOST_TREES of them.
+      The accuracy, the leaves, the trees, and the model, which has all MOST_TREES of them.
     """
     best = None
     for leaves in LEAVES:
         model = classifier(leaves, seed).fit(*train)
         for trees, predicted in enumerate(model.staged_predict(validation[0]), start=1):
             accuracy = (predicted == validation[1]).mean()
-            # Of equally good ones the smallest.
             if best is None or accuracy > best[0]:
                 best = (accuracy, leaves, trees, model)
     return best
 
 
 def predict(model, trees, rows):
-    """Predicts by the first trees of a model."""
+    """Predicts with the first trees of a model only."""
     return next(itertools.islice(model.staged_predict(rows), trees - 1, None))
 
 
 def report(dataset, seeds):
-    """Fits and judges, and prints one line a seed and their mean."""
+    """Fits and judges the classifier; prints one line per seed and their mean."""
     parts = {split: read(dataset, split) for split in ("train", "validation", "test")}
     rows, labels = parts["test"]
     results = []

@@ -1,10 +1,10 @@
-"""What can be derived of a run's codes from those of the last focus: a table for every focus.
+"""How well a run's codes can be derived from those of its last focus: one table per focus.
 
 python -m benchmarks.filter_matrix --workdir=RUN [--data_dir=DIR]
 
-Each kind of filter matrix is fitted on the base set (the train split), and so is what bounds them
-all: a logistic regression for every bit on all bits of the stored code. Derived codes take the
-place of the network's own on both sides of a search. The table is Markdown; agreement and mAP in
+Each kind of filter matrix is fitted on the base set (the train split). So is an upper bound for all
+of them: for every bit a logistic regression on all bits of the stored code. Derived codes replace
+the network's own on both sides of a search. The tables are Markdown; agreement and mAP are in
 percent.
 """
 
@@ -33,24 +33,24 @@ KINDS = {
     "real F": {"values": "real"},
     "real F for each step": {"values": "real", "per_step": True},
 }
-# Focus 0 is a random projection, of which the first bits are one as well.
+# Focus 0 is a random projection, and its first bits are one as well.
 PREFIXES = (16, 32, 64)
 COLUMNS = (
     "codes", "agree, base", "agree, queries", "activity mAP@10", "match mAP@10",
-    "bits a clip", "bits of F",
+    "bits per clip", "bits of F",
 )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """The clips that are judged: queries, the base set, and the clips of all splits."""
+    """The clips that are judged: the queries, the base set, and the clips of all splits."""
 
     queries: EncodedClips
     base: EncodedClips
     everything: EncodedClips
 
     def with_codes(self, focus, make):
-        """Gives the parts with codes of one focus alone, made of each part's own codes."""
+        """Gives the parts with codes of one focus only, which `make` computes from their own."""
         return Parts(
             **{
                 name: dataclasses.replace(clips, codes={focus: make(clips.codes)})
@@ -60,21 +60,22 @@ class Parts:
 
 
 def judge(parts, focus):
-    """Judges codes: mAP@10 by activity and by match."""
+    """Computes mAP@10 by activity and by match."""
     judged = retrieval(parts.queries, parts.base, parts.everything)[str(focus)]
     return judged["activity_map@10"], judged["match_map@10"]
 
 
 def predict_bits(stored, wanted, others):
-    """Predicts each bit of codes by a logistic regression on all bits of the stored ones.
+    """Predicts each bit of codes by a logistic regression on all bits of the stored codes.
 
     Args:
-      stored: packed codes `[M, bytes]` of the last focus.
-      wanted: packed codes `[M, bytes]` of the same clips that it is fitted to.
+      stored: packed codes `[M, bytes]` of the last focus, to fit on.
+      wanted: packed codes `[M, bytes]` of the same clips, to predict.
       others: packed codes `[Q, bytes]` of the last focus of other clips.
 
     Returns:
-      Packed codes `[Q, bytes]`. A bit that never changes stays what it is.
+      Packed codes `[Q, bytes]` predicted for the others. A bit that is constant in `wanted` is
+      predicted to be the same.
     """
     known, asked = (np.unpackbits(codes, axis=1) for codes in (stored, others))
     columns = [
@@ -87,7 +88,7 @@ def predict_bits(stored, wanted, others):
 
 
 def rows(parts, matrices, focus) -> Iterator[tuple]:
-    """Judges every way to come by the codes of a focus below the last.
+    """Judges every way to get the codes of a focus below the last.
 
     Args:
       parts: the clips with their own codes.
@@ -95,8 +96,9 @@ def rows(parts, matrices, focus) -> Iterator[tuple]:
       focus: 0..L-1.
 
     Returns:
-      One tuple a way, as `COLUMNS` has it; None where there is no such number. Bits a clip are
-      those of the code of the last focus, which is always stored, and of what is stored beside it.
+      One tuple per way, with a value for each of `COLUMNS`, or None where there is no such number.
+      The bits per clip are those of the code of the last focus, which is always stored, and of what
+      is stored in addition.
     """
     default = next(iter(matrices.values()))
     layers, bits = default.layers, default.bits
@@ -116,14 +118,14 @@ def rows(parts, matrices, focus) -> Iterator[tuple]:
         )
         yield row(name, made, matrix_bits=matrix.storage_bits)
         if matrix is default:
-            # What comes of a query's own codes where only those of the base are derived.
+            # The queries keep their own codes, and only those of the base are derived.
             activity, _ = judge(dataclasses.replace(made, queries=own.queries), focus)
             mixed = f"{name}, queries' own codes"
             yield mixed, None, None, activity, None, bits, matrix.storage_bits
     stored, wanted = (parts.base.codes[place] for place in (layers, focus))
     bound = parts.with_codes(focus, lambda codes: predict_bits(stored, wanted, codes[layers]))
     yield (*row("logistic regressions", bound)[:-1], None)
-    # All clips have one code then: what is found by chance, and what bits agree by being rare.
+    # One code for all clips: what chance finds, and how many bits agree because one value is rare.
     common = pack(unpack(wanted).sum(axis=0))
     constant = parts.with_codes(focus, lambda codes: np.tile(common, (len(codes[focus]), 1)))
     yield (*row("commoner value of each bit", constant, a_clip=0)[:-1], None)
@@ -134,7 +136,7 @@ def rows(parts, matrices, focus) -> Iterator[tuple]:
 
 
 def markdown(lines):
-    """Lays rows out as a Markdown table."""
+    """Formats rows as a Markdown table."""
 
     def text(place, value):
         if value is None:
@@ -147,7 +149,7 @@ def markdown(lines):
 
 
 def report(workdir, data_dir=None):
-    """Prints the tables of a run."""
+    """Evaluates a run and prints its tables."""
     encoder = load(workdir)
     config = encoder.config
     with config.data.unlocked():
@@ -180,5 +182,7 @@ def report(workdir, data_dir=None):
 
 if __name__ == "__main__":
     WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder.")
-    DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared data sets; of the config if absent.")
+    DATA_DIR = flags.DEFINE_string(
+        "data_dir", None, "Prepared data sets; config.data.dir if left out."
+    )
     parsing.run_flags(lambda _: report(WORKDIR.value, DATA_DIR.value), required=("workdir",))

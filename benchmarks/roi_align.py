@@ -1,4 +1,4 @@
-"""Times RoIAlign against `jax.scipy.ndimage.map_coordinates` in one run: read the ratios.
+"""Times RoIAlign and `jax.scipy.ndimage.map_coordinates` in the same run: read the ratios.
 
 python -m benchmarks.roi_align
 """
@@ -22,7 +22,7 @@ REDUCED = 512
 
 
 def align_by_coordinates(features, boxes, *, size=5, sampling_ratio=2):
-    """Pools the same samples one channel at a time with `map_coordinates`."""
+    """Pools the same samples with `map_coordinates`, one channel at a time."""
     samples = (jnp.arange(size * sampling_ratio) + 0.5) / (size * sampling_ratio)
 
     def positions(low, high, extent):
@@ -43,7 +43,7 @@ def align_by_coordinates(features, boxes, *, size=5, sampling_ratio=2):
 
 
 def people(key):
-    """Draws boxes of the size of players, [T, N, 4]."""
+    """Draws boxes `[T, N, 4]` of the size of players."""
     key_centre, key_extent = jax.random.split(key)
     centre = jax.random.uniform(key_centre, (FRAMES, ACTORS, 2), minval=0.2, maxval=0.8)
     shape = jnp.array([0.25, 0.07])
@@ -65,7 +65,7 @@ def seconds(functions, arguments, repeats):
 
 
 def forward_and_backward(align, cotangent):
-    """Returns the features under the boxes and the gradient that `cotangent` sends back."""
+    """Makes a function of the pooled features and the gradient that `cotangent` sends back."""
 
     def both(features, boxes):
         pooled, pull_back = jax.vjp(align, features, boxes)
@@ -75,7 +75,7 @@ def forward_and_backward(align, cotangent):
 
 
 def reductions(kernel):
-    """Returns RoIAlign with a 1x1 convolution to fewer channels after it, and before it."""
+    """Returns RoIAlign with a 1x1 convolution to fewer channels, after it and before it."""
 
     def after(features, boxes):
         return roi_align(features, boxes) @ kernel
@@ -87,12 +87,12 @@ def reductions(kernel):
 
 
 def main():
-    """Prints a row a feature map and pass: milliseconds of both forms and their ratio.
+    """Prints a row per feature map and pass: milliseconds of both forms, and their ratio.
 
-    First RoIAlign against `map_coordinates`, then the 1x1 convolution of Inception-v3's features
-    after RoIAlign against the one before it.
+    First it compares RoIAlign with `map_coordinates`, then the 1x1 convolution of Inception-v3's
+    features after RoIAlign with the one before it.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each function")
     repeats = parser.parse_args().repeats
     print(

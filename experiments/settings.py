@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
+from stvh_jax.config import Config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Setting:
     checkpoint: str = "best"
     global_hash: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def build_config(self) -> ConfigDict:
+    def build_config(self) -> Config:
         """Builds the config as its file has it, without changes."""
         return importlib.import_module(f"configs.{self.config}").get_config()
 

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from experiments.settings import Setting
 from stvh_jax.codes.packing import code_lengths
+from stvh_jax.config import Config
 from stvh_jax.errors import UserError
 from stvh_jax.fields import flatten
 from stvh_jax.runs import folders
@@ -61,7 +60,7 @@ class TrainedRun:
         return {name: wanted[name] for name in sorted(wanted) if flat.get(name) != wanted[name]}
 
     @functools.cached_property
-    def config(self) -> ConfigDict:
+    def config(self) -> Config:
         """The whole config."""
         config = self.setting.build_config()
         for name, value in self.differences.items():
@@ -162,9 +161,10 @@ class TrainedRun:
 
     def seconds_left(self, *, is_trained: bool) -> float | None:
         """Estimates how long it takes to make the results; None if that was never measured."""
-        if is_trained or self.setting.seconds is None:
-            return self.setting.evaluation_seconds
-        return self.setting.seconds + self.setting.evaluation_seconds
+        training, evaluation = self.setting.seconds, self.setting.evaluation_seconds
+        if is_trained:
+            return evaluation
+        return None if training is None or evaluation is None else training + evaluation
 
 
 def _text(value: Any) -> str:

@@ -128,44 +128,28 @@ def evaluate(
     parts = {split: encode_split(encoder, dataset, split) for split in dataset.splits}
     queries, base = join(parts, query_split), join(parts, base_split)
     everything = EncodedClips.concatenate(list(parts.values()))
-    data = {
-        **_describe_data(encoder.config.data),
-        "base_split": base_split,
-        "query_split": query_split,
-        "base_clips": len(base),
-        "query_clips": len(queries),
-        "match_retrieval_clips": len(everything),
-        "exclude_within_frames": exclude_within_frames,
-        "untracked_share": dataset.untracked_share(query_split),
-    }
     excluded = {"exclude_within_frames": exclude_within_frames}
     results = {
         "run": run.name,
         **_describe_model(encoder),
-        "data": data,
+        "data": {
+            **_describe_data(encoder.config.data, query_split, base_split),
+            **_count_clips(queries, base, everything),
+            **excluded,
+            "untracked_share": dataset.untracked_share(query_split),
+        },
         "seed": encoder.config.seed,
         "hardware": hardware(),
-        "activity_names": list(encoder.activity_names),
-        "action_names": list(encoder.action_names),
         **_judge_classes(encoder, queries),
         "foci": retrieval(queries, base, everything, **excluded),
     }
     matrix = _filter_matrix(encoder, run, base, base_split, filter_options or {})
     if matrix is not None:
-        results |= {
-            "filter_matrix": derived_codes.describe(matrix),
-            "derived": derived_retrieval(matrix, queries, base, everything, **excluded),
-            "storage": derived_codes.storage(matrix, clips=len(base)),
-        }
+        results |= _judge_filter(matrix, queries, base, everything, **excluded)
+    splits = [split for split, part in parts.items() for _ in range(len(part))]
+    seconds = time.monotonic() - started
     return Evaluation(
-        results=without_nan(results),
-        seconds=time.monotonic() - started,
-        run=run,
-        encoder=encoder,
-        dataset=dataset,
-        queries=queries,
-        everything=everything,
-        splits=[split for split, part in parts.items() for _ in range(len(part))],
+        without_nan(results), seconds, run, encoder, dataset, queries, everything, splits
     )
 
 
@@ -189,11 +173,23 @@ def _describe_model(encoder: Encoder) -> dict[str, Any]:
     }
 
 
-def _describe_data(data) -> dict[str, Any]:
+def _describe_data(data, query_split: str, base_split: str) -> dict[str, Any]:
     return {
         "name": data.name,
         "variant": data.variant,
         "still_boxes": data.get("still_boxes", False),
+        "base_split": base_split,
+        "query_split": query_split,
+    }
+
+
+def _count_clips(
+    queries: EncodedClips, base: EncodedClips, everything: EncodedClips
+) -> dict[str, int]:
+    return {
+        "base_clips": len(base),
+        "query_clips": len(queries),
+        "match_retrieval_clips": len(everything),
     }
 
 
@@ -201,6 +197,8 @@ def _judge_classes(encoder: Encoder, queries: EncodedClips) -> dict[str, Any]:
     activities, actions = len(encoder.activity_names), len(encoder.action_names)
     distances = class_distances(queries.codes[encoder.foci[-1]], queries.activity, activities)
     return {
+        "activity_names": list(encoder.activity_names),
+        "action_names": list(encoder.action_names),
         **classification(queries, num_activities=activities, num_actions=actions),
         "class_distances": distances.tolist(),
     }
@@ -224,3 +222,11 @@ def _filter_matrix(
         seed=encoder.config.seed,
         **options,
     )
+
+
+def _judge_filter(matrix: FilterMatrix, queries, base, everything, **excluded) -> dict[str, Any]:
+    return {
+        "filter_matrix": derived_codes.describe(matrix),
+        "derived": derived_retrieval(matrix, queries, base, everything, **excluded),
+        "storage": derived_codes.storage(matrix, clips=len(base)),
+    }

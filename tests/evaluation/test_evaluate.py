@@ -9,96 +9,13 @@ import pytest
 from etils import epath
 
 import stvh_jax
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.codes.filter_matrix import FilterMatrix, compression_ratio
 from stvh_jax.evaluation import derived_codes
 from stvh_jax.evaluation.evaluate import evaluate, without_nan
-from stvh_jax.evaluation.examples import example_queries, nearest
-from stvh_jax.evaluation.judging import classification, retrieval
 from stvh_jax.evaluation.metrics import retrieval_metrics
 from stvh_jax.evaluation.report import curves
-from stvh_jax.inference.encoded_clips import EncodedClips
 from stvh_jax.training.trainer import train
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, FakeDataset, small_config
-
-
-def encoded(codes, activity, matches=None, **scores):
-    """Makes encoded clips of one focus from their first bytes."""
-    size = len(codes)
-    matches = np.zeros(size, int) if matches is None else np.asarray(matches)
-    blank = {
-        "activity_scores": np.zeros((size, 2), np.float32),
-        "activity_scores_from_code": np.zeros((size, 2), np.float32),
-        "action_scores": np.zeros((size, 2, 3), np.float32),
-        "action": np.full((size, 2), UNKNOWN),
-    }
-    return EncodedClips(
-        codes={1: np.asarray(codes, np.uint8)[:, None]},
-        activity=np.asarray(activity),
-        match=matches.astype(str),
-        clip=(100 * np.arange(size)).astype(str),
-        frame=100 * np.arange(size),
-        **{**blank, **scores},
-    )
-
-
-def test_classes_are_counted():
-    clips = encoded(
-        [0, 0, 0, 0],
-        [0, 0, 0, 1],
-        activity_scores=np.array([[2, 1], [2, 1], [1, 2], [2, 1]], np.float32),
-        activity_scores_from_code=np.array([[2, 1], [2, 1], [2, 1], [1, 2]], np.float32),
-        action_scores=np.eye(3, dtype=np.float32)[[[0, 1], [0, 1], [2, 2], [0, 0]]],
-        action=np.array([[0, 1], [0, UNKNOWN], [2, 1], [UNKNOWN, UNKNOWN]]),
-    )
-    judged = classification(clips, num_activities=2, num_actions=3)
-    assert judged == {
-        "activity_accuracy": 0.5,
-        "activity_mpca": pytest.approx((2 / 3 + 0) / 2),
-        "activity_accuracy_from_code": 1.0,
-        "action_accuracy": 0.8,
-        "action_mpca": pytest.approx((1 + 1 / 2 + 1) / 3),
-        "confusion_matrix": [[2, 1], [1, 0]],
-    }
-
-
-def test_the_nearest_of_a_query_are_others_in_a_fixed_order():
-    clips = encoded([0b0, 0b1, 0b0, 0b11, 0b100], [0] * 5)
-    assert nearest(clips, 0, clips, focus=1, k=3) == [(2, 0), (1, 1), (4, 1)]
-    assert nearest(clips, 3, clips, focus=1, k=9) == [(1, 1), (0, 2), (2, 2), (4, 3)]
-
-
-def test_retrieval_by_activity_and_by_match():
-    # By activity, both queries find their one relevant clip second; by match, clip 0 has the two
-    # others of its match behind clip 3, and so on.
-    base = encoded([0b0, 0b1, 0b11, 0b111], [0, 1, 0, 1], [0, 0, 0, 1])
-    queries = EncodedClips(
-        codes={1: base.codes[1][:2]},
-        **{
-            name: getattr(base, name)[:2]
-            for name in ("activity_scores", "activity_scores_from_code", "action_scores")
-            + ("activity", "action", "match", "clip", "frame")
-        },
-    )
-    judged = retrieval(queries, base, base)["1"]
-    # Query 0: distances 1, 2, 3, relevant is the second. Query 1: distances 1, 1, 2 and the last.
-    assert judged["activity_map@10"] == pytest.approx((1 / 2 + 1 / 3) / 2)
-    # Clips 0 and 1 have the others of their match first and second. Clip 2 has clips 1 and 3 at
-    # distance 1, then clip 0: hits at ranks 1 and 3 or 2 and 3. Clip 3 has no other of its match.
-    tied = ((1 + 2 / 3) / 2 + (1 / 2 + 2 / 3) / 2) / 2
-    assert judged["match_map@10"] == pytest.approx((1 + 1 + tied) / 3)
-    assert judged["distinct_codes"] == 4
-    apart = retrieval(queries, base, base, exclude_within_frames=101)["1"]
-    # Without their neighbours clip 0 has clip 2 before clip 3, and clip 2 has clip 0 after it;
-    # clip 1 has none left.
-    assert apart["match_map@10"] == pytest.approx((1 + 1 / 2) / 2)
-    assert apart["activity_map@10"] == judged["activity_map@10"]
-
-
-def test_examples_are_the_first_of_each_activity():
-    clips = encoded([0] * 5, [1, UNKNOWN, 0, 1, 3])
-    assert example_queries(clips, count=4) == [2, 0, 4]
-    assert example_queries(clips, count=2) == [2, 0]
 
 
 def test_curves_of_a_history():

@@ -48,34 +48,7 @@ def write_evaluation(
       UserError: Matplotlib is not installed.
       OSError: a file cannot be written.
     """
-    sections = [
-        Section("What each focus finds", figures.focus_figure(results)),
-        Section(
-            "One stored code",
-            [
-                *figures.derived_figure(results),
-                tables.derived_table(results),
-                tables.storage_table(results),
-            ],
-        ),
-        Section("Nearest clips", figures.hit_figures(hits or {})),
-        Section(
-            "Activities taken for others",
-            figures.confusion_figure(results) + figures.distances_figure(results),
-        ),
-        Section("Training", figures.loss_figure(history or {})),
-        Section(
-            "All measures",
-            [
-                tables.measures_table("percent, by focus", measures_by_focus(results)),
-                tables.measures_table(
-                    "percent, derived codes, by focus", measures_by_focus(results, "derived")
-                ),
-            ],
-        ),
-        Section("How this was made", [tables.facts_table(_facts(results, facts or {}))]),
-        Section("Config", [tables.facts_table(config or {})], folded=True),
-    ]
+    sections = _sections(results, history or {}, hits or {}, config or {}, facts or {})
     _write_figures(epath.Path(path).with_suffix(""), sections)
     model, data = results.get("model"), (results.get("data") or {}).get("name")
     write_html(
@@ -95,6 +68,44 @@ def curves(history: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, fl
             if name.startswith(("train/", "validation/")):
                 lines.setdefault(name, []).append((entry["step"], value))
     return lines
+
+
+def _sections(
+    results: Mapping[str, Any],
+    history: Mapping[str, Sequence[tuple[int, float]]],
+    hits: Mapping[int, Sequence],
+    config: Mapping[str, Any],
+    facts: Mapping[str, Any],
+) -> list[Section]:
+    """Makes the sections of the page in order; some may be empty."""
+    return [
+        Section("What each focus finds", figures.focus_figure(results)),
+        Section(
+            "One stored code",
+            [
+                *figures.derived_figure(results),
+                tables.derived_table(results),
+                tables.storage_table(results),
+            ],
+        ),
+        Section("Nearest clips", figures.hit_figures(hits)),
+        Section(
+            "Activities taken for others",
+            figures.confusion_figure(results) + figures.distances_figure(results),
+        ),
+        Section("Training", figures.loss_figure(history)),
+        Section(
+            "All measures",
+            [
+                tables.measures_table("percent, by focus", measures_by_focus(results)),
+                tables.measures_table(
+                    "percent, derived codes, by focus", measures_by_focus(results, "derived")
+                ),
+            ],
+        ),
+        Section("How this was made", [tables.facts_table(_facts(results, facts))]),
+        Section("Config", [tables.facts_table(config)], folded=True),
+    ]
 
 
 def _write_figures(folder: epath.Path, sections: Sequence[Section]) -> None:
