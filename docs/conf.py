@@ -1,5 +1,6 @@
 """How Sphinx builds the site: make docs."""
 
+import logging
 import os
 import pathlib
 import re
@@ -26,6 +27,8 @@ html_theme = "furo"
 html_title = "stvh_jax"
 exclude_patterns = ["_build", "api/modules/modules.rst"]
 highlight_language = "none"
+# It reports each of its builds that the processor has no use for.
+logging.getLogger("faiss").setLevel(logging.WARNING)
 
 # Markdown: $...$ and $$...$$ are formulas, and headings of three levels can be linked to.
 myst_enable_extensions = ["dollarmath"]

@@ -19,3 +19,25 @@ class Exists(UserError):
 
 class Damaged(UserError):
     """A file is there and cannot be read as what it should be: cut, changed, or of another kind."""
+
+
+# The packages of the extras in pyproject.toml, by the name they are imported with.
+EXTRAS = {
+    "faiss": "search",
+    "h5py": "train",
+    "lancedb": "search",
+    "matplotlib": "report",
+    "pyarrow": "search",
+    "pymilvus": "milvus",
+    "safetensors": "train",
+    "tensorboardX": "train",
+    "torch": "torch",
+}
+
+
+def not_installed(error: ModuleNotFoundError) -> str:
+    """Says in one line which package is missing, and how to install it."""
+    package = (error.name or str(error)).partition(".")[0]
+    extra = EXTRAS.get(package)
+    cure = f"pip install 'stvh_jax[{extra}]'" if extra else "pip install -r requirements.txt"
+    return f"{package} is not installed; {cure}"

@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from stvh_jax.errors import EXTRAS, not_installed
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINNED = (ROOT / "requirements.txt").read_text()
@@ -88,6 +90,41 @@ def test_no_extra_is_for_a_folder_that_the_wheel_lacks():
         for each in extra
     }
     assert not packages & {"tensorflow-cpu", "tensorflow-datasets", "dill", "scipy", "nbclient"}
+
+
+def test_a_missing_package_is_named_with_its_extra():
+    extras = PROJECT["project"]["optional-dependencies"]
+    declared = {
+        canonicalize_name(Requirement(each).name): extra
+        for extra, packages in extras.items()
+        if extra not in {"cuda", "gcs"}  # other builds of what is always there
+        for each in packages
+    }
+    named = {canonicalize_name(package): extra for package, extra in EXTRAS.items()}
+    named["faiss-cpu"] = named.pop("faiss")
+    assert named == declared
+    missing = ModuleNotFoundError("No module named 'faiss.x'", name="faiss.x")
+    assert not_installed(missing) == "faiss is not installed; pip install 'stvh_jax[search]'"
+
+
+@pytest.mark.parametrize("missing", ["faiss", "lancedb", "pyarrow"])
+def test_the_search_without_its_extra_ends_in_one_line(missing, tmp_path):
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from stvh_jax.cli.main import main\n"
+        "sys.exit(main(['search', 'query', '--index', 'index', '--clip', 'a/1']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(
+        rf"error: .*{missing}.* not installed; pip install 'stvh_jax\[search\]'\n", done.stderr
+    )
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import sys
 
 from absl import app, flags, logging
 
-from stvh_jax.errors import UserError
+from stvh_jax.errors import UserError, not_installed
 
 
 class StrictParser(argparse.ArgumentParser):
@@ -35,10 +35,7 @@ def run_command(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        print(
-            f"error: {error.name} is not installed; pip install -r requirements.txt",
-            file=sys.stderr,
-        )
+        print(f"error: {not_installed(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -71,6 +68,9 @@ def run_flags(
         app.run(main, argv, flags_parser=parse_flags)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except ModuleNotFoundError as error:
+        print(f"error: {not_installed(error)}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt as interruption:
         print("interrupted", file=sys.stderr)
