@@ -61,7 +61,8 @@ def run_flags(
         sys.modules["__main__"].__doc__ = usage  # where absl looks for it
     for name in flags.FLAGS:
         # --help shows the flags of the program that was started, which these then are.
-        if flags.FLAGS.find_module_defining_flag(name).startswith(("stvh_jax.", "ml_collections.")):
+        home = flags.FLAGS.find_module_defining_flag(name) or ""
+        if home.startswith(("stvh_jax.", "ml_collections.")):
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     logging.set_verbosity(logging.WARNING)
     try:

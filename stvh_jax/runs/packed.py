@@ -10,7 +10,7 @@ import tempfile
 import urllib.request
 import zipfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from etils import epath
 
@@ -125,9 +125,10 @@ def open_run(path: epath.PathLike) -> epath.Path:
         return run
     try:
         with run.open("rb") as file:
-            folder = _folder_of(hashlib.file_digest(file, "sha256"))
+            opened = cast(BinaryIO, file)
+            folder = _folder_of(hashlib.file_digest(opened, "sha256"))
             if not folder.is_dir():
-                _unpack(file, folder, source=run)
+                _unpack(opened, folder, source=run)
     except FileNotFoundError as error:
         raise NotFound(f"cannot read {run} ({error.strerror})") from error
     except OSError as error:

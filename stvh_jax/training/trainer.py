@@ -131,7 +131,8 @@ class Trainer:
             lambda leaf: jax.make_array_from_process_local_data(whole, leaf), chosen
         )
         variables = pretrained.put(state.variables, placed)
-        return state.replace(params=variables.pop("params"), model_state=variables)
+        params = variables.pop("params")
+        return dataclasses.replace(state, params=params, model_state=variables)
 
     def open_feature_cache(self, state: TrainState) -> None:
         """Puts a cache of the frozen backbone's features in the place of the frames.
