@@ -92,8 +92,8 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
 
 def _names(clips: Clips, valid: Bool[np.ndarray, "B"]) -> dict[str, np.ndarray]:
     """Gives the fields of `EncodedClips` that say which clips these are."""
-    # Batches without a `frame` name each clip by the number of its key frame. Remove this line
-    # and the next once every batch has one.
+    # Batches without a `frame` name each clip by the number of its key frame; once every batch has
+    # one, this is `clips.frame`.
     frame = getattr(clips, "frame", None)
     frame = clips.clip if frame is None else frame
     return {
