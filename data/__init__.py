@@ -1,13 +1,16 @@
-"""The data sets: raw files in, prepared sets and batches out; only here is TensorFlow used."""
+"""The data sets: from raw files to prepared sets and batches of clips."""
 
 import os
+
+from stvh_jax.config import Config
+from stvh_jax.dataset import Dataset
 
 # TensorFlow announces its CPU features on stderr unless both are set before its first import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
-def open_dataset(config):
+def open_dataset(config: Config) -> Dataset:
     """Opens the prepared set of a `config.data`; see `data.prepared.pipeline.open_dataset`."""
     # TensorFlow is slow to import, and not needed to find a mistake in the arguments.
     from data.prepared import pipeline

@@ -1,11 +1,8 @@
-"""The command line of the datasets: python -m data prepare | check | synthesize DATASET."""
+"""The command line of the data sets: python -m data prepare | check | synthesize DATASET."""
 
 import argparse
-import contextlib
 import functools
 import importlib
-import io
-import logging
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -18,8 +15,6 @@ from stvh_jax.cli.parsing import StrictParser
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit status; a user's mistake is one line and status 2."""
-    # TFDS warns on stderr of its own deprecated calls.
-    logging.getLogger("absl").setLevel(logging.ERROR)
     return parsing.run_command(_parser(), argv)
 
 
@@ -35,9 +30,9 @@ def _parser() -> argparse.ArgumentParser:
             default=pathlib.Path("datasets"),
             help="folder of prepared sets",
         )
-        parser.add_argument("--allow-missing", action="store_true", help="prepare what there is")
+        parser.add_argument("--allow-missing", action="store_true", help="prepare all there is")
         parser.set_defaults(run=_prepare)
-    for dataset, parser in _add_datasets(commands, "check", "tell what is missing or malformed"):
+    for dataset, parser in _add_datasets(commands, "check", "report what is missing or malformed"):
         _add_raw_arguments(parser, dataset)
         parser.set_defaults(run=_check)
     for _, parser in _add_datasets(commands, "synthesize", "render matches in the raw layout"):
@@ -54,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_datasets(
     commands, name: str, help_text: str
 ) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Adds a command, and yields each dataset with the parser of its options."""
+    """Adds a command, and yields each data set with the parser of its options."""
     datasets = commands.add_parser(name, help=help_text).add_subparsers(
         required=True, metavar="dataset", dest="dataset"
     )
@@ -66,12 +61,12 @@ def _add_raw_arguments(parser: argparse.ArgumentParser, dataset: str) -> None:
     parser.add_argument("--raw", type=pathlib.Path, required=True, help="folder of the raw files")
     parser.add_argument("--boxes-only", action="store_true", help="boxes and labels, no frames")
     for option, choices in options_of(dataset).items():
-        meaning = f"{choices[0]} if left out; see data/{dataset}/README.md"
+        meaning = f"default {choices[0]}; see data/{dataset}/README.md"
         parser.add_argument(f"--{option}", choices=choices, default=choices[0], help=meaning)
 
 
 def _variant(arguments: argparse.Namespace) -> Variant:
-    """Returns what the command line asks for."""
+    """Returns the variant that the command line asks for."""
     return Variant(
         arguments.dataset,
         "boxes_only" if arguments.boxes_only else "frames",
@@ -80,38 +75,23 @@ def _variant(arguments: argparse.Namespace) -> Variant:
 
 
 def _open_raw(arguments: argparse.Namespace) -> RawClips:
-    files = importlib.import_module(f"data.{arguments.dataset}.raw")
-    return files.open_raw(arguments.raw, **_variant(arguments).choices)
+    module = importlib.import_module(f"data.{arguments.dataset}.raw")
+    return module.open_raw(arguments.raw, **_variant(arguments).choices)
 
 
 def _prepare(arguments: argparse.Namespace) -> int:
     _open_raw(arguments)
-    import tensorflow_datasets as tfds
+    # TensorFlow is slow to import, and not needed to find that there are no raw files.
+    from data.prepared.builder import prepare
 
-    dataset = arguments.dataset
-    module = importlib.import_module(f"data.{dataset}.{dataset}_dataset_builder")
-    tfds.disable_progress_bar()
-    builder = module.Builder(
-        config=_variant(arguments).name,
-        data_dir=arguments.out,
+    prepare(
+        _variant(arguments),
+        arguments.raw,
+        arguments.out,
         allow_missing=arguments.allow_missing,
+        # TFDS's own output is silenced by a redirection of sys.stdout; this is not.
         report=functools.partial(print, file=sys.stdout, flush=True),
     )
-    if builder.is_prepared():
-        print(f"{builder.data_path} is already prepared; delete it to prepare it again")
-    else:
-        # TFDS announces a download that never happens.
-        with contextlib.redirect_stdout(io.StringIO()):
-            builder.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(manual_dir=arguments.raw.absolute())
-            )
-        print(f"prepared {builder.data_path}")
-    for split, counts in builder.info.metadata["splits"].items():
-        share = counts["untracked"] / counts["actors"]
-        print(
-            f"{split}: {counts['clips']} clips, {counts['actors']} actors, {share:.1%} without a "
-            f"track" + (f", {counts['skipped']} skipped" if counts["skipped"] else "")
-        )
     return 0
 
 
@@ -124,19 +104,19 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _synthesize(arguments: argparse.Namespace) -> int:
-    from data.synthetic import volleyball
+    from data.synthetic import street_files, volleyball_files
 
     given = ("matches", "clips_per_match", "seed", "difficulty", "image_size")
     options = {name: getattr(arguments, name) for name in given}
-    # What is not given is as the dataset's scenes have it.
+    # Options that are not given have the defaults of the data set's scenes.
     options = {name: value for name, value in options.items() if value is not None}
     if "image_size" in options:
         options["image_size"] = tuple(options["image_size"])
     if arguments.dataset == "volleyball":
-        volleyball.synthesize_volleyball(arguments.out, **options)
+        volleyball_files.synthesize_volleyball(arguments.out, **options)
     else:
         extended = arguments.dataset == "collective_activity_extended"
-        volleyball.synthesize_collective(arguments.out, extended=extended, **options)
+        street_files.synthesize_collective(arguments.out, extended=extended, **options)
     return 0
 
 

@@ -1,9 +1,8 @@
-"""Parsers of the datasets' own annotation files, NumPy only.
+"""What the annotations of all data sets have in common: clips, and how lines are read.
 
 Boxes are `[y_min, x_min, y_max, x_max]` in native pixels, as the files have them.
 """
 
-import collections
 import dataclasses
 import pathlib
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from stvh_jax.errors import UserError
+from stvh_jax.errors import NotFound, UserError
 
 # T, the frames of a clip.
 NUM_FRAMES = 10
@@ -20,13 +19,13 @@ NUM_FRAMES = 10
 
 @dataclasses.dataclass(frozen=True)
 class ClipFormat:
-    """What the clips of a dataset have in common.
+    """What the clips of a data set have in common.
 
     Attributes:
       activities: names of the activities.
       actions: names of the actions.
-      max_actors: N, the most people of a clip.
-      key_frame: the key frame's place among a clip's T frames.
+      max_actors: N, the largest number of people in a clip.
+      key_frame: the place of the key frame among a clip's T frames, from 0.
     """
 
     activities: tuple[str, ...]
@@ -40,44 +39,29 @@ class ClipAnnotation:
     """The annotated people of a clip's key frame, and what they do.
 
     Attributes:
-      clip: number of the key frame, which names the clip within its video.
+      clip: the clip's name within its match.
+      frame: number of the key frame in the source video.
       activity: name of the activity.
       boxes: native pixels.
       actions: name of the action of each box.
-      line: number of the first line of the file that says so, from 1.
+      line: number of the clip's first line in the file, from 1.
     """
 
-    clip: int
+    clip: str
+    frame: int
     activity: str
     boxes: Float[np.ndarray, "n 4"]
     actions: tuple[str, ...]
     line: int
 
 
-@dataclasses.dataclass(frozen=True)
-class KeyFrame:
-    """The annotated people of a key frame of Collective Activity.
-
-    Attributes:
-      frame: its number.
-      boxes: native pixels; they may leave the frame.
-      classes: numbers of the people's classes, from 1.
-      line: number of its first line in the file, from 1.
-    """
-
-    frame: int
-    boxes: Float[np.ndarray, "n 4"]
-    classes: tuple[int, ...]
-    line: int
-
-
 class Scan(NamedTuple):
-    """What the annotations of a match hold.
+    """The annotations of a match.
 
     Attributes:
       clips: the good clips.
       problems: one error for each bad line.
-      key_frames: the good annotated key frames, of which some may make no clip.
+      key_frames: the number of good annotated key frames, some of which may make no clip.
     """
 
     clips: list[ClipAnnotation]
@@ -85,27 +69,11 @@ class Scan(NamedTuple):
     key_frames: int
 
 
-def majority(names: Sequence[str]) -> str | None:
-    """Returns the most frequent name; of equally frequent ones, that which comes first.
-
-    None if there is no name. The order is that of the annotation, as in the literature's loaders.
-    """
-    # Counter keeps the order of first occurrence, and max the first of equals.
-    counts = collections.Counter(names)
-    return max(counts, key=counts.get, default=None)
-
-
-def check_class(kind: str, name: str, known: Sequence[str]) -> None:
-    """Raises a `ValueError` for a class that is not known."""
-    if name not in known:
-        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(known)}")
-
-
 def parse_numbers(fields: Sequence[str]) -> list[float]:
     """Reads finite numbers.
 
     Raises:
-      ValueError: if a field is none.
+      ValueError: a field is not a finite number.
     """
     try:
         numbers = [float(field) for field in fields]
@@ -117,15 +85,16 @@ def parse_numbers(fields: Sequence[str]) -> list[float]:
 
 
 def read_lines(path: str | pathlib.Path) -> list[str]:
-    """Reads the lines of a text file, bytes that are no text replaced.
+    """Reads the lines of a text file; bytes that are not UTF-8 are replaced.
 
     Raises:
-      UserError: if there is no such file, or it cannot be read.
+      NotFound: there is no such file.
+      UserError: it cannot be read.
     """
     try:
         # Some editors begin a file with a byte-order mark.
         return pathlib.Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise NotFound(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""Tells what of a raw folder is there, missing or malformed; no TensorFlow."""
+"""Reports what a raw folder has, and what is missing or malformed; no TensorFlow."""
 
 import collections
 import dataclasses
@@ -11,12 +11,10 @@ from stvh_jax.errors import UserError
 # More would scroll the tables away.
 MAX_PROBLEMS_SHOWN = 20
 
-_MATCH_ROW = "{:>8}  {:<10}  {:>5}  {:>11}  {:>13}  {:>8}"
-
 
 @dataclasses.dataclass
 class MatchReport:
-    """What one match has.
+    """What one match has, and what is wrong with it.
 
     Attributes:
       split: the split it belongs to.
@@ -25,7 +23,7 @@ class MatchReport:
       actions: its clips' boxes, counted by action.
       with_frames: clips with all T frames whole; None where frames were not asked for.
       tracked: annotated people matched to a track; None where the set has no tracks.
-      problems: one line for each thing that is missing or malformed.
+      problems: one line for each missing or malformed thing.
     """
 
     split: str
@@ -42,7 +40,7 @@ def check_raw(raw: RawClips, *, frames: bool, report: Callable[[str], None]) -> 
 
     Args:
       raw: the opened folder.
-      frames: whether every clip's frames are wanted too; each is decoded.
+      frames: whether to check every clip's frames too; each is decoded.
       report: called with each line of the report.
 
     Returns:
@@ -50,13 +48,14 @@ def check_raw(raw: RawClips, *, frames: bool, report: Callable[[str], None]) -> 
     """
     report(f"{raw.folder}, {'official splits' if raw.official else 'splits of splits.json'}")
     heads = ("split", "clips", "with frames", "on tracks", "problems")
-    report(_MATCH_ROW.format(raw.match_name, *heads))
+    width = max([8, *(len(match) for names in raw.splits.values() for match in names)])
+    report(_match_row(width, raw.match_name, *heads))
     matches = []
-    for split, numbers in raw.splits.items():
-        for match in numbers:
+    for split, names in raw.splits.items():
+        for match in names:
             found = inspect_match(raw, match, split=split, frames=frames)
             matches.append(found)
-            report(_match_row(match, found))
+            report(_match_row(width, match, *_cells(found)))
     problems = [problem for found in matches for problem in found.problems]
     problems += _report_clips(raw, matches, report)
     problems += _report_actions(raw, matches, report)
@@ -75,8 +74,8 @@ def check_raw(raw: RawClips, *, frames: bool, report: Callable[[str], None]) -> 
     return not problems
 
 
-def inspect_match(raw: RawClips, match: int, *, split: str, frames: bool) -> MatchReport:
-    """Reads all that a match has and collects what is wrong with it."""
+def inspect_match(raw: RawClips, match: str, *, split: str, frames: bool) -> MatchReport:
+    """Reads all files of a match and collects what is wrong with them."""
     found = MatchReport(split)
     try:
         scan = raw.scan(match)
@@ -96,7 +95,7 @@ def inspect_match(raw: RawClips, match: int, *, split: str, frames: bool) -> Mat
 
 
 def _inspect_tracks(
-    raw: RawClips, match: int, clips: Sequence[ClipAnnotation], found: MatchReport
+    raw: RawClips, match: str, clips: Sequence[ClipAnnotation], found: MatchReport
 ) -> None:
     if not raw.has_tracks():
         return
@@ -113,23 +112,23 @@ def _inspect_tracks(
 
 
 def _inspect_frames(
-    raw: RawClips, match: int, clips: Sequence[ClipAnnotation], found: MatchReport
+    raw: RawClips, match: str, clips: Sequence[ClipAnnotation], found: MatchReport
 ) -> None:
     found.with_frames = 0
     incomplete, problems = [], []
     for clip in clips:
-        if not raw.has_frames(match, clip.clip):
+        if not raw.has_frames(match, clip):
             incomplete.append(clip.clip)
             continue
         damaged = []
-        for path in raw.frame_paths(match, clip.clip):
+        for path in raw.frame_paths(match, clip):
             try:
                 check_frame(path, raw.frame_size(match))
             except UserError as error:
                 damaged.append(str(error))
         problems += damaged
         found.with_frames += not damaged
-    # Frames may be damaged in the same way: none is of the size that a damaged one tells.
+    # A damaged first image, which tells the frame size, fails for each of the frames.
     found.problems += dict.fromkeys(problems)
     if incomplete:
         found.problems.append(
@@ -138,15 +137,20 @@ def _inspect_frames(
         )
 
 
-def _match_row(match: int, found: MatchReport) -> str:
+def _match_row(width: int, match: str, *cells: str) -> str:
+    """Formats a row of the table of matches, whose longest name has `width` characters."""
+    row = "{:>{}}  {:<10}  {:>5}  {:>11}  {:>13}  {:>8}"
+    return row.format(match, width, *cells)
+
+
+def _cells(found: MatchReport) -> tuple[str, ...]:
     actors = found.actions.total()
-    return _MATCH_ROW.format(
-        match,
+    return (
         found.split,
-        found.activities.total(),
-        "-" if found.with_frames is None else found.with_frames,
+        str(found.activities.total()),
+        "-" if found.with_frames is None else str(found.with_frames),
         f"{found.tracked / actors:.1%}" if found.tracked is not None and actors else "-",
-        len(found.problems),
+        str(len(found.problems)),
     )
 
 
@@ -194,7 +198,7 @@ def _report_table(
     columns: Sequence[tuple[str, collections.Counter]],
     report: Callable[[str], None],
 ) -> None:
-    """Reports counters side by side, one class a row, their totals last."""
+    """Reports counters side by side, one class per row, their totals last."""
     report("")
     report("  ".join([f"{title:<10}", *(f"{name:>8}" for name, _ in columns)]))
     for row in (*rows, "all"):

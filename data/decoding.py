@@ -12,33 +12,42 @@ from stvh_jax.inference.clip_files import read_images
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DecodedClip:
-    """A clip as an encoder takes it, and what is known of it.
+    """A clip as an encoder takes it, with its names and label.
 
     Attributes:
-      match: the source video.
-      clip: the clip's number within it.
+      match: name of the source video.
+      clip: the clip's name within it.
+      frame: number of the key frame in the source video.
       activity: the group's, by name.
       frames: the pixels.
       boxes: in 0..1 of the frame.
     """
 
-    match: int
-    clip: int
+    match: str
+    clip: str
+    frame: int
     activity: str
     frames: UInt8[np.ndarray, "T H W 3"]
     boxes: Float[np.ndarray, "T N 4"]
 
 
-def decode_clips(raw: RawClips, match: int) -> Iterator[DecodedClip]:
+def decode_clips(raw: RawClips, match: str) -> Iterator[DecodedClip]:
     """Reads the annotated clips of a match, in the order of its annotations.
 
     Raises:
-      UserError: an annotation, a track file or a frame is missing or malformed.
+      NotFound: the match has no annotations.
+      Damaged: an annotation, a track file or a frame is malformed, or a frame is missing.
     """
     scan = raw.scan(match)
     if scan.problems:
         raise scan.problems[0]
     for annotation in scan.clips:
         boxes, _, _ = raw.boxes(match, annotation)
-        frames = read_images(raw.frame_paths(match, annotation.clip))
-        yield DecodedClip(match, annotation.clip, annotation.activity, frames, boxes)
+        yield DecodedClip(
+            match=match,
+            clip=annotation.clip,
+            frame=annotation.frame,
+            activity=annotation.activity,
+            frames=read_images(raw.frame_paths(match, annotation)),
+            boxes=boxes,
+        )

@@ -1,4 +1,4 @@
-"""What the raw files of all datasets have in common: clips, frames, boxes over time, splits."""
+"""What the raw files of all data sets have in common: clips, frames, boxes over time, splits."""
 
 import abc
 import dataclasses
@@ -7,7 +7,7 @@ import io
 import json
 import pathlib
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -15,57 +15,59 @@ from PIL import Image
 
 from data.annotations import NUM_FRAMES, ClipAnnotation, ClipFormat, Scan
 from data.tracks import Tracks, match_tracks
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, UserError
 
 SPLITS = ("train", "validation", "test")
+
+Value = TypeVar("Value")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RawClips(abc.ABC):
-    """A folder that holds a dataset as its authors lay it out, or a set in that layout.
+    """A folder that holds a data set as its authors lay it out, or other footage in that layout.
 
     Attributes:
-      folder: where the matches are.
-      splits: split -> numbers of its matches.
-      official: whether the splits, and so the counts, are the official ones.
+      folder: the folder of the matches.
+      splits: split -> names of its matches.
+      official: whether the splits, and therefore the counts, are the official ones.
       count: annotated key frames of the complete set, None if unknown.
       form: what the clips have in common.
-      known_sizes: height and width of the frames of matches that need no image to tell.
+      known_sizes: match -> height and width of its frames, where these are known without an image.
       clip_counts: clips of the complete set by activity, by split or joined splits; empty where
         they are unknown.
       action_counts: boxes of the complete set by action; empty where they are unknown.
     """
 
     folder: pathlib.Path
-    splits: Mapping[str, tuple[int, ...]]
+    splits: Mapping[str, tuple[str, ...]]
     official: bool
     count: int | None
     form: ClipFormat
-    known_sizes: Mapping[int, tuple[int, int]]
+    known_sizes: Mapping[str, tuple[int, int]]
     clip_counts: Mapping[str, Mapping[str, int]]
     action_counts: Mapping[str, int]
 
-    # What the dataset's authors call a match.
+    # What the data set's authors call a match.
     match_name: ClassVar[str]
 
     @abc.abstractmethod
-    def annotation_path(self, match: int) -> pathlib.Path:
-        """Returns where a match's annotations are, whether or not they exist."""
+    def annotation_path(self, match: str) -> pathlib.Path:
+        """Returns the path of a match's annotations, whether or not they exist."""
 
     @abc.abstractmethod
-    def scan(self, match: int) -> Scan:
+    def scan(self, match: str) -> Scan:
         """Reads a match's clips, and collects the errors of its bad lines.
 
         Raises:
-          UserError: if the match has no annotations.
+          NotFound: the match has no annotations.
         """
 
     @abc.abstractmethod
-    def frame_path(self, match: int, clip: int, frame: int) -> pathlib.Path:
-        """Returns where a frame of a clip is, whether or not it exists."""
+    def frame_path(self, match: str, clip: str, frame: int) -> pathlib.Path:
+        """Returns the path of a clip's frame, whether or not it exists."""
 
     @abc.abstractmethod
-    def any_image(self, match: int) -> pathlib.Path | None:
+    def any_image(self, match: str) -> pathlib.Path | None:
         """Returns some image of a match, None if there is none."""
 
     @abc.abstractmethod
@@ -73,35 +75,35 @@ class RawClips(abc.ABC):
         """Says whether there are tracks of any clip."""
 
     @abc.abstractmethod
-    def tracks(self, match: int, clip: int) -> Tracks | None:
+    def tracks(self, match: str, clip: str) -> Tracks | None:
         """Returns the tracks around a clip in 0..1 of the frame, None if there are none.
 
         Raises:
-          UserError: if the track file is malformed.
+          Damaged: the track file is malformed.
         """
 
-    def clip_frames(self, clip: int) -> range:
-        """Returns the T frame numbers of a clip."""
-        first = clip - self.form.key_frame
+    def clip_frames(self, key_frame: int) -> range:
+        """Returns the numbers of the T frames of the clip with this key frame."""
+        first = key_frame - self.form.key_frame
         return range(first, first + NUM_FRAMES)
 
-    def frame_paths(self, match: int, clip: int) -> list[pathlib.Path]:
-        """Returns where the clip's T frames are, whether or not they exist."""
-        return [self.frame_path(match, clip, frame) for frame in self.clip_frames(clip)]
+    def frame_paths(self, match: str, clip: ClipAnnotation) -> list[pathlib.Path]:
+        """Returns the paths of the clip's T frames, whether or not they exist."""
+        return [self.frame_path(match, clip.clip, frame) for frame in self.clip_frames(clip.frame)]
 
-    def has_frames(self, match: int, clip: int) -> bool:
-        """Says whether all T frames of the clip are there."""
+    def has_frames(self, match: str, clip: ClipAnnotation) -> bool:
+        """Says whether all T frames of the clip exist."""
         return all(path.exists() for path in self.frame_paths(match, clip))
 
-    @functools.cache  # noqa: B019 - lives as long as the few roots a process opens
-    def frame_size(self, match: int) -> tuple[int, int]:
+    @functools.cache  # noqa: B019 - lives as long as the few folders that a process opens
+    def frame_size(self, match: str) -> tuple[int, int]:
         """Returns the height and width of a match's frames, in pixels.
 
-        It is read from the header of any of the match's images; without one, the official
-        matches' known sizes stand in.
+        It is read from the header of any of the match's images; without an image, the known size of
+        an official match is used.
 
         Raises:
-          UserError: if no image tells the size of a match that is not an official one.
+          UserError: a match that is not an official one has no image.
         """
         image = self.any_image(match)
         if image is not None:
@@ -110,11 +112,11 @@ class RawClips(abc.ABC):
             return self.known_sizes[match]
         raise UserError(
             f"{self.annotation_path(match).parent}: no frame to tell the frame size by; boxes in "
-            f"pixels need at least one .jpg a {self.match_name}"
+            f"pixels need at least one .jpg per {self.match_name}"
         )
 
     def boxes(
-        self, match: int, annotation: ClipAnnotation
+        self, match: str, annotation: ClipAnnotation
     ) -> tuple[Float[np.ndarray, "T n 4"], Float[np.ndarray, "n 4"], Bool[np.ndarray, "n"]]:
         """Returns the boxes of a clip's annotated people over time, and which have a track.
 
@@ -122,10 +124,11 @@ class RawClips(abc.ABC):
         key frame's box in all T frames.
 
         Returns:
-          The boxes over time, the annotated boxes of the key frame, who has a track.
+          The boxes over time, the annotated boxes of the key frame, and who has a track.
 
         Raises:
-          UserError: if the track file is malformed or the frame size unknown.
+          Damaged: the track file is malformed.
+          UserError: the frame size is unknown.
         """
         key_boxes = annotation.boxes / corner_scale(self.frame_size(match))
         tracks = self.tracks(match, annotation.clip)
@@ -133,15 +136,15 @@ class RawClips(abc.ABC):
             boxes = np.repeat(key_boxes[None], NUM_FRAMES, axis=0)
             tracked = np.zeros(len(key_boxes), bool)
         else:
-            frames = self.clip_frames(annotation.clip)
-            boxes, tracked = match_tracks(key_boxes, tracks, frames, key_frame=annotation.clip)
+            frames = self.clip_frames(annotation.frame)
+            boxes, tracked = match_tracks(key_boxes, tracks, frames, key_frame=annotation.frame)
         return inside_frame(boxes), inside_frame(key_boxes), tracked
 
     def check_crowd(self, path: pathlib.Path, scan: Scan) -> Scan:
-        """Moves clips of more people than fit from the good ones to the problems."""
+        """Moves clips with too many people from the good ones to the problems."""
         most = self.form.max_actors
         crowded = [clip for clip in scan.clips if len(clip.actions) > most]
-        problems = [
+        problems: list[UserError] = [
             UserError(f"{path}:{clip.line}: {len(clip.actions)} people, at most {most} fit")
             for clip in crowded
         ]
@@ -149,35 +152,60 @@ class RawClips(abc.ABC):
         return Scan(good, scan.problems + problems, scan.key_frames - len(crowded))
 
 
-def read_splits(path: pathlib.Path, count: str) -> tuple[dict[str, tuple[int, ...]], int]:
+def named(numbers: Mapping[int, Value]) -> dict[str, Value]:
+    """Turns the numbers of official matches into their names."""
+    return {str(number): value for number, value in numbers.items()}
+
+
+def named_splits(splits: Mapping[str, Iterable[int]]) -> dict[str, tuple[str, ...]]:
+    """Turns the numbers of the official splits' matches into their names."""
+    return {split: tuple(map(str, numbers)) for split, numbers in splits.items()}
+
+
+def read_splits(path: pathlib.Path, count: str) -> tuple[dict[str, tuple[str, ...]], int]:
     """Reads a `splits.json`: `{"train": [matches], "validation": [...], "test": [...], COUNT: N}`.
 
+    A match is given by its name, or by its number where that is its name.
+
     Returns:
-      The matches of each split, and N.
+      The names of the matches of each split, and N.
 
     Raises:
-      UserError: it is malformed, or lists a match twice.
+      Damaged: the file is malformed.
+      UserError: it lists a match twice.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        splits = {split: tuple(content[split]) for split in SPLITS}
+        splits = {split: _names(content[split]) for split in SPLITS}
         number = content[count]
-        matches = [match for split in splits.values() for match in split]
-        for value in (number, *matches):
-            if not isinstance(value, int):
-                raise TypeError(f"{value!r} is no whole number")
+        if not isinstance(number, int):
+            raise TypeError(f"{number!r} is not a whole number")
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f'{path}: expected {{"train": [numbers], "validation": [...], "test": [...], '
+        raise Damaged(
+            f'{path}: expected {{"train": [matches], "validation": [...], "test": [...], '
             f'"{count}": N}} ({type(error).__name__}: {error})'
         ) from None
-    if len(set(matches)) < len(matches):
-        raise UserError(f"{path}: a number is listed twice; each belongs to one split")
+    matches = [match for split in splits.values() for match in split]
+    for match in matches:
+        if matches.count(match) > 1:
+            raise UserError(f"{path}: match {match} is listed twice; each belongs to one split")
     return splits, number
 
 
+def _names(matches) -> tuple[str, ...]:
+    """Reads the matches of a split; each is a folder, so its name must be one."""
+    if not isinstance(matches, list):
+        raise TypeError(f"{matches!r} is not a list")
+    for match in matches:
+        if not isinstance(match, int | str):
+            raise TypeError(f"{match!r} is neither a name nor a whole number")
+        if match in ("", ".", "..") or "/" in str(match):
+            raise ValueError(f"{match!r} is not the name of a folder")
+    return tuple(map(str, matches))
+
+
 def find_in(places: Iterable[pathlib.Path], *names: str) -> pathlib.Path | None:
-    """Finds the first of some files or folders that exists in one of some places."""
+    """Finds the first file or folder with one of some names in one of some places."""
     paths = (place / name for place in places for name in names)
     return next((path for path in paths if path.exists()), None)
 
@@ -186,20 +214,21 @@ def image_size(path: pathlib.Path) -> tuple[int, int]:
     """Reads an image's height and width from its header.
 
     Raises:
-      UserError: if it is no JPEG.
+      Damaged: it is not a JPEG.
     """
     try:
         with Image.open(path, formats=["JPEG"]) as image:
             return image.height, image.width
     except OSError as error:
-        raise UserError(f"{path}: not a JPEG ({error}); fetch it again") from None
+        raise Damaged(f"{path}: not a JPEG ({error}); fetch it again") from None
 
 
 def check_frame(path: pathlib.Path, size: tuple[int, int]) -> None:
     """Checks that a frame is a whole JPEG of its match's height and width.
 
     Raises:
-      UserError: if it is damaged or of another size.
+      Damaged: it is not a whole JPEG.
+      UserError: it has another size.
     """
     if (found := image_size(path)) != size:
         raise UserError(
@@ -209,19 +238,19 @@ def check_frame(path: pathlib.Path, size: tuple[int, int]) -> None:
     content = path.read_bytes()
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
-            # An eighth of the size in grey still reads every coded byte, at a fraction of the
-            # time, so a frame cut off anywhere shows. The end marker alone would not prove that;
-            # it is what TensorFlow's decoder insists on besides.
+            # An eighth of the size in grey still reads every coded byte, in a fraction of the time,
+            # so a frame that is cut off anywhere is noticed. The end marker alone would not prove
+            # that; TensorFlow's decoder requires it in addition.
             image.draft("L", (image.width // 8, image.height // 8))
             image.load()
         if b"\xff\xd9" not in content[-64:]:
             raise OSError("no end marker")
     except OSError as error:
-        raise UserError(f"{path}: damaged JPEG ({error}); fetch it again") from None
+        raise Damaged(f"{path}: damaged JPEG ({error}); fetch it again") from None
 
 
 def corner_scale(size: tuple[int, int]) -> Float[np.ndarray, "4"]:
-    """Returns what divides a box in pixels to give 0..1 of a frame of this height and width."""
+    """Returns the divisor that turns a box in pixels into 0..1 of a frame of (height, width)."""
     return np.array([*size, *size], np.float64)
 
 

@@ -1,7 +1,7 @@
-"""Person tracks: parsers of their file formats and the match with annotated people; NumPy only.
+"""Person tracks, and their match with annotated people; NumPy and SciPy only.
 
-Boxes are `[y_min, x_min, y_max, x_max]`; the parsers leave them in the units of the file (native
-pixels in the text formats, 0..1 of the frame in `tracks_normalized.pkl`).
+Boxes are `[y_min, x_min, y_max, x_max]`, tracks and annotated boxes in the same unit. The parsers
+of the track files are those of each data set.
 """
 
 import dataclasses
@@ -55,10 +55,10 @@ def match_tracks(
     """Gives the annotated people of a key frame their boxes over the clip's T frames.
 
     People and tracks are paired one to one so that the sum of IoUs at the key frame is greatest,
-    among pairs of more than `min_iou`; the order of either list means nothing. A paired person has
-    the track's own box in every frame, the key frame included, and the track's nearest box in
-    frames where the track has none; an unpaired person keeps the still key box. Only boxes within
-    the clip count: who is seen before or after it alone is nobody here.
+    among pairs of more than `min_iou`; the order of either list does not matter. A paired person
+    has the track's own box in every frame, the key frame included, and the track's nearest box in
+    frames where the track has none; an unpaired person keeps the key frame's box. Only boxes within
+    the clip count: people seen only before or after it are left out.
 
     Args:
       key_boxes: annotated boxes, in the units of the tracks.

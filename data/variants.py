@@ -1,4 +1,4 @@
-"""The datasets and the variants they can be prepared in.
+"""The data sets and the variants they can be prepared in.
 
 A variant's name is `frames` or `boxes_only`, followed by every choice that is not the default, as
 in `boxes_only-five`.
@@ -15,24 +15,24 @@ CONTENTS = ("frames", "boxes_only")
 
 
 def options_of(dataset: str) -> Mapping[str, tuple[str, ...]]:
-    """Returns the choices of each option that a dataset is prepared with, the default first.
+    """Returns the choices of each option that a data set is prepared with, the default first.
 
     Raises:
-      UserError: there is no such dataset.
+      UserError: there is no such data set.
     """
     if dataset not in DATASETS:
-        raise UserError(f"data set {dataset!r} is none of: {', '.join(DATASETS)}")
+        raise UserError(f"data set {dataset!r} is not one of: {', '.join(DATASETS)}")
     return importlib.import_module(f"data.{dataset}.constants").OPTIONS
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """How a dataset is prepared.
+    """How a data set is prepared.
 
     Attributes:
       dataset: one of DATASETS.
       content: `frames`, or `boxes_only` for boxes and labels without pixels.
-      choices: option -> choice, for every option of the dataset.
+      choices: option -> choice, for every option of the data set.
     """
 
     dataset: str
@@ -44,7 +44,7 @@ class Variant:
         """Reads the name of a variant.
 
         Raises:
-          UserError: there is no such dataset or variant.
+          UserError: there is no such data set or variant.
         """
         options = options_of(dataset)
         content, *named = name.split("-")
@@ -56,7 +56,7 @@ class Variant:
         if content not in CONTENTS or variant.name != name:
             endings = [c for choices in options.values() for c in choices[1:]]
             raise UserError(
-                f"data variant {name!r} of {dataset} is none of: {', '.join(CONTENTS)}"
+                f"data variant {name!r} of {dataset} is not one of: {', '.join(CONTENTS)}"
                 + (f", followed by -{', -'.join(endings)} in this order" if endings else "")
             )
         return variant

@@ -19,7 +19,7 @@ print(json.dumps({
     "right": right,
     "activity": [activity for activity, match in found.values()],
     "match": [match for activity, match in found.values()],
-    "own": [hits[0].match, hits[0].clip] == [str(clips[40].match), str(clips[40].clip)],
+    "own": [hits[0].match, hits[0].clip] == [clips[40].match, clips[40].clip],
 }))
 """
 

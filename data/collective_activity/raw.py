@@ -5,6 +5,9 @@ ActivityDataset/seq<NN>/frame<NNNN>.jpg   frames, from 1 on
 ActivityDataset2/seq<NN>/...              the further sequences of the Extended set
 ActivityTracks/track<N>.dat               tracks, optional; the folder may be called tracks
 splits.json                               in place of the named splits, optional
+
+Sequence 7 is the folder seq07 with the tracks track7.dat. With a `splits.json`, a sequence may have
+any other name, which is that of its folder, and its tracks are <name>.dat.
 """
 
 import dataclasses
@@ -12,59 +15,65 @@ import functools
 import os
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from data.annotations import ClipAnnotation, ClipFormat, KeyFrame, Scan, majority
+from data.annotations import ClipAnnotation, ClipFormat, Scan
 from data.collective_activity import constants
-from data.collective_activity.annotations import scan_collective_annotations
+from data.collective_activity.annotations import (
+    KeyFrame,
+    majority,
+    scan_collective_annotations,
+)
 from data.collective_activity.tracks import parse_collective_tracks
-from data.raw import RawClips, corner_scale, find_in, read_splits
+from data.raw import RawClips, corner_scale, find_in, named, named_splits, read_splits
 from data.tracks import Tracks
-from stvh_jax.errors import UserError
+from stvh_jax.errors import NotFound, UserError
 
 _FOLDERS = ("ActivityDataset", "ActivityDataset2")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RawCollective(RawClips):
-    """A folder that holds Collective Activity or its Extended set, or a set in their layout.
+    """A folder that holds Collective Activity or its Extended set, or footage in their layout.
 
     Attributes:
-      num_classes: of the files.
+      num_classes: the number of classes in the files.
       label: makes a clip of a key frame; None if it makes none.
-      known_lengths: frames of the sequences that need no images to tell.
+      known_lengths: sequence -> number of frames, where this is known without images.
     """
 
     num_classes: int
     label: Callable[[KeyFrame], ClipAnnotation | None]
-    known_lengths: dict[int, int]
+    known_lengths: Mapping[str, int]
 
     match_name = "sequence"
 
     @functools.cache  # noqa: B019 - lives as long as the few roots a process opens
-    def _sequence(self, match: int) -> pathlib.Path:
-        """Returns the folder of a sequence; where it should be, if there is none.
+    def _sequence(self, match: str) -> pathlib.Path:
+        """Returns the folder of a sequence, or the place where it should be.
 
         Raises:
           UserError: there are two.
         """
-        places = [self.folder / name / f"seq{match:02d}" for name in (*_FOLDERS, "")]
+        numbered = [f"seq{int(match):02d}"] if match.isdecimal() else []
+        names = [*numbered, match]
+        places = [self.folder / top / name for name in names for top in (*_FOLDERS, "")]
         found = [place for place in places if (place / "annotations.txt").exists()]
         if len(found) > 1:
             raise UserError(f"{found[0]} and {found[1]} are the same sequence; remove one of them")
         return (found or [place for place in places if place.exists()] or places)[0]
 
-    def annotation_path(self, match: int) -> pathlib.Path:
-        """Returns where the sequence's annotations are, whether or not they exist."""
+    def annotation_path(self, match: str) -> pathlib.Path:
+        """Returns the path of the sequence's annotations, whether or not they exist."""
         return self._sequence(match) / "annotations.txt"
 
-    def scan(self, match: int) -> Scan:
+    def scan(self, match: str) -> Scan:
         """Reads the sequence's clips, and collects the errors of its bad lines.
 
         A key frame makes a clip if the sequence has all T frames around it and it has a label.
 
         Raises:
-          UserError: if the sequence has no annotations.
+          NotFound: the sequence has no annotations.
         """
         path = self.annotation_path(match)
         key_frames, problems = scan_collective_annotations(path, num_classes=self.num_classes)
@@ -79,14 +88,14 @@ class RawCollective(RawClips):
         return self.check_crowd(path, Scan(clips, problems, key_frames=len(key_frames)))
 
     @functools.cache  # noqa: B019 - lives as long as the few roots a process opens
-    def num_frames(self, match: int) -> int:
-        """Returns how many frames a sequence has.
+    def num_frames(self, match: str) -> int:
+        """Returns the number of frames of a sequence.
 
-        It is known of the official sequences, so that missing files cost no clip unnoticed; of
-        others, and where there are more, it is the number of the last image.
+        For an official sequence it is known, so that no clip is lost unnoticed where files are
+        missing. For others, and where there are more images, it is the number of the last image.
 
         Raises:
-          UserError: there is no image of a sequence that is not an official one.
+          UserError: a sequence that is not an official one has no image.
         """
         images, known = self._images(match), self.known_lengths.get(match, 0)
         if not images and not known:
@@ -96,7 +105,7 @@ class RawCollective(RawClips):
         return max([known, *images])
 
     @functools.cache  # noqa: B019 - lives as long as the few roots a process opens
-    def _images(self, match: int) -> dict[int, pathlib.Path]:
+    def _images(self, match: str) -> dict[int, pathlib.Path]:
         """Finds the images of a sequence, by their numbers."""
         found = {}
         for path in sorted(self._sequence(match).glob("frame*.jpg")):
@@ -104,11 +113,11 @@ class RawCollective(RawClips):
                 found[int(name[1])] = path
         return found
 
-    def frame_path(self, match: int, clip: int, frame: int) -> pathlib.Path:
-        """Returns where a frame of the sequence is, whether or not it exists."""
+    def frame_path(self, match: str, clip: str, frame: int) -> pathlib.Path:
+        """Returns the path of a frame of the sequence, whether or not it exists."""
         return self._sequence(match) / f"frame{frame:04d}.jpg"
 
-    def any_image(self, match: int) -> pathlib.Path | None:
+    def any_image(self, match: str) -> pathlib.Path | None:
         """Returns some image of a sequence, None if there is none."""
         return next(iter(self._images(match).values()), None)
 
@@ -120,18 +129,21 @@ class RawCollective(RawClips):
         """Says whether there are tracks of any sequence."""
         return self._track_folder is not None
 
-    def tracks(self, match: int, clip: int) -> Tracks | None:
+    def tracks(self, match: str, clip: str) -> Tracks | None:
         """Returns the tracks of the clip's sequence in 0..1 of the frame, None if it has none.
 
         Raises:
-          UserError: if the track file is malformed.
+          Damaged: the track file is malformed.
         """
         return self._sequence_tracks(match)
 
     @functools.cache  # noqa: B019 - lives as long as the few roots a process opens
-    def _sequence_tracks(self, match: int) -> Tracks | None:
-        path = self._track_folder and self._track_folder / f"track{match}.dat"
-        if not path or not path.exists():
+    def _sequence_tracks(self, match: str) -> Tracks | None:
+        names = [f"{match}.dat"]
+        if number := re.fullmatch(r"(?:seq)?0*(\d+)", match):
+            names.append(f"track{number[1]}.dat")
+        path = self._track_folder and find_in([self._track_folder], *names)
+        if path is None:
             return None
         tracks = parse_collective_tracks(path)
         boxes = tracks.boxes / corner_scale(self.frame_size(match))
@@ -139,10 +151,10 @@ class RawCollective(RawClips):
 
 
 def label_four_or_five(key_frame: KeyFrame, *, classes: str) -> ClipAnnotation | None:
-    """Labels a clip of Collective Activity: the activity is what most people do, NA aside.
+    """Labels a clip of Collective Activity: the activity is what most people do, except NA.
 
-    With `classes="four"` crossing and walking are one class, moving, before the vote. None if
-    everybody is NA.
+    With `classes="four"` crossing and walking are one class, moving, before the vote. Returns None
+    if everybody is NA.
     """
     actions = [constants.CLASSES[number - 1] for number in key_frame.classes]
     if classes == "four":
@@ -151,14 +163,19 @@ def label_four_or_five(key_frame: KeyFrame, *, classes: str) -> ClipAnnotation |
     if activity is None:
         return None
     return ClipAnnotation(
-        key_frame.frame, activity, key_frame.boxes, tuple(actions), key_frame.line
+        clip=str(key_frame.frame),
+        frame=key_frame.frame,
+        activity=activity,
+        boxes=key_frame.boxes,
+        actions=tuple(actions),
+        line=key_frame.line,
     )
 
 
 def clip_format(
     *, classes: str = "four", window: str = "forward", split: str = "din"
 ) -> ClipFormat:
-    """Returns what the clips have in common; the split changes nothing of it."""
+    """Returns what the clips have in common; it does not depend on the split."""
     return ClipFormat(
         activities=constants.ACTIVITIES[classes],
         actions=constants.ACTIONS[classes],
@@ -170,10 +187,11 @@ def clip_format(
 def open_raw(
     root: str | pathlib.Path, *, classes: str = "four", split: str = "din", window: str = "forward"
 ) -> RawCollective:
-    """Opens the folder of the raw dataset: the one that holds `ActivityDataset/`, or that itself.
+    """Opens the folder of the raw data set: the one that holds `ActivityDataset/`, or that itself.
 
     A `splits.json` there, `{"train": [sequences], "validation": [...], "test": [...],
-    "key_frames": N}`, stands in for the named split and the official counts.
+    "key_frames": N}`, replaces the named split and the official counts; then the sequences may have
+    any names.
 
     Args:
       root: the folder.
@@ -182,20 +200,22 @@ def open_raw(
       window: "forward", the clip is the frames key..key+9, or "centred", key-5..key+4.
 
     Raises:
-      UserError: if there are no sequences, or `splits.json` is malformed.
+      NotFound: there are no sequences.
+      Damaged: `splits.json` is malformed.
+      UserError: there is a `splits.json` and another split than the default was asked for.
     """
     return open_sequences(
         root,
         split_chosen=split != constants.OPTIONS["split"][0],
-        splits=constants.SPLITS[split],
+        splits=named_splits(constants.SPLITS[split]),
         count=constants.NUM_KEY_FRAMES,
         form=clip_format(classes=classes, window=window),
-        known_sizes=constants.FRAME_SIZES,
+        known_sizes=named(constants.FRAME_SIZES),
         clip_counts=constants.CLIP_COUNTS[classes, split, window],
         action_counts=constants.ACTION_COUNTS[classes, window],
         num_classes=constants.NUM_CLASSES,
         label=functools.partial(label_four_or_five, classes=classes),
-        known_lengths=constants.SEQUENCE_LENGTHS,
+        known_lengths=named(constants.SEQUENCE_LENGTHS),
     )
 
 
@@ -210,19 +230,21 @@ def open_sequences(
       **official: the fields of `RawCollective` for the official set.
 
     Raises:
-      UserError: if there are no sequences, or `splits.json` is malformed or not the split chosen.
+      NotFound: there are no sequences.
+      Damaged: `splits.json` is malformed.
+      UserError: there is a `splits.json` and `split_chosen`.
     """
     root = pathlib.Path(os.path.abspath(root))
     # The folder that holds ActivityDataset/, so that its neighbour ActivityDataset2/ is found.
     folder = root.parent if root.name in _FOLDERS else root
-    sequences = [path for name in ("", *_FOLDERS) for path in (folder / name).glob("seq*")]
-    if not sequences:
-        raise UserError(
+    path = find_in([folder, *(folder / name for name in _FOLDERS)], "splits.json")
+    sequences = "*/annotations.txt" if path else "seq*"
+    if not any(any((folder / name).glob(sequences)) for name in ("", *_FOLDERS)):
+        raise NotFound(
             f"{root}: found no ActivityDataset/seq<NN>/; give the folder that holds "
             "ActivityDataset/"
         )
     fields = {"folder": folder, "official": True, **official}
-    path = find_in([folder, *(folder / name for name in _FOLDERS)], "splits.json")
     if path and split_chosen:
         raise UserError(f"{path} deals the sequences out; remove it or leave --split out")
     if path:

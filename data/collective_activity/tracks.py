@@ -5,19 +5,20 @@ import re
 
 from data.annotations import parse_numbers, read_lines
 from data.tracks import Tracks, tracks_from_boxes
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged
 
 
 def parse_collective_tracks(path: str | pathlib.Path) -> Tracks:
     """Reads the track file of one Collective Activity sequence, `track<N>.dat`.
 
-    After `Total frames F` and `Number of Targets P` come, for every target, `Target n (frames from
-    a to b)`, the caption `Bounding Boxes ...`, a row `frame x y width height` in native pixels for
-    each of its frames, the caption `3D Trajetory ...` and as many rows of its place on the ground,
-    which is not used.
+    The file begins with `Total frames F` and `Number of Targets P`. Then follow, for each target,
+    `Target n (frames from a to b)`, the caption `Bounding Boxes ...`, a row
+    `frame x y width height` in native pixels for each of its frames, the caption
+    `3D Trajetory ...` and as many rows of its place on the ground, which is not used.
 
     Raises:
-      UserError: at a malformed row, or in a cut file, with file and line.
+      NotFound: there is no such file.
+      Damaged: at a malformed row, or where the file is cut off, with file and line.
     """
     lines = read_lines(path)
     boxes, spans = {}, []
@@ -43,9 +44,9 @@ def parse_collective_tracks(path: str | pathlib.Path) -> Tracks:
                         raise ValueError("the box has no positive width and height")
                     boxes[place] = y, x, y + height, x + width
             except ValueError as error:
-                raise UserError(f"{path}:{number}: {error}") from None
+                raise Damaged(f"{path}:{number}: {error}") from None
     if announced != len(spans) or len(boxes) != sum(map(len, spans)) or not boxes:
-        raise UserError(
+        raise Damaged(
             f"{path}:{len(lines)}: the file ends with {len(spans)} targets and {len(boxes)} boxes; "
             f"{announced} targets and {sum(map(len, spans))} boxes are announced; fetch it again"
         )

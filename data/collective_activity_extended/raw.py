@@ -3,23 +3,25 @@
 import functools
 import pathlib
 
-from data.annotations import ClipAnnotation, ClipFormat, KeyFrame, majority
+from data.annotations import ClipAnnotation, ClipFormat
+from data.collective_activity.annotations import KeyFrame, majority
 from data.collective_activity.constants import CLASSES, FRAMES_BEFORE_KEY, MAX_ACTORS
 from data.collective_activity.raw import RawCollective, open_sequences
 from data.collective_activity_extended import constants
+from data.raw import named, named_splits
 
 
 def label_six(key_frame: KeyFrame, *, walkers: str) -> ClipAnnotation | None:
-    """Labels a clip: the activity is what most people do, NA aside; walking is none.
+    """Labels a clip: the activity is what most people do, except NA; walking is not an activity.
 
     Args:
       key_frame: the annotated people.
-      walkers: "drop_clips" finds the majority with walking among the classes, makes no clip where
-        it is walking, and calls the other walkers NA; "na" calls all walkers NA before;
-        "drop_people" removes them before.
+      walkers: "drop_clips" counts walking in the vote, makes no clip where it wins, and calls the
+        other walkers NA; "na" calls all walkers NA before the vote; "drop_people" removes them
+        before the vote.
 
     Returns:
-      The clip, None if it makes none: also where nobody does anything of the six.
+      The clip; None where there is none, also because nobody does one of the six activities.
     """
     actions = [CLASSES[number - 1] for number in key_frame.classes]
     dropped = {"walking"} if walkers == "drop_people" else set()
@@ -31,18 +33,19 @@ def label_six(key_frame: KeyFrame, *, walkers: str) -> ClipAnnotation | None:
     if activity in (None, "walking"):
         return None
     return ClipAnnotation(
-        key_frame.frame,
-        activity,
-        key_frame.boxes[kept],
-        tuple("na" if actions[n] == "walking" else actions[n] for n in kept),
-        key_frame.line,
+        clip=str(key_frame.frame),
+        frame=key_frame.frame,
+        activity=activity,
+        boxes=key_frame.boxes[kept],
+        actions=tuple("na" if actions[n] == "walking" else actions[n] for n in kept),
+        line=key_frame.line,
     )
 
 
 def clip_format(
     *, window: str = "forward", walkers: str = "drop_clips", split: str = "public"
 ) -> ClipFormat:
-    """Returns what the clips have in common; only the window changes something of it."""
+    """Returns what the clips have in common; of the choices it depends on the window alone."""
     return ClipFormat(
         activities=constants.ACTIVITIES,
         actions=constants.ACTIONS,
@@ -61,24 +64,25 @@ def open_raw(
     """Opens the folder that holds `ActivityDataset/` and `ActivityDataset2/`, or one of them.
 
     Args:
-      root: the folder; a `splits.json` in it stands in for the public split.
-      walkers: what becomes of those who walk, see `label_six`.
+      root: the folder; a `splits.json` in it replaces the public split.
+      walkers: how people who walk are labelled, see `label_six`.
       split: a name of `constants.SPLITS`.
       window: "forward", the clip is the frames key..key+9, or "centred", key-5..key+4.
 
     Raises:
-      UserError: if there are no sequences, or `splits.json` is malformed.
+      NotFound: there are no sequences.
+      Damaged: `splits.json` is malformed.
     """
     return open_sequences(
         root,
-        splits=constants.SPLITS[split],
-        # What the complete set counts could not be had.
+        splits=named_splits(constants.SPLITS[split]),
+        # The counts of the complete set are not known.
         count=None,
         form=clip_format(window=window),
-        known_sizes=constants.FRAME_SIZES,
+        known_sizes=named(constants.FRAME_SIZES),
         clip_counts={},
         action_counts={},
         num_classes=len(CLASSES),
         label=functools.partial(label_six, walkers=walkers),
-        known_lengths=constants.SEQUENCE_LENGTHS,
+        known_lengths=named(constants.SEQUENCE_LENGTHS),
     )

@@ -1,9 +1,14 @@
-"""What the TFDS builders of all datasets have in common: clips of boxes, labels and JPEG frames."""
+"""The TFDS builder that all data sets share: boxes, labels and JPEG frames of clips."""
 
 import collections
+import contextlib
 import dataclasses
 import importlib
+import io
+import logging
+import pathlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -21,15 +26,61 @@ class ClipConfig(tfds.core.BuilderConfig):
 
     Attributes:
       with_frames: whether clips carry their JPEG frames.
-      choices: what the raw folder is opened with, see the dataset's `constants.OPTIONS`.
+      choices: the options that the raw folder is opened with, see the data set's
+        `constants.OPTIONS`.
     """
 
     with_frames: bool = False
     choices: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
+def prepare(
+    variant: Variant,
+    raw: pathlib.Path,
+    out: pathlib.Path,
+    *,
+    allow_missing: bool,
+    report: Callable[[str], None],
+) -> None:
+    """Prepares a set from raw files, unless it is prepared already, and reports what it holds.
+
+    Args:
+      variant: the data set, and how it is prepared.
+      raw: the folder of the raw files.
+      out: the folder of prepared sets.
+      allow_missing: see `ClipBuilder`.
+      report: called with each line of the report.
+
+    Raises:
+      UserError: the raw files are missing, incomplete or malformed.
+    """
+    # TFDS warns on stderr of its own deprecated calls.
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    tfds.disable_progress_bar()
+    dataset = variant.dataset
+    module = importlib.import_module(f"data.{dataset}.{dataset}_dataset_builder")
+    builder = module.Builder(
+        config=variant.name, data_dir=out, allow_missing=allow_missing, report=report
+    )
+    if builder.is_prepared():
+        report(f"{builder.data_path} is already prepared; delete it to prepare it again")
+    else:
+        # TFDS announces a download that never happens.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(manual_dir=raw.absolute())
+            )
+        report(f"prepared {builder.data_path}")
+    for split, counts in builder.info.metadata["splits"].items():
+        share = counts["untracked"] / counts["actors"]
+        report(
+            f"{split}: {counts['clips']} clips, {counts['actors']} actors, {share:.1%} without a "
+            f"track" + (f", {counts['skipped']} skipped" if counts["skipped"] else "")
+        )
+
+
 def default_configs(dataset: str) -> list[ClipConfig]:
-    """Makes the builder's configs of a dataset, every option at its default."""
+    """Makes the builder's configs of a data set, every option at its default."""
     return [config_of(Variant.parse(dataset, content)) for content in CONTENTS]
 
 
@@ -41,26 +92,28 @@ def config_of(variant: Variant) -> ClipConfig:
 
 
 class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Prepares a dataset: T frames, up to N people with boxes over time, labels.
+    """Prepares a data set: T frames, up to N people with boxes over time, labels.
 
-    Names, numbers and files are those of the dataset's `raw.py`; what is left to a dataset's own
-    builder is to say where its files come from.
+    Names, numbers and files are those of the data set's `raw.py`; its own builder only says where
+    the files come from.
 
     Args:
-      allow_missing: prepare what is there and skip the clips that lack frames and the matches that
-        lack annotations, in place of refusing a folder that is incomplete, or an official set with
-        other clips than the published ones.
+      allow_missing: skip clips that lack frames and matches that lack annotations, and accept an
+        official set with other clips than the published ones; otherwise these are errors.
       report: called with a line of text as each match is done.
-      **options: what every TFDS builder takes; `config` may be the name of any variant.
+      **options: the arguments of every TFDS builder; `config` may be the name of any variant.
     """
 
-    VERSION = tfds.core.Version("2.0.0")
+    VERSION: tfds.core.Version = tfds.core.Version("3.0.0")
     RELEASE_NOTES = {
+        "3.0.0": "Matches and clips have names in place of numbers; the number of the key frame is "
+        "a field of its own.",
         "2.0.0": "The annotated boxes of the key frame, and its place among the frames; the first "
         "format of the Collective Activity sets.",
         "1.0.0": "The first format of Volleyball.",
     }
     HOMEPAGE: str
+    builder_config: ClipConfig
 
     def __init__(
         self,
@@ -79,7 +132,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     @property
     def _files(self):
-        """The module that knows the dataset's files."""
+        """The module that knows the data set's files."""
         return importlib.import_module(f"data.{self.name}.raw")
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -94,12 +147,13 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 tfds.features.ClassLabel(names=form.actions), length=actors
             ),
             "activity": tfds.features.ClassLabel(names=form.activities),
-            "match": tfds.features.Scalar(dtype=np.int64),
-            "clip": tfds.features.Scalar(dtype=np.int64),
+            "match": tfds.features.Text(),
+            "clip": tfds.features.Text(),
+            "frame": tfds.features.Scalar(dtype=np.int64),
             "image_size": tfds.features.Tensor(shape=(2,), dtype=np.int64),
         }
         if self.builder_config.with_frames:
-            # An image given as a path is stored byte for byte, never coded again.
+            # An image given as a path is stored byte for byte, not encoded again.
             image = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
             features["frames"] = tfds.features.Sequence(image, length=NUM_FRAMES)
         return self.dataset_info_from_configs(
@@ -116,7 +170,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         skipped = dict.fromkeys(clips, 0)
         if self.builder_config.with_frames:
             whole = {
-                split: [(match, clip) for match, clip in found if raw.has_frames(match, clip.clip)]
+                split: [(match, clip) for match, clip in found if raw.has_frames(match, clip)]
                 for split, found in clips.items()
             }
             skipped = {split: len(clips[split]) - len(whole[split]) for split in clips}
@@ -130,7 +184,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             for split, found in clips.items()
         }
 
-    def _annotated_clips(self, raw: RawClips, split: str) -> list[tuple[int, ClipAnnotation]]:
+    def _annotated_clips(self, raw: RawClips, split: str) -> list[tuple[str, ClipAnnotation]]:
         matches = raw.splits[split]
         missing = [match for match in matches if not raw.annotation_path(match).exists()]
         if missing and not self._allow_missing:
@@ -160,28 +214,29 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self,
         raw: RawClips,
         split: str,
-        clips: list[tuple[int, ClipAnnotation]],
+        clips: list[tuple[str, ClipAnnotation]],
         skipped: int,
     ) -> Iterator[tuple[str, dict]]:
         counts = {"clips": 0, "skipped": skipped, "actors": 0, "untracked": 0}
         for match, annotation in clips:
             example = _example(raw, match, annotation)
             if self.builder_config.with_frames:
-                example["frames"] = raw.frame_paths(match, annotation.clip)
+                example["frames"] = raw.frame_paths(match, annotation)
                 for path in example["frames"]:
                     check_frame(path, raw.frame_size(match))
             counts["clips"] += 1
             counts["actors"] += int(example["actor_mask"].sum())
             counts["untracked"] += int((example["actor_mask"] & ~example["tracked"]).sum())
-            yield f"{match}_{annotation.clip}", example
+            yield _key(match, annotation.clip), example
             if annotation is clips[-1][1] or clips[counts["clips"]][0] != match:
                 done = f"{counts['clips']} of {len(clips)} clips"
                 self._report(f"{split}: {done} ({raw.match_name} {match})")
-        self.info.metadata["splits"][split] = counts
+        info: Any = self.info  # TFDS's types leave out that every set has metadata
+        info.metadata["splits"][split] = counts
 
 
 def _refuse_other_counts(
-    raw: RawClips, clips: Mapping[str, list[tuple[int, ClipAnnotation]]]
+    raw: RawClips, clips: Mapping[str, list[tuple[str, ClipAnnotation]]]
 ) -> None:
     """Refuses an official set whose splits have other clips than the published ones."""
     for name, expected in raw.clip_counts.items():
@@ -190,12 +245,20 @@ def _refuse_other_counts(
         if found != expected:
             raise UserError(
                 f"{raw.folder}: {name} has {found.total()} clips, expected "
-                f"{sum(expected.values())}, or other activities; python -m data check tells what "
-                "differs, --allow-missing prepares what is there"
+                f"{sum(expected.values())}, or other activities; python -m data check shows the "
+                "differences, --allow-missing prepares the clips there are"
             )
 
 
-def _example(raw: RawClips, match: int, annotation: ClipAnnotation) -> dict:
+def _key(match: str, clip: str) -> str:
+    """Returns what TFDS orders the clips of a split by: another key is another order of training.
+
+    Marking the underscores in names, with a character that no name has, keeps keys apart.
+    """
+    return "_".join(name.replace("_", "/_") for name in (match, clip))
+
+
+def _example(raw: RawClips, match: str, annotation: ClipAnnotation) -> dict:
     """Returns a clip's boxes and labels, padded to the most actors a clip can have."""
     form, actors = raw.form, len(annotation.actions)
     boxes, key_boxes, tracked = raw.boxes(match, annotation)
@@ -209,5 +272,6 @@ def _example(raw: RawClips, match: int, annotation: ClipAnnotation) -> dict:
         "activity": annotation.activity,
         "match": match,
         "clip": annotation.clip,
+        "frame": annotation.frame,
         "image_size": np.array(raw.frame_size(match), np.int64),
     }

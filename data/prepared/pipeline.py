@@ -1,62 +1,61 @@
 """The input pipeline: batches of clips from a prepared set, in NumPy.
 
-Boxes and labels of a split are small and live in memory; frames stay on disk and are decoded by
+Boxes and labels of a split are small and kept in memory; frames stay on disk and are decoded by
 tf.data, a few clips ahead of the batch in use. The order of training is a function of the seed and
-the position alone, so any step can be the first one. tf.data never calls back into Python: its
-threads would then outlive the interpreter they wait for, and hang the program at its end.
+the position alone, so training can begin at any step. tf.data never calls back into Python: its
+threads would outlive the interpreter that they wait for, and the program would hang at its end.
 """
 
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 
-from data.prepared.builder import ClipBuilder
+from data.prepared.mirror import mirror_boxes, mirror_classes
+from data.prepared.records import Records, read_records
 from data.variants import Variant
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.config import Config
-from stvh_jax.errors import UserError
+from stvh_jax.errors import NotFound, UserError
+from stvh_jax.names import natural_key
 
 # The accelerators belong to JAX.
 tf.config.set_visible_devices([], "GPU")
 
+# The major versions of prepared sets that can be read; `builder.ClipBuilder` writes the last.
+_FORMATS = (2, 3)
 
-# Prepared sets of this major version can be read.
-_FORMAT = ClipBuilder.VERSION.major
-
-
-@dataclasses.dataclass(frozen=True)
-class _Split:
-    """A split in memory: boxes and labels of M clips and one empty clip, and where records are."""
-
-    arrays: dict[str, np.ndarray]
-    record_paths: tf.Tensor
-    record_offsets: tf.Tensor
+# The type stubs of TensorFlow leave out its experimental part.
+_random: Any = tf.random
 
 
 def open_dataset(config: Config) -> "ClipDataset":
     """Opens a prepared set.
 
     Args:
-      config: `name` (one of `variants.DATASETS`), `variant` (see `variants`), `dir` (the folder of
-        prepared sets), `image_size` ((H, W) that frames are resized to), `num_frames` (T: that
-        many frames around the key frame), `num_actors` (N: slots for actors) and `still_boxes`
-        (whether the key frame's annotated boxes stand for those of every frame).
+      config: the part `config.data` of a config: `name` (one of `variants.DATASETS`), `variant`
+        (see `variants`), `dir` (the folder of prepared sets), `image_size` (frames are resized to
+        this (H, W)), `num_frames` (T: the frames around the key frame), `num_actors` (N: slots for
+        actors) and `still_boxes` (whether every frame has the key frame's annotated boxes).
 
     Raises:
-      UserError: if the set is not prepared, or asks for more frames or fewer actors than stored.
+      NotFound: the set is not prepared, or in an older format.
+      UserError: the config asks for more frames or fewer actors than are stored.
     """
     variant = Variant.parse(config.name, config.variant)
     folder = pathlib.Path(config.dir) / variant.dataset / variant.name
-    versions = [path.parent for path in folder.glob(f"{_FORMAT}.*/dataset_info.json")]
+    versions = [
+        path.parent for major in _FORMATS for path in folder.glob(f"{major}.*/dataset_info.json")
+    ]
     if not versions:
         older = any(folder.glob("[0-9]*/dataset_info.json"))
-        raise UserError(
+        raise NotFound(
             f"{folder} is {'of an older format' if older else 'not prepared'}; run: python -m data "
             f"prepare {variant.dataset} --raw FOLDER_OF_THE_RAW_FILES --out {config.dir}"
             f"{variant.flags}"
@@ -67,21 +66,13 @@ def open_dataset(config: Config) -> "ClipDataset":
         image_size=tuple(config.image_size),
         num_frames=config.num_frames,
         num_actors=config.num_actors,
-        # Runs made before there was a choice have none.
+        # The configs of the oldest runs have no such field.
         still_boxes=config.get("still_boxes", False),
     )
 
 
 class ClipDataset:
-    """A prepared set, opened.
-
-    Attributes:
-      activity_names: the activities, in the order of their numbers.
-      action_names: the actions, in the order of their numbers.
-      splits: the splits that have clips.
-      key_frame: the key frame's place among the T frames of a batch.
-      has_frames: whether clips have pixels.
-    """
+    """An opened prepared set: the `stvh_jax.dataset.Dataset` of `python -m data prepare`."""
 
     def __init__(
         self,
@@ -92,11 +83,12 @@ class ClipDataset:
         num_actors: int,
         still_boxes: bool = False,
     ):
-        features = builder.info.features
+        info: Any = builder.info  # TFDS's types leave out that every set has features
+        features = info.features
         self.activity_names: tuple[str, ...] = tuple(features["activity"].names)
         self.action_names: tuple[str, ...] = tuple(features["action"].feature.names)
-        self.splits: tuple[str, ...] = tuple(builder.info.splits)
-        self._builder = builder
+        self.splits: tuple[str, ...] = tuple(info.splits)
+        self._info = info
         self._image_size = image_size
         self.has_frames: bool = "frames" in features
         self._stored_frames, self._stored_actors, _ = features["boxes"].shape
@@ -110,8 +102,8 @@ class ClipDataset:
                 f"num_frames is {num_frames}, but clips have {self._stored_frames} frames; give 1 "
                 f"to {self._stored_frames}"
             )
-        # As near to the middle as the stored frames allow.
-        self._stored_key_frame = builder.info.metadata["key_frame"]
+        # The key frame is as near to the middle as the stored frames allow.
+        self._stored_key_frame = info.metadata["key_frame"]
         last_start = self._stored_frames - num_frames
         first = min(max(self._stored_key_frame - num_frames // 2, 0), last_start)
         self.key_frame: int = self._stored_key_frame - first
@@ -120,19 +112,22 @@ class ClipDataset:
         self._still_boxes = still_boxes
 
     def num_clips(self, split: str) -> int:
-        """Returns the clips of a split: "train", or several as in "train+validation".
+        """Counts the clips of a split, or of several as in "train+validation".
 
         Raises:
-          UserError: if a split has no clip.
+          NotFound: a split has no clip.
         """
-        return sum(self._builder.info.splits[part].num_examples for part in self._parts(split))
+        return sum(self._info.splits[part].num_examples for part in self._parts(split))
 
     def untracked_share(self, split: str) -> float:
-        """Returns the share of a split's actors whose box stands still.
+        """Returns the share of a split's actors, 0..1, whose box stands still.
 
-        That is those without a track, or all if so chosen.
+        These are the actors without a track; with `still_boxes`, all actors.
+
+        Raises:
+          NotFound: a split has no clip.
         """
-        counts = [self._builder.info.metadata["splits"][part] for part in self._parts(split)]
+        counts = [self._info.metadata["splits"][part] for part in self._parts(split)]
         if self._still_boxes:
             return 1.0
         return sum(part["untracked"] for part in counts) / sum(part["actors"] for part in counts)
@@ -149,32 +144,21 @@ class ClipDataset:
         process_index: int = 0,
         process_count: int = 1,
     ) -> Iterator[Clips]:
-        """Yields shuffled batches without end; every epoch has an order of its own.
+        """Yields shuffled batches without end; see `stvh_jax.dataset.Dataset`.
 
-        Args:
-          split: the split or splits to draw from.
-          batch_size: B of all processes together.
-          seed: the batches are a function of it, bit for bit.
-          start_step: the first batch to yield; what follows is what an uninterrupted run yields.
-          flip: mirror every other clip, by chance, left to right; `l_` and `r_` classes swap.
-          frames: read the pixels of a set that has them.
-          process_index: which equal slice of every batch to yield.
-          process_count: how many slices there are.
-
-        Raises:
-          UserError: if a split has no clip, or the processes cannot share a batch equally.
+        Every epoch has another order. Where a clip is mirrored, its `l_` and `r_` classes swap.
         """
         num_clips = self.num_clips(split)
         share = _process_share(batch_size, process_index, process_count)
 
         def epoch(number):
-            seeds = tf.random.experimental.stateless_split([tf.constant(seed, tf.int64), number])
+            seeds = _random.experimental.stateless_split([tf.constant(seed, tf.int64), number])
             index = tf.range(num_clips, dtype=tf.int64)
-            index = tf.random.experimental.stateless_shuffle(index, seeds[0])
+            index = _random.experimental.stateless_shuffle(index, seeds[0])
             mirrored = tf.random.stateless_uniform([num_clips], seeds[1]) < 0.5
             return tf.data.Dataset.from_tensor_slices((index, mirrored & flip))
 
-        # Only clips of the first epoch are skipped, and none of them is read.
+        # Only clips of the first epoch are skipped, and these are not read.
         first_epoch, skipped = divmod(start_step * batch_size, num_clips)
         epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
         drawn = epochs.flat_map(epoch).skip(skipped)
@@ -191,21 +175,10 @@ class ClipDataset:
         process_index: int = 0,
         process_count: int = 1,
     ) -> Iterator[Clips]:
-        """Yields every clip once, in one order; `clip_mask` is false where the last batch is short.
+        """Yields every clip once, in stored order; see `stvh_jax.dataset.Dataset`.
 
-        Every process yields the same number of batches.
-
-        Args:
-          split: the split or splits to read.
-          batch_size: B of all processes together.
-          start: how many clips to leave out at the beginning; none of them is read.
-          mirrored: mirror every clip left to right; `l_` and `r_` classes swap.
-          frames: read the pixels of a set that has them.
-          process_index: which equal slice of every batch to yield.
-          process_count: how many slices there are.
-
-        Raises:
-          UserError: if a split has no clip, or the processes cannot share a batch equally.
+        The clips left out before `start` are not read. Where clips are mirrored, `l_` and `r_`
+        classes swap.
         """
         num_clips = self.num_clips(split)
         share = _process_share(batch_size, process_index, process_count)
@@ -215,23 +188,23 @@ class ClipDataset:
         return self._batches(split, drawn, batch_size, share, frames)
 
     def key_frame_images(
-        self, split: str, clips: Collection[tuple[int, int]]
-    ) -> dict[tuple[int, int], UInt8[np.ndarray, "H W 3"]]:
-        """Returns the key frames of the clips named by (match, clip), in their stored size.
+        self, split: str, clips: Collection[tuple[str, str]]
+    ) -> dict[tuple[str, str], UInt8[np.ndarray, "H W 3"]]:
+        """Returns the key frames of the clips with these names (match, clip), in stored size.
 
         Raises:
-          UserError: if the set has no frames or the split no such clip.
+          NotFound: the set has no frames, or the split has no such clip.
         """
         if not self.has_frames:
-            raise UserError("the prepared set has boxes only; prepare it with frames for images")
-        data = self._load(split)
-        names = zip(data.arrays["match"].tolist(), data.arrays["clip"].tolist())
+            raise NotFound("the prepared set has boxes only; prepare it with frames for images")
+        records = self._load(split)
+        names = zip(records.arrays["match"].tolist(), records.arrays["clip"].tolist())
         places = {name: index for index, name in enumerate(names)}
-        unknown = sorted(set(clips) - set(places))
+        unknown = sorted(set(clips) - set(places), key=lambda name: tuple(map(natural_key, name)))
         if unknown:
-            raise UserError(f"split {split} has no clip (match, clip) = {unknown[0]}")
+            raise NotFound(f"split {split} has no clip (match, clip) = {unknown[0]}")
         return {
-            name: _decode_jpeg(self._jpegs(data, places[name])[self._stored_key_frame]).numpy()
+            name: _decode_jpeg(records.jpegs(places[name])[self._stored_key_frame]).numpy()
             for name in clips
         }
 
@@ -240,41 +213,35 @@ class ClipDataset:
         parts = split.split("+")
         for part in parts:
             if part not in self.splits:
-                raise UserError(f"split {part!r} has no clip; there are: {', '.join(self.splits)}")
+                raise NotFound(f"split {part!r} has no clip; there are: {', '.join(self.splits)}")
         return parts
 
-    @functools.cache  # noqa: B019 - the split stays in memory as long as the dataset
-    def _load(self, split: str) -> _Split:
-        """Reads a split's boxes and labels, padded to N actors, and finds its records.
+    @functools.cache  # noqa: B019 - the split stays in memory as long as the data set
+    def _load(self, split: str) -> Records:
+        """Reads a split, its boxes cut to T frames, padded to N actors and with one empty clip.
 
-        It takes one pass over the split's files, frames included, but decodes none.
+        The empty clip comes last, so that the index -1 stands for it; it fills the last batch of an
+        evaluation.
         """
-        names = ("boxes", "key_boxes", "actor_mask", "action", "activity", "match", "clip")
-        splits = [self._builder.info.splits[part] for part in self._parts(split)]
-        paths = [str(path) for part in splits for path in part.filepaths]
-
-        features = tfds.features.FeaturesDict({n: self._builder.info.features[n] for n in names})
-        parsed = tf.data.TFRecordDataset(paths).map(features.deserialize_example, tf.data.AUTOTUNE)
-        examples = list(parsed.batch(256).as_numpy_iterator())
-        arrays = {name: np.concatenate([batch[name] for batch in examples]) for name in names}
-        records = [(path, offset) for path in paths for offset in _record_offsets(path)]
-        boxes = arrays["boxes"][:, self._window]
-        if self._still_boxes:
-            boxes = np.repeat(arrays["key_boxes"][:, None], boxes.shape[1], axis=1)
-        slots = [(0, 1), (0, self._num_actors - self._stored_actors)]
-        # The last row is the empty clip that fills the last batch of an evaluation.
-        return _Split(
-            arrays={
-                "boxes": np.pad(boxes, [slots[0], (0, 0), slots[1], (0, 0)]),
-                "actor_mask": np.pad(arrays["actor_mask"], slots),
-                "action": _pad_labels(arrays["action"], slots),
-                "activity": _pad_labels(arrays["activity"], slots[:1]),
-                "match": _pad_labels(arrays["match"], slots[:1]),
-                "clip": _pad_labels(arrays["clip"], slots[:1]),
-            },
-            record_paths=tf.constant([path for path, _ in records]),
-            record_offsets=tf.constant([offset for _, offset in records], tf.int64),
+        records = read_records(
+            [self._info.splits[part] for part in self._parts(split)], self._info.features
         )
+        return dataclasses.replace(records, arrays=self._padded(records.arrays))
+
+    def _padded(self, stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        boxes = stored["boxes"][:, self._window]
+        if self._still_boxes:
+            boxes = np.repeat(stored["key_boxes"][:, None], boxes.shape[1], axis=1)
+        clips, actors = (0, 1), (0, self._num_actors - self._stored_actors)
+        return {
+            "boxes": np.pad(boxes, [clips, (0, 0), actors, (0, 0)]),
+            "actor_mask": np.pad(stored["actor_mask"], [clips, actors]),
+            "action": _pad_numbers(stored["action"], [clips, actors]),
+            "activity": _pad_numbers(stored["activity"], [clips]),
+            "match": np.append(stored["match"], ""),
+            "clip": np.append(stored["clip"], ""),
+            "frame": _pad_numbers(stored["frame"], [clips]),
+        }
 
     def _batches(
         self,
@@ -284,22 +251,22 @@ class ClipDataset:
         share: Int[np.ndarray, "B"],
         frames: bool,
     ) -> Iterator[Clips]:
-        """Yields a process's share of the drawn (index, mirrored); index -1 stands for no clip."""
-        data = self._load(split)
+        """Yields a process's share of the drawn (index, mirrored); -1 is the empty clip."""
+        records = self._load(split)
         drawn = drawn.batch(batch_size).map(
             lambda index, mirrored: (tf.gather(index, share), tf.gather(mirrored, share))
         )
         if frames and self.has_frames:
-            with_frames = functools.partial(self._with_frames, data)
+            with_frames = functools.partial(self._with_frames, records)
             drawn = drawn.unbatch().map(with_frames, tf.data.AUTOTUNE).batch(len(share))
         batches = drawn.prefetch(2).as_numpy_iterator()
-        return (self._clips(data, *batch) for batch in batches)
+        return (self._clips(records.arrays, *batch) for batch in batches)
 
-    def _with_frames(self, data: _Split, index: tf.Tensor, mirrored: tf.Tensor):
-        """Adds a clip's frames, resized and mirrored, to its place in the batch."""
+    def _with_frames(self, records: Records, index: tf.Tensor, mirrored: tf.Tensor):
+        """Adds a clip's frames, resized and mirrored, to its index and mirror."""
 
         def clip():
-            jpegs = self._jpegs(data, index)[self._window]
+            jpegs = records.jpegs(index)[self._window]
             frames = tf.map_fn(self._resized, jpegs, fn_output_signature=tf.uint8)
             return tf.cond(mirrored, lambda: tf.reverse(frames, axis=[2]), lambda: frames)
 
@@ -307,25 +274,12 @@ class ClipDataset:
         frames = tf.cond(index < 0, lambda: tf.zeros(shape, tf.uint8), clip)
         return index, mirrored, tf.ensure_shape(frames, shape)
 
-    def _jpegs(self, data: _Split, index: tf.Tensor) -> tf.Tensor:
-        """Returns the coded frames of a clip, all that are stored."""
-        reader = tf.raw_ops.TFRecordDatasetV2(
-            filenames=tf.gather(data.record_paths, index),
-            compression_type="",
-            buffer_size=0,
-            byte_offsets=tf.gather(data.record_offsets, index),
-        )
-        records = tf.data.experimental.from_variant(reader, tf.TensorSpec([], tf.string))
-        feature = tf.io.FixedLenFeature([self._stored_frames], tf.string)
-        record = records.take(1).get_single_element()
-        return tf.io.parse_single_example(record, {"frames": feature})["frames"]
-
     def _resized(self, jpeg: tf.Tensor) -> tf.Tensor:
-        """Decodes a frame to the size asked for, each pixel an average of those it replaces."""
+        """Decodes a frame to the configured size; each pixel is an average of those it replaces."""
         image = _decode_jpeg(jpeg)
 
         def resize():
-            # Without antialiasing a frame made much smaller would skip most of its pixels.
+            # Without antialiasing, a much smaller frame would skip most of the pixels.
             resized = tf.image.resize(image, self._image_size, antialias=True)
             return tf.cast(tf.round(resized), tf.uint8)
 
@@ -334,37 +288,21 @@ class ClipDataset:
 
     def _clips(
         self,
-        data: _Split,
+        arrays: dict[str, np.ndarray],
         index: Int[np.ndarray, "B"],
         mirrored: Bool[np.ndarray, "B"],
         frames: UInt8[np.ndarray, "B T H W 3"] | None = None,
     ) -> Clips:
-        batch = {name: array[index] for name, array in data.arrays.items()}
+        batch = {name: array[index] for name, array in arrays.items()}
         mask = batch["actor_mask"][:, None, :, None]
         boxes = np.where(mask, mirror_boxes(batch["boxes"]), 0)
         batch["boxes"] = np.where(mirrored[:, None, None, None], boxes, batch["boxes"])
         for name, classes in (("activity", self.activity_names), ("action", self.action_names)):
-            # The extra last place keeps UNKNOWN, -1, what it is.
+            # The extra last place keeps UNKNOWN, which is -1.
             swapped = np.append(mirror_classes(classes), np.int32(UNKNOWN))[batch[name]]
             shape = (-1,) + (1,) * (swapped.ndim - 1)
             batch[name] = np.where(mirrored.reshape(shape), swapped, batch[name])
         return Clips(**batch, clip_mask=index >= 0, frames=frames)
-
-
-def mirror_boxes(boxes: Float[np.ndarray, "*axes 4"]) -> Float[np.ndarray, "*axes 4"]:
-    """Returns the boxes as a left-to-right mirror shows them: x becomes 1 - x, ends swapped."""
-    y_min, x_min, y_max, x_max = np.moveaxis(boxes, -1, 0)
-    return np.stack([y_min, 1 - x_max, y_max, 1 - x_min], axis=-1)
-
-
-def mirror_classes(names: Sequence[str]) -> Int[np.ndarray, "A"]:
-    """Returns, for each class, the number of its mirror image: `l_x` for `r_x` and the reverse.
-
-    Classes without a side are their own image.
-    """
-    sides = {"l_": "r_", "r_": "l_"}
-    images = [sides.get(name[:2], name[:2]) + name[2:] for name in names]
-    return np.array([names.index(image) for image in images], np.int32)
 
 
 def _process_share(batch_size: int, process_index: int, process_count: int) -> Int[np.ndarray, "B"]:
@@ -378,24 +316,10 @@ def _process_share(batch_size: int, process_index: int, process_count: int) -> I
     return np.arange(process_index * size, (process_index + 1) * size)
 
 
-def _pad_labels(labels: Int[np.ndarray, "..."], padding) -> Int[np.ndarray, "..."]:
-    return np.pad(labels.astype(np.int32), padding, constant_values=UNKNOWN)
-
-
-def _record_offsets(path: str) -> list[int]:
-    """Returns where each record of a TFRecord file begins.
-
-    A record is its length (8 bytes, little-endian), 4 bytes of checksum, the data and 4 more
-    bytes of checksum.
-    """
-    offsets = []
-    with open(path, "rb") as file:
-        while header := file.read(12):
-            offsets.append(file.tell() - 12)
-            file.seek(int.from_bytes(header[:8], "little") + 4, 1)
-    return offsets
+def _pad_numbers(numbers: Int[np.ndarray, "..."], padding) -> Int[np.ndarray, "..."]:
+    return np.pad(numbers.astype(np.int32), padding, constant_values=UNKNOWN)
 
 
 def _decode_jpeg(jpeg: tf.Tensor) -> tf.Tensor:
-    # Left unnamed, the transform is a system-specific choice of TensorFlow's.
+    # Unless it is named, TensorFlow chooses a transform that depends on the system.
     return tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")

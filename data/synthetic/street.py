@@ -1,11 +1,8 @@
-"""Samples who does what in a synthetic street, and writes it as the Collective Activity dataset.
+"""Samples who does what in a synthetic street; `street_files` writes it.
 
-    annotations.txt    frame  x  y  width  height  class  pose      (key frames, TABs)
-    trackN.dat         the same people in every frame, and where they stand
-
-An activity is told by where people stand on a street that is the same everywhere, how they are
-turned to each other, and how they move: across the zebra crossing, at the kerb, in a line, along
-the pavement, in circles. The look of a sequence is drawn without looking at any of it.
+An activity shows in where people stand on a street that is the same everywhere, how they are turned
+to each other, and how they move: across the zebra crossing, at the kerb, in a line, along the
+pavement, in circles. The look of a sequence is drawn without looking at any of it.
 """
 
 import math
@@ -15,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from data.annotations import NUM_FRAMES
 from data.collective_activity.constants import CLASSES
-from data.synthetic.rendering import hsv_colour
+from data.synthetic.scene import hsv_colour
 from data.synthetic.street_rendering import (
     DOORS,
     FAR_KERB,
@@ -27,17 +23,12 @@ from data.synthetic.street_rendering import (
     Person,
     StreetScene,
     edge_of,
-    person_boxes,
 )
 
 ACTIVITIES = CLASSES[1:]
-
-
 EXTENDED = ("dancing", "jogging")  # the Extended set's own, the last of them
 
-
 MAX_PEOPLE = 11
-
 
 # The least and the greatest number of people who do what the sequence shows.
 ACTORS = {
@@ -61,23 +52,12 @@ class Gait(NamedTuple):
 
 
 _WALK = Gait(speed=0.1, pace=1.4, swing=0.32, bounce=0.0)
-
-
 _JOG = Gait(speed=0.25, pace=2.4, swing=0.42, bounce=0.12)
-
-
 GAITS = {"crossing": _WALK, "walking": _WALK, "jogging": _JOG}
-
 
 # What a passer-by may do; in a street one in fifty people does nothing that has a name.
 PASSERS_BY = ("walking", "crossing", "waiting")
-
-
 NAMELESS = 0.2
-
-
-UNTRACKED = 0.13
-
 
 TURN = 2 * math.pi
 
@@ -304,72 +284,3 @@ def _shuffle(rng, frames) -> Float[np.ndarray, "T"]:
         np.stack([begin, begin + 5], axis=-1).ravel(),
         np.stack([way[:-1], way[1:]], axis=-1).ravel(),
     )
-
-
-# The files.
-
-
-def annotation_lines(
-    rng: np.random.Generator,
-    sequence: StreetScene,
-    *,
-    difficulty: float = 0.0,
-    image_size: tuple[int, int] = (96, 144),
-) -> list[str]:
-    """Writes `annotations.txt`: everybody in sight at each key frame, in no order.
-
-    Boxes are as unsteady as those drawn by hand, the more the difficulty (0..1).
-    """
-    boxes = [person_boxes(person, sequence.camera, image_size) for person in sequence.people]
-    lines = []
-    for frame in range(0, len(sequence.camera), NUM_FRAMES):
-        for n in rng.permutation(len(boxes)):
-            person = sequence.people[n]
-            if frame not in person.frames:
-                continue
-            box = _unsteady(rng, boxes[n][frame - person.start], 0.015 + 0.03 * difficulty)
-            numbers = *_corner_and_size(box), CLASSES.index(person.action) + 1, -1
-            lines.append("\t".join([f"{frame + 1:03d}", *map(str, numbers)]))
-    return lines
-
-
-def track_lines(
-    rng: np.random.Generator,
-    sequence: StreetScene,
-    *,
-    difficulty: float = 0.0,
-    image_size: tuple[int, int] = (96, 144),
-) -> list[str]:
-    """Writes `trackN.dat`: the people in another order, some of them not tracked at all."""
-    order = rng.permutation(len(sequence.people))
-    tracked = [n for n in order if rng.random() > UNTRACKED] or order[:1]
-    lines = [f"Total frames {len(sequence.camera)}", f"Number of Targets {len(tracked)}"]
-    for target, n in enumerate(tracked, start=1):
-        person = sequence.people[n]
-        boxes = person_boxes(person, sequence.camera, image_size)
-        boxes = _unsteady(rng, boxes, 0.02 * difficulty)
-        frames = [frame + 1 for frame in person.frames]
-        lines.append(f"Target {target} (frames from {frames[0]} to {frames[-1]})")
-        lines.append("Bounding Boxes (frame, x, y, width, height)")
-        for frame, box in zip(frames, boxes):
-            lines.append("\t".join(map(str, (frame, *_corner_and_size(box)))))
-        # Misspelled in the real files.
-        lines.append("3D Trajetory (frame, x, z, height, pose)")
-        height = 1.75 * person.stature
-        # Eight poses: 1 to the right, 3 to the camera.
-        poses = 1 + np.rint(-person.heading / (TURN / 8)).astype(int) % 8
-        for frame, (x, y), pose in zip(frames, person.ground, poses):
-            lines.append(f"{frame}\t{x:.2f}\t{y:.2f}\t{height:.2f}\t{pose:.2f}")
-    return lines
-
-
-def _unsteady(rng, boxes, deviation):
-    """Moves the sides of boxes at random, by a share of their height."""
-    heights = boxes[..., 2:3] - boxes[..., 0:1]
-    return boxes + deviation * heights * rng.standard_normal(boxes.shape)
-
-
-def _corner_and_size(box):
-    """Gives x, y, width and height in whole pixels."""
-    y_min, x_min, y_max, x_max = map(int, np.rint(box))
-    return x_min, y_min, max(1, x_max - x_min), max(1, y_max - y_min)

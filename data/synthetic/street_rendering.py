@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
-from data.synthetic.rendering import (
+from data.synthetic.scene import (
     MARGIN,
     Colour,
     Light,
@@ -34,46 +34,26 @@ from data.synthetic.rendering import (
 # The camera: its height (m), then the focal length and the horizon in units of the picture's
 # height.
 FOCAL = 1.5
-
-
 HEIGHT = 3.0
-
-
 HORIZON = 0.13
-
 
 # Where the road begins and ends, and the shops stand; the middle of each door and half its width.
 NEAR_KERB = 8.2
-
-
 FAR_KERB = 12.4
-
-
 SHOPS = 14.2
-
-
 DOORS = (-4.6, 0.0, 4.6)
-
-
 DOOR_HALF_WIDTH = 0.7
-
-
 ZEBRA_HALF_WIDTH = 4.8
-
-
 ZEBRA_BAR = 0.6
-
 
 # The box around a person (m): bottom and top; it is half as wide as high, as the real ones are.
 BOX_BOTTOM = -0.1
-
-
 BOX_TOP = 2.1
 
 
 @dataclasses.dataclass(frozen=True)
 class StreetLook(Light):
-    """What tells one sequence from another: nothing here moves a box.
+    """The look of a sequence, which tells it from others and moves no box.
 
     Attributes:
       paving, road, paint, wall, awning, glass: colours of the street.

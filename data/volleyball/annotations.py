@@ -1,23 +1,27 @@
-"""Reads the annotations of the Volleyball Dataset."""
+"""Reads the annotations of the Volleyball Dataset, and of other footage in its layout."""
 
 import pathlib
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
-from data.annotations import ClipAnnotation, Scan, check_class, parse_numbers, read_lines
+from data.annotations import ClipAnnotation, Scan, parse_numbers, read_lines
 from data.volleyball.constants import ACTIONS, ACTIVITIES
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged
 
 
 def parse_volleyball_annotations(path: str | pathlib.Path) -> list[ClipAnnotation]:
     """Reads a Volleyball `annotations.txt`, in the order of its lines.
 
-    A line is `<key>.jpg <activity> (X Y W H <action>)*` in native pixels; activities are spelled
-    with `-` or `_`, blank lines are passed over.
+    A line is `<key>.jpg <activity> (X Y W H <action>)*` in native pixels, where `<key>` is the
+    number of the key frame and also the name of the clip; or `<clip>/<key>.jpg <activity> ...` for
+    a clip with a name of its own, which may contain spaces. Activities are spelled with `-` or
+    `_`; blank lines are ignored.
 
     Raises:
-      UserError: at the first malformed line, unknown class or repeated clip, with file and line.
+      NotFound: there is no such file.
+      Damaged: at the first malformed line, unknown class or repeated clip, with file and line.
     """
     scan = scan_volleyball_annotations(path)
     if scan.problems:
@@ -26,40 +30,37 @@ def parse_volleyball_annotations(path: str | pathlib.Path) -> list[ClipAnnotatio
 
 
 def scan_volleyball_annotations(path: str | pathlib.Path) -> Scan:
-    """Reads what is readable of a Volleyball `annotations.txt` and collects what is not.
+    """Reads the good lines of a Volleyball `annotations.txt` and collects the errors of the others.
 
     Raises:
-      UserError: if there is no such file.
+      NotFound: there is no such file.
     """
     clips, problems, seen = [], [], {}
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         try:
-            annotation = _parse_annotation_line(line, number)
+            annotation = _parse_line(line, number)
             if annotation.clip in seen:
                 raise ValueError(
                     f"clip {annotation.clip} is already on line {seen[annotation.clip]}; "
                     "remove one of the two lines"
                 )
         except ValueError as error:
-            problems.append(UserError(f"{path}:{number}: {error}"))
+            problems.append(Damaged(f"{path}:{number}: {error}"))
             continue
         seen[annotation.clip] = number
         clips.append(annotation)
     return Scan(clips, problems, key_frames=len(clips))
 
 
-def _parse_annotation_line(line: str, number: int) -> ClipAnnotation:
-    key, *fields = line.split()
-    name = re.fullmatch(r"(\d+)\.jpg", key)
-    if not name:
-        raise ValueError(f"expected <key frame>.jpg first, found {key!r}")
+def _parse_line(line: str, number: int) -> ClipAnnotation:
+    clip, frame, fields = _parse_key_frame(line.strip())
     if not fields:
-        raise ValueError(f"no activity after {key}")
+        raise ValueError(f"no activity after {frame}.jpg")
     activity, *people = fields
     activity = activity.replace("-", "_")
-    check_class("activity", activity, ACTIVITIES)
+    _check_class("activity", activity, ACTIVITIES)
     if not people or len(people) % 5:
         raise ValueError(
             f"expected 'X Y W H action' for each person, found {len(people)} fields after the "
@@ -67,10 +68,26 @@ def _parse_annotation_line(line: str, number: int) -> ClipAnnotation:
         )
     actions = tuple(people[4::5])
     for action in actions:
-        check_class("action", action, ACTIONS)
+        _check_class("action", action, ACTIONS)
     corner_size = np.array([parse_numbers(people[i : i + 4]) for i in range(0, len(people), 5)])
     x, y, width, height = corner_size.T
     if (corner_size[:, 2:] <= 0).any():
         raise ValueError("a box has no positive width and height")
     boxes = np.stack([y, x, y + height, x + width], axis=-1)
-    return ClipAnnotation(int(name[1]), activity, boxes, actions, number)
+    return ClipAnnotation(clip, frame, activity, boxes, actions, number)
+
+
+def _parse_key_frame(line: str) -> tuple[str, int, list[str]]:
+    """Splits a line into the clip's name, the number of the key frame, and the other fields."""
+    found = re.match(r"(?:(?P<clip>[^/]+)/)?(?P<key>[0-9]+)\.jpg(?:\s+|$)", line)
+    if not found or found["clip"] in (".", ".."):
+        raise ValueError(
+            f"expected <key frame>.jpg or <clip>/<key frame>.jpg first, found {line.split()[0]!r}"
+        )
+    frame = int(found["key"])
+    return found["clip"] or str(frame), frame, line[found.end() :].split()
+
+
+def _check_class(kind: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(known)}")

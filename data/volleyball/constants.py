@@ -35,13 +35,15 @@ FRAME_SIZES = dict.fromkeys(range(55), (720, 1280)) | dict.fromkeys(
 )
 
 NUM_CLIPS = 4830
-# Clips of the complete dataset, by activity in the order of `ACTIVITIES`.
+# Clips of the complete data set, by activity in the order of `ACTIVITIES`.
 CLIP_COUNTS = {
     "train+validation": dict(zip(ACTIVITIES, (452, 450, 591, 208, 464, 463, 600, 265))),
     "test": dict(zip(ACTIVITIES, (192, 173, 210, 87, 168, 179, 226, 102))),
 }
-# Boxes of the complete dataset, by action in the order of `ACTIONS`.
-ACTION_COUNTS = dict(zip(ACTIONS, (2458, 2333, 1241, 341, 5120, 1332, 1216, 38686, 3600)))
+# Boxes of the complete data set, by action in the order of `ACTIONS`.
+ACTION_COUNTS: dict[str, int] = dict(
+    zip(ACTIONS, (2458, 2333, 1241, 341, 5120, 1332, 1216, 38686, 3600))
+)
 
 # A clip is the frames key-5 .. key+4.
 FRAMES_BEFORE_KEY = 5

@@ -5,6 +5,9 @@ videos/<video>/<clip>/<frame>.jpg           frames, at least key-5 .. key+4
 volleyball_tracking_annotation/<video>/<clip>/<clip>.txt   tracks, optional
 tracks_normalized.pkl                       tracks, optional
 splits.json                                 in place of the official splits, optional
+
+An official clip's name is the number of its key frame. With a `splits.json`, videos and clips may
+have any names, and `annotations.txt` says which frame is the key frame of a named clip.
 """
 
 import dataclasses
@@ -13,47 +16,47 @@ import os
 import pathlib
 
 from data.annotations import ClipFormat, Scan
-from data.raw import RawClips, corner_scale, find_in, read_splits
+from data.raw import RawClips, corner_scale, find_in, named, named_splits, read_splits
 from data.tracks import Tracks
 from data.volleyball import constants
 from data.volleyball.annotations import scan_volleyball_annotations
 from data.volleyball.tracks import load_normalized_tracks, parse_volleyball_tracks
-from stvh_jax.errors import UserError
+from stvh_jax.errors import NotFound
 
 
 class RawVolleyball(RawClips):
-    """A folder that holds the Volleyball Dataset, or a set in its layout."""
+    """A folder that holds the Volleyball Dataset, or other footage in its layout."""
 
     match_name = "video"
 
-    def annotation_path(self, match: int) -> pathlib.Path:
-        """Returns where the video's annotations are, whether or not they exist."""
-        return self.folder / str(match) / "annotations.txt"
+    def annotation_path(self, match: str) -> pathlib.Path:
+        """Returns the path of the video's annotations, whether or not they exist."""
+        return self.folder / match / "annotations.txt"
 
-    def scan(self, match: int) -> Scan:
+    def scan(self, match: str) -> Scan:
         """Reads the video's clips, and collects the errors of its bad lines.
 
         Raises:
-          UserError: if the video has no annotations.
+          NotFound: the video has no annotations.
         """
         path = self.annotation_path(match)
         return self.check_crowd(path, scan_volleyball_annotations(path))
 
-    def frame_path(self, match: int, clip: int, frame: int) -> pathlib.Path:
-        """Returns where a frame of a clip is, whether or not it exists."""
-        return self.folder / str(match) / str(clip) / f"{frame}.jpg"
+    def frame_path(self, match: str, clip: str, frame: int) -> pathlib.Path:
+        """Returns the path of a clip's frame, whether or not it exists."""
+        return self.folder / match / clip / f"{frame}.jpg"
 
-    def any_image(self, match: int) -> pathlib.Path | None:
+    def any_image(self, match: str) -> pathlib.Path | None:
         """Returns some image of a video, None if there is none."""
-        return next((self.folder / str(match)).glob("*/*.jpg"), None)
+        return next((self.folder / match).glob("*/*.jpg"), None)
 
     @property
     def _places(self) -> tuple[pathlib.Path, ...]:
-        """Where people keep tracks: with the videos, or up to two levels above."""
+        """The folders in which people keep tracks: with the videos, or up to two levels above."""
         return self.folder, self.folder.parent, self.folder.parent.parent
 
     @functools.cached_property
-    def _normalized_tracks(self) -> dict[tuple[int, int], Tracks]:
+    def _normalized_tracks(self) -> dict[tuple[str, str], Tracks]:
         path = find_in(self._places, "tracks_normalized.pkl")
         return load_normalized_tracks(path) if path else {}
 
@@ -65,18 +68,18 @@ class RawVolleyball(RawClips):
         """Says whether there are tracks of any clip."""
         return bool(self._normalized_tracks) or self._track_folder is not None
 
-    def tracks(self, match: int, clip: int) -> Tracks | None:
+    def tracks(self, match: str, clip: str) -> Tracks | None:
         """Returns the clip's tracks in 0..1 of the frame, None if it has none.
 
-        Where both sources know a clip, `tracks_normalized.pkl` wins, for its boxes start from the
-        annotated ones.
+        Where both sources have a clip, `tracks_normalized.pkl` is used, because its boxes start
+        from the annotated ones.
 
         Raises:
-          UserError: if the track file is malformed.
+          Damaged: the track file is malformed.
         """
         tracks = self._normalized_tracks.get((match, clip))
         if tracks is None and self._track_folder is not None:
-            path = self._track_folder / str(match) / str(clip) / f"{clip}.txt"
+            path = self._track_folder / match / clip / f"{clip}.txt"
             if path.exists():
                 tracks = parse_volleyball_tracks(path)
                 boxes = tracks.boxes / corner_scale(self.frame_size(match))
@@ -95,35 +98,43 @@ def clip_format() -> ClipFormat:
 
 
 def open_raw(root: str | pathlib.Path) -> RawVolleyball:
-    """Opens the folder of the raw dataset: the one that holds `videos/`, or `videos/` itself.
+    """Opens the folder of the raw data set: the one that holds `videos/`, or `videos/` itself.
 
     A `splits.json` beside `videos/`, `{"train": [videos], "validation": [...], "test": [...],
-    "clips": N}`, stands in for the official splits and count.
+    "clips": N}`, replaces the official splits and count; then the videos may have any names.
 
     Raises:
-      UserError: if there are no numbered video folders, or `splits.json` is malformed.
+      NotFound: there are no video folders, or none with a number and no `splits.json`.
+      Damaged: `splits.json` is malformed.
+      UserError: it lists a video twice.
     """
     root = pathlib.Path(os.path.abspath(root))
-    videos = next((folder for folder in (root / "videos", root) if _holds_videos(folder)), None)
+    videos = next((folder for folder in (root / "videos", root) if _video_names(folder)), None)
     if videos is None:
-        raise UserError(
-            f"{root}: found no videos/<number>/annotations.txt; give the folder that holds videos/"
+        raise NotFound(
+            f"{root}: found no videos/<video>/annotations.txt; give the folder that holds videos/"
         )
-    splits, count = constants.SPLITS, constants.NUM_CLIPS
-    given = find_in((videos, videos.parent), "splits.json")
-    if given:
-        splits, count = read_splits(given, "clips")
+    path = find_in((videos, videos.parent), "splits.json")
+    if path:
+        splits, count = read_splits(path, "clips")
+    elif any(name.isdecimal() for name in _video_names(videos)):
+        splits, count = named_splits(constants.SPLITS), constants.NUM_CLIPS
+    else:
+        raise NotFound(
+            f"{videos}: no video has a number as the official ones do; deal yours out in "
+            f"{videos.parent / 'splits.json'}, as data/volleyball/README.md describes"
+        )
     return RawVolleyball(
         folder=videos,
         splits=splits,
-        official=given is None,
+        official=path is None,
         count=count,
         form=clip_format(),
-        known_sizes={} if given else constants.FRAME_SIZES,
-        clip_counts={} if given else constants.CLIP_COUNTS,
-        action_counts={} if given else constants.ACTION_COUNTS,
+        known_sizes={} if path else named(constants.FRAME_SIZES),
+        clip_counts={} if path else constants.CLIP_COUNTS,
+        action_counts={} if path else constants.ACTION_COUNTS,
     )
 
 
-def _holds_videos(folder: pathlib.Path) -> bool:
-    return any(path.parent.name.isdigit() for path in folder.glob("*/annotations.txt"))
+def _video_names(folder: pathlib.Path) -> list[str]:
+    return [path.parent.name for path in folder.glob("*/annotations.txt")]

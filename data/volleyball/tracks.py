@@ -9,17 +9,18 @@ from jaxtyping import Float
 
 from data.annotations import parse_numbers, read_lines
 from data.tracks import Tracks, tracks_from_boxes
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, NotFound
 
 
 def parse_volleyball_tracks(path: str | pathlib.Path) -> Tracks:
     """Reads a text track file of one Volleyball clip.
 
-    A row is `player xmin ymin xmax ymax frame lost grouping generated action`, native pixels. Rows
-    marked `lost` hold no trustworthy box and count as not visible.
+    A row is `player xmin ymin xmax ymax frame lost grouping generated action`, native pixels. The
+    boxes of rows marked `lost` are not reliable; these people count as not visible.
 
     Raises:
-      UserError: at a malformed row, with file and line, or if no person is ever visible.
+      NotFound: there is no such file.
+      Damaged: at a malformed row, with file and line, or where no person is ever visible.
     """
     boxes = {}
     for number, line in enumerate(read_lines(path), start=1):
@@ -35,39 +36,40 @@ def parse_volleyball_tracks(path: str | pathlib.Path) -> Tracks:
             if (frame, player) in boxes:
                 raise ValueError(f"player {player:g} already has a box in frame {frame:g}")
         except ValueError as error:
-            raise UserError(f"{path}:{number}: {error}") from None
+            raise Damaged(f"{path}:{number}: {error}") from None
         boxes[frame, player] = None if lost else (y_min, x_min, y_max, x_max)
     boxes = {place: box for place, box in boxes.items() if box is not None}
     if not boxes:
-        raise UserError(f"{path}: no person is visible in any row; remove or replace the file")
+        raise Damaged(f"{path}: no person is visible in any row; remove or replace the file")
     return tracks_from_boxes(boxes)
 
 
-def load_normalized_tracks(path: str | pathlib.Path) -> dict[tuple[int, int], Tracks]:
+def load_normalized_tracks(path: str | pathlib.Path) -> dict[tuple[str, str], Tracks]:
     """Reads `tracks_normalized.pkl`: (video, clip) -> tracks with boxes in 0..1 of the frame.
 
-    The pickle holds `{(video, clip): {frame: float (n, 4)}}`; row i is the same person in every
-    frame. It is read without running any code it names: only NumPy arrays and plain Python
-    containers and numbers are rebuilt.
+    The pickle holds `{(video, clip): {frame: float (n, 4)}}`, its names as texts or numbers; row i
+    is the same person in every frame. No code that the file names is run: only NumPy arrays and
+    plain Python containers and numbers are rebuilt.
 
     Raises:
-      UserError: if the file is missing, damaged, names anything else, or is laid out otherwise.
+      NotFound: there is no such file.
+      Damaged: it cannot be read, names anything else, or has another layout.
     """
     try:
         with open(path, "rb") as file:
             # Pickles made by Python 2 hold NumPy's bytes as str, which latin1 leaves as they are.
             content = _ArrayUnpickler(file, encoding="latin1").load()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise NotFound(f"{path}: no such file") from None
     except Exception as error:  # a damaged pickle can raise anything
-        raise UserError(f"{path}: not a pickle of plain arrays ({error})") from None
+        raise Damaged(f"{path}: not a pickle of plain arrays ({error})") from None
     try:
         return {
-            (int(video), int(clip)): _tracks_from_arrays(frames)
+            (str(video), str(clip)): _tracks_from_arrays(frames)
             for (video, clip), frames in content.items()
         }
     except (AttributeError, TypeError, ValueError) as error:
-        raise UserError(
+        raise Damaged(
             f"{path}: expected {{(video, clip): {{frame: float (n, 4) boxes}}}} ({error})"
         ) from None
 
@@ -85,7 +87,7 @@ def _tracks_from_arrays(frames: Mapping[int, Float[np.ndarray, "n 4"]]) -> Track
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler that knows how to rebuild NumPy arrays and nothing else."""
+    """An unpickler that can rebuild NumPy arrays and nothing else."""
 
     _NUMPY = {
         ("multiarray", "_reconstruct"),
@@ -94,8 +96,8 @@ class _ArrayUnpickler(pickle.Unpickler):
     }
 
     def find_class(self, module, name):
-        """Returns the global a pickle names, if it belongs to an array."""
-        # numpy.core became numpy._core in NumPy 2; pickles of both are around.
+        """Returns the global that a pickle names, if it belongs to an array."""
+        # numpy.core became numpy._core in NumPy 2; there are pickles of both.
         package, _, submodule = module.rpartition(".")
         if package in ("numpy.core", "numpy._core") and (submodule, name) in self._NUMPY:
             return super().find_class(f"numpy._core.{submodule}", name)

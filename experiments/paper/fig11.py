@@ -7,7 +7,6 @@ from experiments.study import Study
 from experiments.study import mstvh_alone as variants
 from stvh_jax.clips import Clips
 from stvh_jax.evaluation.attention import attention_by_layer
-from stvh_jax.evaluation.examples import key_frames
 from stvh_jax.reporting import plots
 from stvh_jax.reporting.tables import Table
 
@@ -68,7 +67,7 @@ def _image(dataset, encoder, clips: Clips):
     if not dataset.has_frames:
         return None
     name = str(clips.match[0]), str(clips.clip[0])
-    return key_frames(dataset, encoder.config.data.test_split, {name})[name]
+    return dataset.key_frame_images(encoder.config.data.test_split, {name})[name]
 
 
 def _entropy(rows) -> float:

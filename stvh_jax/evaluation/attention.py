@@ -52,5 +52,5 @@ def attention_by_layer(encoder: Encoder, clips: Clips) -> list[LayerAttention]:
             layers.append((restore_order(objects, order, axis=1), group))
         return layers
 
-    looked = jax.device_get(look(encoder.variables, clips))
+    looked = jax.device_get(look(encoder.variables, clips.without_names()))
     return [LayerAttention(np.asarray(objects), np.asarray(group)) for objects, group in looked]

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from jaxtyping import Int, Shaped, UInt8
+from jaxtyping import Shaped, UInt8
 
 from stvh_jax.clips import UNKNOWN
 from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.inference.encoded_clips import EncodedClips
-from stvh_jax.names import natural_key
+from stvh_jax.names import natural_numbers
 from stvh_jax.reporting import pages
 
 
@@ -37,7 +37,7 @@ def nearest(
     """
     distances = hamming_distances(queries.codes[focus][query : query + 1], base.codes[focus])[0]
     itself = _is_clip(base, queries, query)
-    order = np.lexsort((_natural_ranks(base.clip), _natural_ranks(base.match), distances))
+    order = np.lexsort((natural_numbers(base.clip), natural_numbers(base.match), distances))
     return [(int(hit), int(distances[hit])) for hit in order if not itself[hit]][:k]
 
 
@@ -80,20 +80,6 @@ def picture_hits(
     return [[picture(place, distance) for place, distance in row] for row in rows]
 
 
-def key_frames(
-    dataset, split: str, names: Collection[tuple[str, str]]
-) -> dict[tuple[str, str], UInt8[np.ndarray, "H W 3"]]:
-    """Reads the key frames of some clips of a split, by (match, clip).
-
-    Raises:
-      UserError: the data set has no frames, or the split has no such clip.
-    """
-    # Data sets number their matches and clips; once they name them, this conversion goes.
-    numbers = {(int(match), int(clip)): (match, clip) for match, clip in names}
-    images = dataset.key_frame_images(split, set(numbers))
-    return {numbers[number]: image for number, image in images.items()}
-
-
 def _images(
     dataset, clips: EncodedClips, splits: Sequence[str], places: Collection[int]
 ) -> dict[int, UInt8[np.ndarray, "_ _ 3"]]:
@@ -102,7 +88,7 @@ def _images(
     images = {}
     for split in {splits[place] for place in places}:
         of_split = {place: name for place, name in names.items() if splits[place] == split}
-        by_name = key_frames(dataset, split, set(of_split.values()))
+        by_name = dataset.key_frame_images(split, set(of_split.values()))
         images |= {place: by_name[name] for place, name in of_split.items()}
     return images
 
@@ -110,12 +96,3 @@ def _images(
 def _is_clip(clips: EncodedClips, queries: EncodedClips, query: int) -> Shaped[np.ndarray, "M"]:
     """Marks a query among other clips."""
     return (clips.match == queries.match[query]) & (clips.clip == queries.clip[query])
-
-
-def _natural_ranks(names: Shaped[np.ndarray, "M"]) -> Int[np.ndarray, "M"]:
-    """Numbers names in their natural order, equal ones alike."""
-    distinct, places = np.unique(names, return_inverse=True)
-    order = sorted(range(len(distinct)), key=lambda place: natural_key(str(distinct[place])))
-    ranks = np.empty(len(distinct), int)
-    ranks[order] = np.arange(len(distinct))
-    return ranks[places]

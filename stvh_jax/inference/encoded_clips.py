@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 
 from stvh_jax import console
 from stvh_jax.clips import Clips
@@ -81,26 +81,15 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
                 action_scores=None if actions is None else actions[valid],
                 activity=np.asarray(clips.activity)[valid],
                 action=np.asarray(clips.action)[valid],
-                **_names(clips, valid),
+                match=np.asarray(clips.match, np.str_)[valid],
+                clip=np.asarray(clips.clip, np.str_)[valid],
+                frame=np.asarray(clips.frame)[valid],
             )
         )
         done += int(valid.sum())
         if progress:
             progress(done)
     return EncodedClips.concatenate(parts)
-
-
-def _names(clips: Clips, valid: Bool[np.ndarray, "B"]) -> dict[str, np.ndarray]:
-    """Gives the fields of `EncodedClips` that say which clips these are."""
-    # Batches without a `frame` name each clip by the number of its key frame; once every batch has
-    # one, this is `clips.frame`.
-    frame = getattr(clips, "frame", None)
-    frame = clips.clip if frame is None else frame
-    return {
-        "match": np.asarray(clips.match)[valid].astype(np.str_),
-        "clip": np.asarray(clips.clip)[valid].astype(np.str_),
-        "frame": np.asarray(frame)[valid],
-    }
 
 
 def encode_split(encoder: Encoder, dataset, split: str) -> EncodedClips:

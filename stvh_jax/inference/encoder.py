@@ -77,7 +77,8 @@ class Encoder:
             raise UserError(
                 f"this run has codes of {' and '.join(map(str, lengths))} bits, not {bits}"
             )
-        self.apply = jax.jit(make_encode_step(self.model, bits=self.bits))
+        encode_step = jax.jit(make_encode_step(self.model, bits=self.bits))
+        self.apply = lambda variables, clips: encode_step(variables, clips.without_names())
 
     @functools.cached_property
     def name(self) -> str:

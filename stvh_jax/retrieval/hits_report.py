@@ -126,18 +126,18 @@ def _images(records: Sequence[dict], key_frames: KeyFrames) -> list[Image]:
     return [images[name] for name in names]
 
 
-def _prepared_name(record: dict) -> tuple[int, int]:
-    """Gives (match, clip) as `ClipDataset.key_frame_images` takes them.
+def _prepared_name(record: dict) -> tuple[str, str]:
+    """Gives (match, clip) of a clip of a prepared set.
 
     Raises:
       UserError: the clip is not one of a prepared set.
     """
     match, clip = record["match"], record["clip"]
-    if record["split"] is None or not (match.isdecimal() and clip.isdecimal()):
+    if record["split"] is None:
         raise UserError(
             f"clip {match}/{clip} is not in a prepared set, so there is no picture of it"
         )
-    return int(match), int(clip)
+    return match, clip
 
 
 def _seconds(hit: Hit) -> str:

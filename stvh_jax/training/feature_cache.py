@@ -1,10 +1,11 @@
 """The features of a frozen backbone, computed once per clip and kept on disk.
 
-What `visual.RoiFeatures` makes of a clip's frames costs almost all of a training step and, with a
-frozen backbone, never changes. A cache is a folder: `made_of.json` says what the features were made
-with; for every split, `<split>.features` holds them in half precision, one clip after the other,
-and `<split>.digests` the SHA-256 of each clip's place and boxes, written after its features. What
-was cut short is thus seen and gone on with, and what belongs to other boxes is found out.
+Computing `models.frame_features.RoiFeatures` takes almost all of a training step and, with a frozen
+backbone, always gives the same features for a clip. A cache is a folder. `made_of.json` says how
+the features were made. For every split, `<split>.features` holds them in half precision, one clip
+after the other, and `<split>.digests` the SHA-256 of each clip's names and boxes, written after its
+features. An interrupted cache is therefore noticed and finished, and features of other boxes are
+noticed too.
 """
 
 import contextlib
@@ -15,46 +16,62 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import jax
 import numpy as np
 from etils import epath
+from flax import linen as nn
+from jaxtyping import UInt8
 
 from stvh_jax import files
 from stvh_jax.clips import Clips
+from stvh_jax.config import Config
 from stvh_jax.console import say
+from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
 
 MADE_OF = "made_of.json"
-
-
 DIGEST_BYTES = 32
 
 
 class CachedDataset:
-    """A data set whose clips carry `roi_features` from a cache in place of frames."""
+    """A data set whose clips carry `roi_features` from a cache in place of frames.
 
-    def __init__(self, dataset, folder: epath.PathLike, *, made_of: dict, shape: tuple[int, ...]):
+    It is a `stvh_jax.dataset.Dataset`; where it is asked for batches without frames, they have no
+    features either.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        folder: epath.PathLike,
+        *,
+        made_of: dict,
+        shape: tuple[int, ...],
+    ):
         """Opens a cache, making the folder where it is absent.
 
         Args:
-          dataset: a `trainer.Dataset` with frames.
+          dataset: a data set with frames.
           folder: of the cache, on a disk of this machine.
           made_of: what the features depend on besides the clips, as JSON.
           shape: `(T, N, h, w, C)` of a clip's features.
 
         Raises:
-          UserError: the folder cannot be written, or has features that were made of other things.
+          UserError: the folder cannot be written, or holds features that were made in another way.
         """
         self.activity_names = dataset.activity_names
         self.action_names = dataset.action_names
+        self.key_frame = dataset.key_frame
+        self.splits = dataset.splits
+        self.has_frames = dataset.has_frames
         self._dataset, self._shape = dataset, shape
         self._row_bytes = 2 * int(np.prod(shape))
         if "://" in os.fspath(folder):
             raise UserError(
-                f"config.train.feature_cache={folder} is no folder of this machine, and features "
-                "are read by memory map; give one that is"
+                f"config.train.feature_cache={folder} is not a folder of this machine, and "
+                "features are read by memory map; give one that is"
             )
         self._folder = pathlib.Path(folder)
         # digest of a clip -> the features of its split, and its row there.
@@ -65,17 +82,63 @@ class CachedDataset:
         """Counts the clips of a split."""
         return self._dataset.num_clips(split)
 
-    def training_batches(self, split: str, **options) -> Iterator[Clips]:
-        """Yields the batches of the data set, with features."""
-        return map(
-            self._with_features, self._dataset.training_batches(split, **options, frames=False)
-        )
+    def untracked_share(self, split: str) -> float:
+        """Returns the share of a split's actors, 0..1, whose box does not move with them."""
+        return self._dataset.untracked_share(split)
 
-    def evaluation_batches(self, split: str, **options) -> Iterator[Clips]:
-        """Yields the batches of the data set, with features."""
-        return map(
-            self._with_features, self._dataset.evaluation_batches(split, **options, frames=False)
+    def training_batches(
+        self,
+        split: str,
+        *,
+        batch_size: int,
+        seed: int,
+        start_step: int = 0,
+        flip: bool = False,
+        frames: bool = True,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> Iterator[Clips]:
+        """Yields the training batches of the data set, with features."""
+        batches = self._dataset.training_batches(
+            split,
+            batch_size=batch_size,
+            seed=seed,
+            start_step=start_step,
+            flip=flip,
+            frames=False,
+            process_index=process_index,
+            process_count=process_count,
         )
+        return map(self._with_features, batches) if frames else batches
+
+    def evaluation_batches(
+        self,
+        split: str,
+        *,
+        batch_size: int,
+        start: int = 0,
+        mirrored: bool = False,
+        frames: bool = True,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> Iterator[Clips]:
+        """Yields the evaluation batches of the data set, with features."""
+        batches = self._dataset.evaluation_batches(
+            split,
+            batch_size=batch_size,
+            start=start,
+            mirrored=mirrored,
+            frames=False,
+            process_index=process_index,
+            process_count=process_count,
+        )
+        return map(self._with_features, batches) if frames else batches
+
+    def key_frame_images(
+        self, split: str, clips: Collection[tuple[str, str]]
+    ) -> dict[tuple[str, str], UInt8[np.ndarray, "H W 3"]]:
+        """Returns the key frames of the clips with these names (match, clip), in stored size."""
+        return self._dataset.key_frame_images(split, clips)
 
     def _with_features(self, clips: Clips) -> Clips:
         features = np.zeros((len(clips.boxes), *self._shape), np.float16)
@@ -88,64 +151,66 @@ class CachedDataset:
     def fill(
         self,
         split: str,
-        compute: Callable[[Clips], np.ndarray],
+        compute: Callable[[Clips], jax.typing.ArrayLike],
         *,
         mirrored: bool,
         batch_size: int,
         may_write: bool = True,
     ) -> None:
-        """Opens the features of a split, computing those that are not there yet.
+        """Opens the features of a split, computing those that are missing.
 
         Args:
           split: one split, or several as in "train+validation".
           compute: makes the features `[B, *shape]` of a batch of clips with frames.
-          mirrored: whether they are the features of the mirrored clips.
-          batch_size: clips a batch.
-          may_write: whether this process may compute what is missing.
+          mirrored: whether to open the features of the mirrored clips.
+          batch_size: clips per batch.
+          may_write: whether this process may compute missing features.
 
         Raises:
-          UserError: stored features are of other boxes, or too large for half precision, or some
-            are missing that this process may not write.
+          UserError: stored features are of other boxes, features are too large for half precision,
+            or some are missing and this process may not compute them.
         """
         for part in split.split("+"):
             path = self._folder / (f"{part}-mirrored" if mirrored else part)
-            wanted = [
+            batches = functools.partial(
+                self._dataset.evaluation_batches, part, batch_size=batch_size, mirrored=mirrored
+            )
+            expected = [
                 digest
-                for clips in self._dataset.evaluation_batches(
-                    part, batch_size=batch_size, mirrored=mirrored, frames=False
-                )
+                for clips in batches(frames=False)
                 for digest, valid in zip(digests(clips), clips.clip_mask)
                 if valid
             ]
-            if self._done(path, wanted) < len(wanted):
+            if self._done(path, expected) < len(expected):
                 if not may_write:
                     raise UserError(
-                        f"{path}.features is not whole, and several processes would write it at "
-                        "once; make it with one process first"
+                        f"{path}.features is not complete, and several processes would write it "
+                        "at once; make it with one process first"
                     )
                 with self._locked():
-                    done = self._done(path, wanted)
+                    done = self._done(path, expected)
                     # Whole batches, as an uninterrupted run computes them.
-                    done -= done % batch_size if done < len(wanted) else 0
+                    done -= done % batch_size if done < len(expected) else 0
                     self._cut(path, done)
-                    batches = self._dataset.evaluation_batches(
-                        part, batch_size=batch_size, mirrored=mirrored, start=done
-                    )
-                    self._append(path, batches, compute, done, len(wanted))
+                    self._append(path, batches(start=done), compute, done, len(expected))
             stored = np.memmap(
-                f"{path}.features", np.float16, mode="r", shape=(len(wanted), *self._shape)
+                f"{path}.features", np.float16, mode="r", shape=(len(expected), *self._shape)
             )
-            self._rows |= {digest: (stored, row) for row, digest in enumerate(wanted)}
+            self._rows |= {digest: (stored, row) for row, digest in enumerate(expected)}
 
-    def _done(self, path: pathlib.Path, wanted: list[bytes]) -> int:
-        """Counts the clips whose features are there."""
+    def _done(self, path: pathlib.Path, expected: list[bytes]) -> int:
+        """Counts the clips whose features are stored.
+
+        Raises:
+          UserError: the features are of other clips.
+        """
         names, features = pathlib.Path(f"{path}.digests"), pathlib.Path(f"{path}.features")
         if not (names.exists() and features.exists()):
             return 0
         raw = names.read_bytes()
         done = min(len(raw) // DIGEST_BYTES, features.stat().st_size // self._row_bytes)
-        found = [raw[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES] for i in range(done)]
-        if found != wanted[:done]:
+        stored = [raw[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES] for i in range(done)]
+        if stored != expected[:done]:
             raise UserError(
                 f"{path}.features is stale: it was made of clips with other boxes, or of other "
                 f"clips; delete {self._folder}"
@@ -153,21 +218,28 @@ class CachedDataset:
         return done
 
     def _cut(self, path: pathlib.Path, done: int) -> None:
-        """Leaves the first clips alone in both files, and makes those that are not there."""
+        """Keeps only the first `done` clips in both files, and makes the files if missing."""
         for end, size in (("digests", DIGEST_BYTES), ("features", self._row_bytes)):
             with open(f"{path}.{end}", "ab") as file:
                 file.truncate(done * size)
 
     @contextlib.contextmanager
-    def _locked(self):
+    def _locked(self) -> Iterator[None]:
         """Keeps other runs from writing to the cache."""
         waiting = functools.partial(say, f"waiting for another run that fills {self._folder}")
         with files.lock(self._folder / "lock", wait=waiting):
             yield
 
-    def _append(self, path: pathlib.Path, batches, compute, done: int, total: int) -> None:
-        """Computes features and writes them, each batch whole before its digests."""
-        start, first, told = time.monotonic(), done, 0.0
+    def _append(
+        self,
+        path: pathlib.Path,
+        batches: Iterable[Clips],
+        compute: Callable[[Clips], jax.typing.ArrayLike],
+        done: int,
+        total: int,
+    ) -> None:
+        """Computes features and writes them, each batch completely before its digests."""
+        start, first, reported = time.monotonic(), done, 0.0
         with open(f"{path}.features", "ab") as features, open(f"{path}.digests", "ab") as names:
             for clips in batches:
                 valid = np.asarray(clips.clip_mask)
@@ -186,42 +258,42 @@ class CachedDataset:
                 os.fsync(names.fileno())
                 done += int(valid.sum())
                 seconds = time.monotonic() - start
-                if seconds - told > 10 or done == total:
-                    told = seconds
+                if seconds - reported > 10 or done == total:
+                    reported = seconds
                     rate = (done - first) / seconds
                     say(f"features of {path.name}: {done}/{total} clips  {rate:.1f} clips/s")
 
 
 def check_made_of(folder: pathlib.Path, made_of: dict) -> None:
-    """Checks that a cache was made of these things; a new one notes them.
+    """Checks that a cache was made in this way; a new one notes it.
 
     Raises:
-      UserError: it was made of others, or cannot be written.
+      UserError: it was made in another way, or cannot be read or written.
     """
     path = folder / MADE_OF
     try:
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             files.write(path, json.dumps(made_of, indent=2))
-        found = dict(json.loads(path.read_text()))
+        stored = dict(json.loads(path.read_text()))
     except (OSError, TypeError, ValueError) as error:
         raise UserError(
             f"cannot use the feature cache {folder} ({error}); delete it or give another "
             "config.train.feature_cache"
         ) from error
-    # As JSON has it: tuples are lists there.
-    wanted = json.loads(json.dumps(made_of))
-    for name in sorted(wanted.keys() | found.keys()):
-        if found.get(name) != wanted.get(name):
+    # JSON turns tuples into lists.
+    expected = json.loads(json.dumps(made_of))
+    for name in sorted(expected.keys() | stored.keys()):
+        if stored.get(name) != expected.get(name):
             raise UserError(
                 f"the feature cache {folder} is stale: it was made with {name}="
-                f"{found.get(name)!r}, not {wanted.get(name)!r}; delete it or give another "
+                f"{stored.get(name)!r}, not {expected.get(name)!r}; delete it or give another "
                 "config.train.feature_cache"
             )
 
 
 def digests(clips: Clips) -> list[bytes]:
-    """Computes the SHA-256 of each clip's match, number and boxes."""
+    """Computes the SHA-256 of each clip's match, name and boxes."""
     boxes = np.where(clips.actor_mask[:, None, :, None], clips.boxes, 0).astype(np.float32)
     return [
         hashlib.sha256(f"{match} {clip}\n".encode() + mask.tobytes() + box.tobytes()).digest()
@@ -229,8 +301,8 @@ def digests(clips: Clips) -> list[bytes]:
     ]
 
 
-def made_of(config, weights_digest: str, backbone: dict) -> dict:
-    """Says what a backbone's features depend on besides the clips, for `CachedDataset`."""
+def made_of(config: Config, weights_digest: str, backbone: dict) -> dict:
+    """Returns what a backbone's features depend on besides the clips, for `CachedDataset`."""
     model = config.model
     return {
         "weights_sha256": weights_digest,
@@ -247,8 +319,8 @@ def made_of(config, weights_digest: str, backbone: dict) -> dict:
     }
 
 
-def feature_shape(module, variables, config) -> tuple[int, ...]:
-    """Finds (T, N, h, w, C) of what a `RoiFeatures` module makes of a clip."""
+def feature_shape(module: nn.Module, variables: dict, config: Config) -> tuple[int, ...]:
+    """Finds the shape (T, N, h, w, C) of the features that a `RoiFeatures` makes of a clip."""
     model = config.model
     frames = jax.ShapeDtypeStruct((1, model.num_frames, *config.data.image_size, 3), np.uint8)
     boxes = jax.ShapeDtypeStruct((1, model.num_frames, model.num_actors, 4), np.float32)

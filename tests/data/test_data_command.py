@@ -27,7 +27,7 @@ def raw(tmp_path):
 def test_prepare_reports_progress_and_a_summary(raw, tmp_path, capsys):
     command = ["prepare", "volleyball", "--raw", str(raw), "--out", str(tmp_path / "sets")]
     assert main(command) == 0
-    folder = tmp_path / "sets/volleyball/frames/2.0.0"
+    folder = tmp_path / "sets/volleyball/frames/3.0.0"
     summary = [
         "train: 2 clips, 4 actors, 100.0% without a track",
         "test: 1 clips, 2 actors, 100.0% without a track",
@@ -152,7 +152,7 @@ def test_a_choice_is_a_variant_of_its_own(tmp_path, capsys):
     flags = ["--boxes-only", "--classes", "five", "--window", "centred"]
     command = ["prepare", "collective_activity", "--raw", str(root), "--out", str(tmp_path / "s")]
     assert main([*command, *flags]) == 0
-    folder = tmp_path / "s/collective_activity/boxes_only-five-centred/2.0.0"
+    folder = tmp_path / "s/collective_activity/boxes_only-five-centred/3.0.0"
     assert capsys.readouterr().out.splitlines() == [
         "train: 1 of 1 clips (sequence 1)",
         f"prepared {folder}",

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from data.decoding import decode_clips
-from data.synthetic import rendering, volleyball
+from data.synthetic import volleyball, volleyball_files, volleyball_rendering
+from data.synthetic.folders import JPEG_QUALITY
+from data.synthetic.scene import generator
 from data.volleyball.raw import open_raw
 from stvh_jax.errors import UserError
 
@@ -17,7 +19,7 @@ SIZE, CLIPS, MATCHES = (72, 120), 2, 3
 
 @pytest.fixture
 def raw(tmp_path):
-    volleyball.synthesize_volleyball(
+    volleyball_files.synthesize_volleyball(
         tmp_path, matches=MATCHES, clips_per_match=CLIPS, seed=5, image_size=SIZE, progress=len
     )
     return open_raw(tmp_path)
@@ -25,35 +27,37 @@ def raw(tmp_path):
 
 def through_jpeg(pixels):
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=volleyball.JPEG_QUALITY)
+    Image.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY)
     return np.asarray(Image.open(file))
 
 
 def test_what_was_rendered_comes_back(raw):
     for number in range(MATCHES):
         match = volleyball.sample_match(5, number, clips=CLIPS)
-        scene = rendering.build_scene(match.look, SIZE)
-        decoded = list(decode_clips(raw, number))
-        assert [(one.match, one.clip) for one in decoded] == [(number, key) for key in match.keys]
+        scene = volleyball_rendering.build_scene(match.look, SIZE)
+        decoded = list(decode_clips(raw, str(number)))
+        assert [(one.match, one.clip, one.frame) for one in decoded] == [
+            (str(number), str(key), key) for key in match.keys
+        ]
         assert tuple(one.activity for one in decoded) == match.activities
         for place, one in enumerate(decoded):
-            rng = volleyball.generator(5, number, place)
+            rng = generator(5, number, place)
             motion = volleyball.motion_clip(rng, one.activity, difficulty=0.0, image_size=SIZE)
             assert one.boxes.dtype == np.float32
             np.testing.assert_allclose(one.boxes, motion.boxes, atol=1e-6)
             rng.permutation(len(motion.actions))  # as the order of the tracks is drawn
             assert one.frames.shape == (10, *SIZE, 3)
             for t, frame in enumerate(one.frames):
-                drawn = rendering.render_frame(rng, scene, motion, t)
+                drawn = volleyball_rendering.render_frame(rng, scene, motion, t)
                 np.testing.assert_array_equal(frame, through_jpeg(drawn))
 
 
-def test_what_cannot_be_read_is_said(raw):
-    (first, *_), annotations = decode_clips(raw, 1), raw.annotation_path(1)
-    frame = raw.frame_path(1, first.clip, first.clip + 2)
+def test_a_file_that_cannot_be_read_is_named(raw):
+    (first, *_), annotations = decode_clips(raw, "1"), raw.annotation_path("1")
+    frame = raw.frame_path("1", first.clip, first.frame + 2)
     frame.unlink()
-    with pytest.raises(UserError, match=f"^{re.escape(str(frame))} is no readable image"):
-        next(decode_clips(raw, 1))
+    with pytest.raises(UserError, match=f"^{re.escape(str(frame))}: no such image"):
+        next(decode_clips(raw, "1"))
     annotations.write_text(annotations.read_text().replace(" l_", " x_").replace(" r_", " x_"))
     with pytest.raises(UserError, match=f"^{re.escape(str(annotations))}:1: unknown activity"):
-        next(decode_clips(raw, 1))
+        next(decode_clips(raw, "1"))

@@ -53,7 +53,7 @@ class VolleyballTest(tfds.testing.DatasetBuilderTestCase):
 def test_the_folder_or_its_videos_may_be_given(whole, place):
     raw = subject.open_raw(whole / place)
     assert raw.folder == whole / "videos"
-    assert raw.splits == {"train": (1, 2), "validation": (3,), "test": (5,)}
+    assert raw.splits == {"train": ("1", "2"), "validation": ("3",), "test": ("5",)}
     assert (raw.count, raw.official) == (6, False)
 
 
@@ -81,26 +81,26 @@ def test_malformed_splits_are_refused(whole, content, cause):
 
 def test_frame_size_comes_from_an_image(whole):
     raw = subject.open_raw(whole)
-    assert raw.frame_size(1) == SIZE
+    assert raw.frame_size("1") == SIZE
 
 
 def test_frame_size_of_official_videos_is_known_without_images(tmp_path):
     raw = subject.open_raw(write_raw(tmp_path, {4: clips_of(10), 37: clips_of(10)}, frames=False))
     assert raw.official
-    assert raw.frame_size(4) == (720, 1280)
-    assert raw.frame_size(37) == (1080, 1920)
+    assert raw.frame_size("4") == (720, 1280)
+    assert raw.frame_size("37") == (1080, 1920)
 
 
 def test_frame_size_of_other_videos_needs_an_image(tmp_path):
     raw = subject.open_raw(write_raw(tmp_path, {1: clips_of(10)}, splits=SPLITS, frames=False))
     with pytest.raises(UserError, match="no frame to tell the frame size by"):
-        raw.frame_size(1)
+        raw.frame_size("1")
 
 
 def test_boxes_are_shares_of_the_frame_cut_off_at_its_border(tmp_path):
     people = [(-6, 20, 26, 20, "moving"), (10, 4, 7, 7, "waiting")]
     raw = subject.open_raw(write_raw(tmp_path, {1: [(10, "r_set", people)]}, splits=SPLITS))
-    boxes, _, tracked = raw.boxes(1, raw.scan(1).clips[0])
+    boxes, _, tracked = raw.boxes("1", raw.scan("1").clips[0])
     height, width = SIZE
     key = [[20 / height, 0, 1, 20 / width], [4 / height, 10 / width, 11 / height, 17 / width]]
     np.testing.assert_allclose(boxes, np.array([key] * 10), rtol=1e-6)
@@ -125,9 +125,9 @@ def write_text_tracks(folder, video, key):
 def test_text_tracks_are_found_in_the_folder_or_beside_it(whole, place):
     write_text_tracks(whole / place, 1, 25)
     raw = subject.open_raw(whole)
-    still, moving = raw.scan(1).clips
-    assert not raw.boxes(1, still)[2].any()
-    boxes, _, tracked = raw.boxes(1, moving)
+    still, moving = raw.scan("1").clips
+    assert not raw.boxes("1", still)[2].any()
+    boxes, _, tracked = raw.boxes("1", moving)
     np.testing.assert_array_equal(tracked, [True, True, False])
     shift = (boxes[:, :, 1] - boxes[5, :, 1]) * SIZE[1]
     expected = np.arange(-5, 5)[:, None] * [1, 1, 0]
@@ -139,7 +139,7 @@ def test_normalized_tracks_win_over_text_tracks(whole):
     box = np.array([[6 / SIZE[0], 5 / SIZE[1], 17 / SIZE[0], 12 / SIZE[1]]])
     (whole / "tracks_normalized.pkl").write_bytes(pickle.dumps({(1, 25): {24: box, 25: box}}))
     raw = subject.open_raw(whole)
-    boxes, _, tracked = raw.boxes(1, raw.scan(1).clips[1])
+    boxes, _, tracked = raw.boxes("1", raw.scan("1").clips[1])
     np.testing.assert_array_equal(tracked, [True, False, False])
     np.testing.assert_allclose(boxes[:, 0], np.repeat(box, 10, axis=0), rtol=1e-6)
 
@@ -147,8 +147,8 @@ def test_normalized_tracks_win_over_text_tracks(whole):
 def test_more_people_than_places_is_a_problem(tmp_path):
     crowd = [(10, "r_set", PEOPLE[:1] * 13), (20, "r_set", PEOPLE[:1] * 12)]
     raw = subject.open_raw(write_raw(tmp_path, {1: crowd}, splits=SPLITS))
-    clips, problems, _ = raw.scan(1)
-    assert [clip.clip for clip in clips] == [20]
+    clips, problems, _ = raw.scan("1")
+    assert [clip.clip for clip in clips] == ["20"]
     assert "annotations.txt:1: 13 people, at most 12 fit" in str(problems[0])
 
 
@@ -163,9 +163,9 @@ def test_prepared_clips_are_the_annotated_ones(whole, tmp_path):
         "validation": 1,
         "test": 2,
     }
-    example = examples_of(builder, "train")[1, 25]
+    example = examples_of(builder, "train")["1", "25"]
     raw = subject.open_raw(whole)
-    boxes, key_boxes, _ = raw.boxes(1, raw.scan(1).clips[1])
+    boxes, key_boxes, _ = raw.boxes("1", raw.scan("1").clips[1])
     np.testing.assert_array_equal(example["boxes"][:, :3], boxes)
     np.testing.assert_array_equal(example["boxes"][:, 3:], 0)
     np.testing.assert_array_equal(example["key_boxes"][:3], key_boxes)
@@ -204,8 +204,8 @@ def test_missing_frames_stop_the_preparation(whole, tmp_path):
     with pytest.raises(UserError, match=r"2 of 6 clips lack .*--allow-missing"):
         prepare(whole, tmp_path / "out", "frames")
     builder = prepare(whole, tmp_path / "out", "frames", allow_missing=True)
-    assert set(examples_of(builder, "train")) == {(1, 10), (2, 13)}
-    assert set(examples_of(builder, "test")) == {(5, 60)}
+    assert set(examples_of(builder, "train")) == {("1", "10"), ("2", "13")}
+    assert set(examples_of(builder, "test")) == {("5", "60")}
     assert {name: part["skipped"] for name, part in builder.info.metadata["splits"].items()} == {
         "train": 1,
         "validation": 0,
@@ -218,7 +218,7 @@ def test_missing_annotations_stop_the_preparation(whole, tmp_path):
     with pytest.raises(UserError, match="1 of the 2 train videos have no annotations.txt"):
         prepare(whole, tmp_path / "out", "boxes_only")
     builder = prepare(whole, tmp_path / "out", "boxes_only", allow_missing=True)
-    assert set(examples_of(builder, "train")) == {(1, 10), (1, 25)}
+    assert set(examples_of(builder, "train")) == {("1", "10"), ("1", "25")}
 
 
 @pytest.mark.parametrize("lost", [1, 2, 30, 300, None])
@@ -242,18 +242,26 @@ def test_real_frames_are_stored_byte_for_byte(tmp_path):
     builder = prepare(REAL, tmp_path, "frames", allow_missing=True)
     assert list(builder.info.splits) == ["train"]
     examples = examples_of(builder, "train")
-    assert set(examples) == {(13, 34085), (39, 29885), (39, 29905), (41, 19515), (41, 19560)}
+    assert set(examples) == {
+        ("13", "34085"),
+        ("39", "29885"),
+        ("39", "29905"),
+        ("41", "19515"),
+        ("41", "19560"),
+    }
     for (match, clip), example in examples.items():
-        files = [REAL / f"videos/{match}/{clip}/{clip + shift}.jpg" for shift in range(-5, 5)]
+        assert example["frame"] == int(clip)
+        frames = range(example["frame"] - 5, example["frame"] + 5)
+        files = [REAL / f"videos/{match}/{clip}/{frame}.jpg" for frame in frames]
         assert list(example["frames"]) == [file.read_bytes() for file in files]
-        size = (720, 1280) if match == 13 else (1080, 1920)
+        size = (720, 1280) if match == "13" else (1080, 1920)
         np.testing.assert_array_equal(example["image_size"], size)
-        assert example["tracked"].sum() == (12 if match == 13 else 0)
+        assert example["tracked"].sum() == (12 if match == "13" else 0)
     # First person of 39/29885, from annotations.txt, by its own native size.
     first = (REAL / "videos/39/annotations.txt").read_text().split("29885.jpg")[1].split()
     x, y, width, height = map(int, first[1:5])
     expected = np.array([y / 1080, x / 1920, (y + height) / 1080, (x + width) / 1920])
-    np.testing.assert_allclose(examples[39, 29885]["boxes"][5, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(examples["39", "29885"]["boxes"][5, 0], expected, rtol=1e-6)
 
 
 # --- the check ---------------------------------------------------------------------------------

@@ -7,6 +7,28 @@ from tests.helpers.volleyball_files import SIZE, write_frame
 
 REAL = pathlib.Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "collective"
 
+NA, CROSSING, WAITING, QUEUEING, WALKING, TALKING, DANCING, JOGGING = range(1, 9)
+SPLITS = {"train": [1, 2], "validation": [3], "test": [4]}
+
+
+def people(*numbers):
+    """Makes people of these classes who stand apart."""
+    return [(2 + 9 * place, 6, 6, 12, number) for place, number in enumerate(numbers)]
+
+
+def small_set(root):
+    """Writes a complete small set in the archive's layout: 20 frames in each sequence."""
+    return write_sequences(
+        root,
+        {
+            1: {1: people(CROSSING, WALKING, WAITING), 11: people(QUEUEING, QUEUEING)},
+            2: {1: people(TALKING, NA), 11: people(TALKING)},
+            3: {1: people(WAITING)},
+            4: {11: people(WALKING, WALKING, NA)},
+        },
+        splits=SPLITS,
+    )
+
 
 def annotation_rows(key_frame, people):
     """Writes the people, (x, y, width, height, class number), as rows of annotations.txt."""
@@ -28,9 +50,15 @@ def track_text(targets, total=10):
     return "\n".join(lines) + "\n"
 
 
+def folder_of(sequence):
+    """Returns the name of a sequence's folder."""
+    return f"seq{sequence:02d}" if isinstance(sequence, int) else sequence
+
+
 def frame_colours(sequence, frame):
     """Returns the colours of a made frame's left and right halves; no two frames agree."""
-    return (40 + 5 * frame, 20 * sequence, 200), (40 + 5 * frame, 20 * sequence, 20)
+    tint = 20 * (sequence if isinstance(sequence, int) else len(sequence) % 10)
+    return (40 + 5 * frame, tint, 200), (40 + 5 * frame, tint, 20)
 
 
 def write_sequences(root, sequences, *, splits=None, frames=20, second=()):
@@ -38,14 +66,14 @@ def write_sequences(root, sequences, *, splits=None, frames=20, second=()):
 
     Args:
       root: the folder.
-      sequences: sequence -> {key frame: people}.
+      sequences: sequence, by its number or name -> {key frame: people}.
       splits: split -> sequences, written to splits.json; None leaves the named ones in force.
       frames: how many images each sequence has.
       second: the sequences that lie in ActivityDataset2.
     """
     for sequence, key_frames in sequences.items():
         name = "ActivityDataset2" if sequence in second else "ActivityDataset"
-        folder = root / name / f"seq{sequence:02d}"
+        folder = root / name / folder_of(sequence)
         folder.mkdir(parents=True)
         rows = [annotation_rows(frame, people) for frame, people in key_frames.items()]
         (folder / "annotations.txt").write_text("".join(rows))
@@ -60,7 +88,8 @@ def write_sequences(root, sequences, *, splits=None, frames=20, second=()):
 
 def write_tracks(root, sequence, targets):
     """Writes a sequence's track file into the archive's folder."""
-    path = root / "ActivityTracks" / f"track{sequence}.dat"
+    name = f"track{sequence}.dat" if isinstance(sequence, int) else f"{sequence}.dat"
+    path = root / "ActivityTracks" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(track_text(targets))
     return path

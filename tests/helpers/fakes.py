@@ -7,14 +7,14 @@ from ml_collections import ConfigDict
 
 from configs import vd_boxes
 from stvh_jax.clips import UNKNOWN, Clips
-from stvh_jax.errors import UserError
+from stvh_jax.errors import NotFound
 
 ACTIVITIES = ("r_set", "r_spike", "l_set", "l_spike")
 ACTIONS = ("moving", "setting", "standing")
 
 
 def random_clips(seed, *, clips, frames=1, actors=5, features=None, padded=True, pixels=None):
-    """Draws clips whose activity shows in the boxes: sides from x, kind from the height."""
+    """Draws nameless clips whose activity shows in the boxes: side from x, kind from the height."""
     random = np.random.default_rng(seed)
     activity = random.integers(0, 4, clips)
     centre = random.uniform(0.3, 0.7, (clips, frames, actors, 2))
@@ -35,9 +35,14 @@ def random_clips(seed, *, clips, frames=1, actors=5, features=None, padded=True,
         frames=pixels and random.integers(0, 256, (clips, frames, *pixels, 3)).astype(np.uint8),
         action=action.astype(np.int32),
         activity=activity.astype(np.int32),
-        match=(np.arange(clips) % 3).astype(np.int32),
-        clip=(100 * np.arange(clips)).astype(np.int32),
+        frame=(100 * np.arange(clips)).astype(np.int32),
     )
+
+
+def named(clips):
+    """Names clips that have none: three matches, and clips by their key frames."""
+    numbers = np.arange(len(clips.frame))
+    return dataclasses.replace(clips, match=(numbers % 3).astype(str), clip=clips.frame.astype(str))
 
 
 def take(clips, index):
@@ -45,9 +50,11 @@ def take(clips, index):
     index = np.asarray(index)
     empty = index < 0
 
+    fillings = {"action": UNKNOWN, "activity": UNKNOWN, "frame": UNKNOWN, "match": "", "clip": ""}
+
     def pick(name, values):
         picked = np.asarray(values)[index].copy()
-        picked[empty] = UNKNOWN if name in ("action", "activity") else 0
+        picked[empty] = fillings.get(name, 0)
         return picked
 
     picked = {name: pick(name, value) for name, value in vars(clips).items() if value is not None}
@@ -79,14 +86,14 @@ class FakeDataset:
         self.has_frames = "pixels" in options
         self.key_frame = options.get("frames", 1) // 2 if key_frame is None else key_frame
         self.clips = {
-            split: random_clips(seed, clips=size, **options)
+            split: named(random_clips(seed, clips=size, **options))
             for seed, (split, size) in enumerate(zip(self.splits, sizes))
         }
 
     def num_clips(self, split):
         for part in split.split("+"):
             if part not in self.clips:
-                raise UserError(f"split {part!r} has no clip; there are: {', '.join(self.splits)}")
+                raise NotFound(f"split {part!r} has no clip; there are: {', '.join(self.splits)}")
         return sum(len(self.clips[part].activity) for part in split.split("+"))
 
     def untracked_share(self, split):
@@ -135,6 +142,13 @@ class FakeDataset:
             index = first + process_index * share + np.arange(share)
             clips = take(self._clips(split, frames), np.where(index < count, index, -1))
             yield mirror(clips, np.full(share, mirrored))
+
+    def key_frame_images(self, split, clips):
+        if not self.has_frames:
+            raise NotFound("random clips without pixels have no images")
+        stored = self.clips[split]
+        places = {name: place for place, name in enumerate(zip(stored.match, stored.clip))}
+        return {name: stored.frames[places[name], self.key_frame] for name in clips}
 
 
 def small_config(**model):

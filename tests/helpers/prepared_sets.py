@@ -1,4 +1,4 @@
-"""Sets prepared by a builder for tests, and what stands in them."""
+"""Sets prepared by a builder for tests, and their content."""
 
 import tensorflow_datasets as tfds
 
@@ -13,4 +13,4 @@ def examples_of(builder, split):
     """Reads the clips of a split by (match, clip), their frames still coded."""
     decoders = {"frames": tfds.decode.SkipDecoding()} if "frames" in builder.info.features else None
     examples = builder.as_dataset(split=split, decoders=decoders).as_numpy_iterator()
-    return {(int(example["match"]), int(example["clip"])): example for example in examples}
+    return {(example["match"].decode(), example["clip"].decode()): example for example in examples}

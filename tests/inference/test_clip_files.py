@@ -1,4 +1,4 @@
-"""Clips from files of one's own, by hand-computed boxes."""
+"""Clips from the user's own files, by hand-computed boxes."""
 
 import re
 
@@ -81,11 +81,11 @@ MISTAKES = {
     "boxes, line 1: expected frame, person": (text("1,nan,0,0,1,1"), True),
     "boxes, line 3: expected frame, person": (text("1,1,0,0,1,1\n1,2,0,0,1,1\n2,1,0,0,-1,1"), True),
     "boxes has boxes beyond the frame of 50 x 20 pixels": (text("6,1,900,0,1,1"), True),
-    "boxes, line 1: frame 12 is none of the 11 images": (text("12,1,0,0,1,1"), True),
-    "boxes, line 1: frame 0 is none of the 11": (text("0,1,0,0,1,1"), True),
+    "boxes, line 1: frame 12 is not one of the 11 images": (text("12,1,0,0,1,1"), True),
+    "boxes, line 1: frame 0 is not one of the 11": (text("0,1,0,0,1,1"), True),
     "boxes has no box": (text("frame,id,x,y,w,h\n"), True),
     "boxes has nobody in frames 5 to 7": (text("1,1,0,0,1,1"), True),
-    "boxes cannot be read": (lambda path: path, True),
+    "boxes: no such file": (lambda path: path, True),
     "boxes.npy holds float64 .*; give floats .frames, N, 4": (array(np.zeros((11, 4))), True),
     "boxes.npy has boxes beyond the frame": (array(np.full((11, 1, 4), 300.0)), True),
     "boxes.npy has boxes of 4 frames, but .*frames has 11 images": (
@@ -93,7 +93,7 @@ MISTAKES = {
         True,
     ),
     "boxes.npy has 2 frames; this model takes 3": (array(np.zeros((2, 1, 4))), False),
-    "boxes.npy is no readable array": (
+    "boxes.npy is not a readable array": (
         lambda path: text("no array")(path.with_suffix(".npy")),
         False,
     ),
@@ -101,22 +101,22 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("message", MISTAKES)
-def test_a_malformed_file_is_told(tmp_path, frames, message):
+def test_a_malformed_file_is_named(tmp_path, frames, message):
     write, with_frames = MISTAKES[message]
-    with pytest.raises(UserError, match=message) as told:
+    with pytest.raises(UserError, match=message) as caught:
         read_clip(write(tmp_path / "boxes"), frames if with_frames else None, num_frames=3)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "size", "none", "folder"])
-def test_malformed_frames_are_told(tmp_path, frames, damage):
+def test_malformed_frames_are_named(tmp_path, frames, damage):
     (tmp_path / "boxes").write_text("6,1,0,0,1,1")
     sixth, messages = frames / "f6.png", {
-        "cut": "f6.png is no readable image",
-        "text": "f6.png is no readable image",
+        "cut": "f6.png is not a readable image",
+        "text": "f6.png is not a readable image",
         "size": "f6.png has another size than f5.png",
         "none": "frames has no images",
-        "folder": "nowhere is no folder of frames",
+        "folder": "nowhere is not a folder of frames",
     }  # fmt: skip
     if damage == "cut":
         Image.effect_noise((WIDTH, HEIGHT), 50).save(sixth)

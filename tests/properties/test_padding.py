@@ -104,7 +104,7 @@ def judged():
 def test_losses_gradients_and_codes(name, source, judged, request):
     dataset = request.getfixturevalue(source)
     model, judge = judged(name, dataset)
-    clips = next(iter(dataset.evaluation_batches("validation", batch_size=16)))
+    clips = next(iter(dataset.evaluation_batches("validation", batch_size=16))).without_names()
     assert not clips.actor_mask.all() and clips.actor_mask.shape[1] == 13
     variables = dict(model.init(jax.random.key(0), clips, train=False))
     params = variables.pop("params")

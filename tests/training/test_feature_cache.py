@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from etils import epath
 
+from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
 from stvh_jax.runs.history import read_history
 from stvh_jax.training.checks import check_config
-from stvh_jax.training.feature_cache import digests
+from stvh_jax.training.feature_cache import CachedDataset, digests
 from stvh_jax.training.trainer import open_run, train
 from tests.helpers.fakes import FakeDataset, frames_config, frames_dataset
 
@@ -140,7 +141,9 @@ def test_a_whole_cache_may_be_read_only_and_a_part_of_one_not_be_written(runs, t
     def no_compute(clips):
         pytest.fail("computed what may not be written")
 
-    with pytest.raises(UserError, match="train.features is not whole, and several processes would"):
+    with pytest.raises(
+        UserError, match="train.features is not complete, and several processes would"
+    ):
         cached.fill("train", no_compute, mirrored=False, batch_size=4, may_write=False)
     assert (cache / "train.digests").read_bytes() == names[:-1]
 
@@ -187,7 +190,7 @@ def test_a_cache_that_cannot_be_used(tmp_path):
     (tmp_path / "made_of.json").write_text("{")
     with pytest.raises(UserError, match="^cannot use the feature cache .* delete it or give"):
         train(config_with(tmp_path), frames_dataset(), tmp_path / "run")
-    with pytest.raises(UserError, match="is no folder of this machine"):
+    with pytest.raises(UserError, match="is not a folder of this machine"):
         train(config_with("gs://bucket/cache"), frames_dataset(), tmp_path / "run2")
 
 
@@ -213,6 +216,40 @@ def test_digests_tell_clips_apart_and_ignore_padding():
     assert len(set(digests(clips))) == len(clips.match)
     noise = np.where(clips.actor_mask[:, None, :, None], clips.boxes, np.nan)
     assert digests(dataclasses.replace(clips, boxes=noise)) == digests(clips)
+
+
+def test_a_cached_data_set_has_all_that_a_data_set_has(tmp_path):
+    dataset = frames_dataset()
+    cached = CachedDataset(dataset, tmp_path, made_of={}, shape=(2, 5, 3, 3, 4))
+    assert isinstance(cached, Dataset)
+    for name in ("activity_names", "action_names", "key_frame", "splits", "has_frames"):
+        assert getattr(cached, name) == getattr(dataset, name)
+    assert cached.untracked_share("train") == dataset.untracked_share("train")
+    cached.fill(
+        "train",
+        lambda clips: np.ones((len(clips.boxes), 2, 5, 3, 3, 4)),
+        mirrored=False,
+        batch_size=4,
+    )
+    options = {"batch_size": 4, "seed": 1}
+    for frames in (False, True):
+        clips = next(cached.training_batches("train", **options, start_step=2, frames=frames))
+        plain = next(dataset.training_batches("train", **options, start_step=2, frames=False))
+        assert (clips.roi_features is not None) == frames and clips.frames is None
+        np.testing.assert_array_equal(clips.boxes, plain.boxes)
+        np.testing.assert_array_equal(clips.clip, plain.clip)
+    name = (str(plain.match[0]), str(plain.clip[0]))
+    images = cached.key_frame_images("train", {name})
+    np.testing.assert_array_equal(
+        images[name], dataset.clips["train"].frames[int(plain.frame[0]) // 100, 1]
+    )
+
+
+def test_digests_of_named_clips_are_those_of_numbers():
+    """A cache that was filled when matches and clips were numbers is still good."""
+    clips = frames_dataset().clips["train"]
+    numbers = dataclasses.replace(clips, match=clips.match.astype(int), clip=clips.clip.astype(int))
+    assert digests(numbers) == digests(clips)
 
 
 def test_what_a_cache_was_made_of_is_written_in_clear(runs):

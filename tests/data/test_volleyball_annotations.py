@@ -6,7 +6,7 @@ import pytest
 
 from data.volleyball import annotations as subject
 from data.volleyball import constants
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, NotFound
 from tests.helpers.volleyball_files import REAL
 
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="real data not present")
@@ -96,9 +96,26 @@ def test_the_command_expects_what_is_published(real_clips):
 def test_box_is_corner_and_size_before_its_action(tmp_path):
     path = write(tmp_path, "50.jpg r_set 10 20 30 40 digging 1 2 3 4 waiting\n")
     (clip,) = subject.parse_volleyball_annotations(path)
-    assert (clip.clip, clip.activity, clip.line) == (50, "r_set", 1)
+    assert (clip.clip, clip.frame, clip.activity, clip.line) == ("50", 50, "r_set", 1)
     assert clip.actions == ("digging", "waiting")
     np.testing.assert_array_equal(clip.boxes, [[20, 10, 60, 40], [2, 1, 6, 4]])
+
+
+def test_a_clip_may_have_a_name_of_its_own(tmp_path):
+    path = write(
+        tmp_path,
+        "rally 3, set 2/120.jpg r_set 10 20 30 40 digging\n7/31.jpg l_set 1 2 3 4 moving\n"
+        "clip.jpg/5.jpg l_set 1 2 3 4 moving\n0031.jpg l_set 1 2 3 4 moving\n",
+    )
+    clips = subject.parse_volleyball_annotations(path)
+    assert [(clip.clip, clip.frame) for clip in clips] == [
+        ("rally 3, set 2", 120),
+        ("7", 31),
+        ("clip.jpg", 5),
+        ("31", 31),
+    ]
+    assert clips[0].actions == ("digging",)
+    np.testing.assert_array_equal(clips[0].boxes, [[20, 10, 60, 40]])
 
 
 def test_spellings_order_and_line_ends_do_not_matter(tmp_path):
@@ -109,16 +126,23 @@ def test_spellings_order_and_line_ends_do_not_matter(tmp_path):
     )
     clips = subject.parse_volleyball_annotations(path)
     assert [(clip.clip, clip.activity, clip.line) for clip in clips] == [
-        (70, "r_pass", 1),
-        (30, "l_pass", 3),
-        (50, "l_spike", 4),
+        ("70", "r_pass", 1),
+        ("30", "l_pass", 3),
+        ("50", "l_spike", 4),
     ]
 
 
 @pytest.mark.parametrize(
     ("line", "cause"),
     [
-        ("x.jpg r_set 1 2 3 4 moving", "'x.jpg'"),
+        ("x.jpg r_set 1 2 3 4 moving", "expected <key frame>.jpg or <clip>/<key frame>.jpg first"),
+        ("rally/x.jpg r_set 1 2 3 4 moving", "'rally/x.jpg'"),
+        ("a/b/7.jpg r_set 1 2 3 4 moving", "'a/b/7.jpg'"),
+        ("../7.jpg r_set 1 2 3 4 moving", "'../7.jpg'"),
+        ("/7.jpg r_set 1 2 3 4 moving", "'/7.jpg'"),
+        ("rally/7.jpg", "no activity after 7.jpg"),
+        ("5/7.jpg r_set 1 2 3 4 moving", "clip 5 is already on line 1"),
+        ("7.jpgr_set 1 2 3 4 moving", "'7.jpgr_set'"),
         ("7.png r_set 1 2 3 4 moving", "'7.png'"),
         ("7.jpg", "no activity"),
         ("7.jpg r_set", "found 0 fields"),
@@ -135,7 +159,7 @@ def test_spellings_order_and_line_ends_do_not_matter(tmp_path):
 )
 def test_malformed_line_is_named_with_its_cause(tmp_path, line, cause):
     path = write(tmp_path, f"5.jpg r_set 1 2 3 4 moving\n{line}\n6.jpg l_set 1 2 3 4 moving\n")
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(Damaged) as caught:
         subject.parse_volleyball_annotations(path)
     assert str(caught.value).startswith(f"{path}:2: ")
     assert cause in str(caught.value)
@@ -147,13 +171,13 @@ def test_scan_keeps_the_good_lines_and_every_problem(tmp_path):
         tmp_path, "5.jpg r_set\n6.jpg l_set 1 2 3 4 moving\n6.jpg r_set 1 2 3 4 moving\nx\n"
     )
     clips, problems, key_frames = subject.scan_volleyball_annotations(path)
-    assert [clip.clip for clip in clips] == [6]
+    assert [clip.clip for clip in clips] == ["6"]
     assert key_frames == 1
     assert [str(problem).split(": ")[0] for problem in problems] == [
         f"{path}:{line}" for line in (1, 3, 4)
     ]
 
 
-def test_missing_file_is_a_user_error(tmp_path):
-    with pytest.raises(UserError, match="no such file"):
+def test_missing_file_is_not_found(tmp_path):
+    with pytest.raises(NotFound, match="no such file"):
         subject.parse_volleyball_annotations(tmp_path / "annotations.txt")

@@ -1,24 +1,17 @@
-"""The synthetic matches: their files, and that motion alone tells what happens."""
+"""The synthetic matches: motion alone tells what happens, and the pictures show it."""
 
 import dataclasses
-import json
-import re
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy import stats
 
-from data.synthetic import rendering, volleyball
-from data.tracks import match_tracks
-from data.volleyball.annotations import parse_volleyball_annotations
+from data.synthetic import volleyball, volleyball_rendering
+from data.synthetic.scene import generator
 from data.volleyball.constants import ACTIONS, ACTIVITIES
-from data.volleyball.tracks import parse_volleyball_tracks
-from stvh_jax.errors import UserError
 
 SIZE = (96, 160)
-LINE = re.compile(r"(\d+)\.jpg ([rl]_(?:set|spike|pass|winpoint))((?: \d+ \d+ \d+ \d+ [a-z]+)+)")
-TRACK = re.compile(r"(\d+) (\d+) (\d+) (\d+) (\d+) (\d+) 0 0 ([01]) ([a-z]+) ")
 
 
 # Two small classifiers, and the accuracy that guessing does not reach.
@@ -87,7 +80,7 @@ def sample(names, generators, difficulty):
 def clips():
     """3000 clips of one endless match at the default difficulty, the activities shuffled."""
     names = np.random.default_rng(1).permutation(np.resize(ACTIVITIES, 3000))
-    return sample(names, (volleyball.generator(7, 0, n) for n in range(3000)), 0.3)
+    return sample(names, (generator(7, 0, n) for n in range(3000)), 0.3)
 
 
 # What one frame says, and what ten say.
@@ -107,19 +100,19 @@ def test_phases_at_one_frame_are_uniform_whatever_the_action(difficulty):
 
 
 def test_a_picture_is_made_of_its_own_frame_alone():
-    rng = volleyball.generator(5, 0, 0)
+    rng = generator(5, 0, 0)
     motion = volleyball.motion_clip(rng, "r_spike")
-    scene = rendering.build_scene(volleyball.sample_match(5, 0, clips=1).look, SIZE)
-    noise = volleyball.generator(5, 1)
+    scene = volleyball_rendering.build_scene(volleyball.sample_match(5, 0, clips=1).look, SIZE)
+    noise = generator(5, 1)
     phase = np.full_like(motion.phase, 0.5)
     phase[4] = motion.phase[4]
     other = dataclasses.replace(
         motion, activity="l_pass", actions=("standing",) * len(motion.actions), phase=phase
     )
-    expected = rendering.render_frame(noise, scene, motion, 4)
-    found = rendering.render_frame(volleyball.generator(5, 1), scene, other, 4)
+    expected = volleyball_rendering.render_frame(noise, scene, motion, 4)
+    found = volleyball_rendering.render_frame(generator(5, 1), scene, other, 4)
     np.testing.assert_array_equal(found, expected)
-    moved = rendering.render_frame(volleyball.generator(5, 1), scene, other, 5)
+    moved = volleyball_rendering.render_frame(generator(5, 1), scene, other, 5)
     assert np.mean(np.abs(moved.astype(float) - expected)) > 1
 
 
@@ -177,7 +170,7 @@ def test_one_frame_of_a_player_does_not_tell_the_action(clips, t):
 def test_boxes_do_not_tell_the_match(frames):
     matches = [volleyball.sample_match(2, m, clips=150) for m in range(10)]
     names = [name for match in matches for name in match.activities]
-    generators = (volleyball.generator(2, m, c) for m in range(10) for c in range(150))
+    generators = (generator(2, m, c) for m in range(10) for c in range(150))
     drawn = sample(names, generators, 0.3)
     order = np.random.default_rng(0).permutation(1500)
     features, match = drawn.boxes[order, frames], np.repeat(np.arange(10), 150)[order]
@@ -190,11 +183,13 @@ def test_colours_tell_the_match():
     colours = []
     for m in range(14):
         match = volleyball.sample_match(0, m, clips=6)
-        scene = rendering.build_scene(match.look, SIZE)
+        scene = volleyball_rendering.build_scene(match.look, SIZE)
         for c, name in enumerate(match.activities):
-            rng = volleyball.generator(0, m, c)
+            rng = generator(0, m, c)
             motion = volleyball.motion_clip(rng, name)
-            colours.append(rendering.render_frame(rng, scene, motion, 5).mean(axis=(0, 1)))
+            colours.append(
+                volleyball_rendering.render_frame(rng, scene, motion, 5).mean(axis=(0, 1))
+            )
     order = np.arange(84).reshape(14, 6).T.ravel()  # every match's first clips, then its last
     colours, match = np.array(colours)[order], np.tile(np.arange(14), 6)
     assert neighbour_accuracy(colours, match, scaled=False) >= 0.9
@@ -249,10 +244,10 @@ def test_boxes_are_whole_pixels_inside_the_frame(clips):
 
 def test_box_of_a_body_by_hand():
     # On the camera's axis at Y = 4: a metre is 2.2 / 20 of the picture's height, 11 pixels of 100.
-    position = np.array([[rendering.OFFSET, 4.0, 0.0]])
-    camera = np.array([[1.0, rendering.SHIFT, 0.0]])
-    (box,) = rendering.body_boxes(position, np.ones(1), camera, (100, 200))
-    foot = 100 * rendering.HORIZON + 8 * 11
+    position = np.array([[volleyball_rendering.OFFSET, 4.0, 0.0]])
+    camera = np.array([[1.0, volleyball_rendering.SHIFT, 0.0]])
+    (box,) = volleyball_rendering.body_boxes(position, np.ones(1), camera, (100, 200))
+    foot = 100 * volleyball_rendering.HORIZON + 8 * 11
     expected = [foot - 2.3 * 11, 100 - 0.68 * 11, foot + 0.08 * 11, 100 + 0.68 * 11]
     np.testing.assert_allclose(box, expected, rtol=1e-12)
 
@@ -262,9 +257,9 @@ def test_a_box_is_tight_around_all_that_a_body_does():
     space = []
     for phase in rng.uniform(0, 2 * np.pi, (40, 2)):
         motion = lone_player(0, phase)
-        frame = rendering.render_frame(rng, grey, motion, 0).astype(int)
-        position = rendering.body_position(motion.ground, motion.phase[0])
-        (box,) = rendering.body_boxes(position, motion.stature, motion.camera, SIZE)
+        frame = volleyball_rendering.render_frame(rng, grey, motion, 0).astype(int)
+        position = volleyball_rendering.body_position(motion.ground, motion.phase[0])
+        (box,) = volleyball_rendering.body_boxes(position, motion.stature, motion.camera, SIZE)
         # Above the ground, where the shadow lies.
         drawn = np.argwhere(np.abs(frame - 120).max(axis=2)[: int(box[2]) - 8] > 40)
         space.append([*(drawn.min(axis=0) - box[:2]), box[3] - drawn[:, 1].max()])
@@ -275,8 +270,8 @@ def test_a_box_is_tight_around_all_that_a_body_does():
 def test_teams_face_each_other():
     grey, rng = blank_scene(), np.random.default_rng(0)
     for phase in [(np.pi / 2, 0.3), (-np.pi / 2, 2.0), (np.pi / 2, -1.2)]:
-        left = rendering.render_frame(rng, grey, lone_player(0, phase), 0).astype(float)
-        right = rendering.render_frame(rng, grey, lone_player(6, phase), 0).astype(float)
+        left = volleyball_rendering.render_frame(rng, grey, lone_player(0, phase), 0).astype(float)
+        right = volleyball_rendering.render_frame(rng, grey, lone_player(6, phase), 0).astype(float)
         as_mirrored = np.mean(np.abs(left[:, ::-1] - right))
         as_they_are = np.mean(np.abs(left - right))
         assert as_they_are > 4 * as_mirrored
@@ -294,170 +289,21 @@ def blank_scene():
         blur=0.0,
         noise=0.0,
     )
-    scene = rendering.build_scene(look, SIZE)
+    scene = volleyball_rendering.build_scene(look, SIZE)
     backdrop = Image.new("RGB", scene.backdrop.size, (120, 120, 120))
     return dataclasses.replace(scene, backdrop=backdrop, light=np.ones((*SIZE, 3), np.float32))
 
 
 def lone_player(player, phase):
     """One player on the camera's axis, which is the picture's middle."""
-    return rendering.Motion(
+    return volleyball_rendering.Motion(
         activity="r_set",
         actions=("standing",),
         player=np.array([player]),
-        ground=np.array([[rendering.OFFSET, 4.0]]),
+        ground=np.array([[volleyball_rendering.OFFSET, 4.0]]),
         stature=np.ones(1),
         phase=np.array(phase, float).reshape(1, 1, 2),
-        camera=np.array([[1.0, rendering.SHIFT, 0.0]]),
+        camera=np.array([[1.0, volleyball_rendering.SHIFT, 0.0]]),
         ball=np.array([[40.0, 4.0, 0.0]]),
         boxes=np.zeros((1, 1, 4), np.float32),
     )
-
-
-# The files.
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    out = tmp_path_factory.mktemp("synthetic") / "out"
-    volleyball.synthesize_volleyball(
-        out, matches=3, clips_per_match=2, seed=11, progress=lambda line: None
-    )
-    return out
-
-
-def contents(folder):
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-def test_the_layout_is_the_official_one(made):
-    folders = sorted((made / "videos").iterdir())
-    assert [folder.name for folder in folders] == ["0", "1", "2"]
-    expected = {"splits.json"}
-    for folder in folders:
-        text = (folder / "annotations.txt").read_text()
-        assert text.endswith("\n")
-        for line in text.splitlines():
-            key, activity, people = LINE.fullmatch(line).groups()
-            assert activity in ACTIVITIES
-            people = np.array(people.split()).reshape(-1, 5)
-            assert set(people[:, 4]) <= set(ACTIONS)
-            key = int(key)
-            for frame in range(key - 5, key + 5):
-                with Image.open(folder / str(key) / f"{frame}.jpg") as image:
-                    assert image.size == (160, 96) and image.format == "JPEG"
-                expected.add(f"videos/{folder.name}/{key}/{frame}.jpg")
-            track = f"volleyball_tracking_annotation/{folder.name}/{key}/{key}.txt"
-            expected |= {track, f"videos/{folder.name}/annotations.txt"}
-            check_tracks((made / track).read_text(), key, people)
-    assert set(contents(made)) == expected
-
-
-def check_tracks(text, key, people):
-    rows = [TRACK.fullmatch(line).groups() for line in text.splitlines()]
-    assert len(rows) == 10 * len(people)
-    numbers = np.array([row[:7] for row in rows], int).reshape(-1, 10, 7)
-    np.testing.assert_array_equal(numbers[:, 0, 0], np.arange(len(people)))
-    assert (numbers[:, :, 5] == np.arange(key - 5, key + 5)).all()
-    assert (numbers[:, :, 6] == (np.arange(10) != 5)).all()
-    at_key = numbers[:, 5, 1:5]
-    annotated = people[:, :4].astype(int)
-    annotated[:, 2:] += annotated[:, :2]
-    # The same people, in another order.
-    assert sorted(map(tuple, at_key)) == sorted(map(tuple, annotated))
-    assert (at_key != annotated).any()
-
-
-def test_the_loader_finds_every_track(made):
-    for folder in (made / "videos").iterdir():
-        tracks = made / "volleyball_tracking_annotation" / folder.name
-        for clip in parse_volleyball_annotations(folder / "annotations.txt"):
-            people = parse_volleyball_tracks(tracks / str(clip.clip) / f"{clip.clip}.txt")
-            frames = range(clip.clip - 5, clip.clip + 5)
-            boxes, tracked = match_tracks(clip.boxes, people, frames, key_frame=clip.clip)
-            assert tracked.all() and len(boxes) == 10
-            np.testing.assert_array_equal(boxes[5], clip.boxes)
-
-
-def test_splits_are_by_match_and_cover_all(made):
-    splits = json.loads((made / "splits.json").read_text())
-    assert splits["clips"] == 6
-    for matches, counts in ((3, (1, 1, 1)), (14, (9, 2, 3)), (29, (19, 4, 6))):
-        split = volleyball.split_matches(matches, seed=11)
-        parts = [split[name] for name in ("train", "validation", "test")]
-        assert tuple(map(len, parts)) == counts
-        assert sorted(sum(parts, [])) == list(range(matches))
-        if matches == 3:
-            assert split == {name: splits[name] for name in split}
-    assert volleyball.split_matches(14, seed=1) != volleyball.split_matches(14, seed=2)
-
-
-def test_every_match_has_every_activity_equally_often():
-    match = volleyball.sample_match(0, 3, clips=16)
-    assert sorted(match.activities) == sorted(ACTIVITIES * 2)
-    assert np.diff(match.keys).min() > 41
-
-
-def test_same_bytes_on_every_run_and_for_any_number_of_matches(made, tmp_path):
-    volleyball.synthesize_volleyball(
-        tmp_path / "more", matches=4, clips_per_match=2, seed=11, progress=lambda line: None
-    )
-    first, more = contents(made), contents(tmp_path / "more")
-    assert len(more) > len(first)
-    for name in first.keys() - {"splits.json"}:
-        assert first[name] == more[name], name
-    other = volleyball.sample_match(12, 0, clips=2)
-    assert other.look != volleyball.sample_match(11, 0, clips=2).look
-
-
-def test_a_finished_folder_is_left_and_a_begun_one_finished(tmp_path):
-    lines = []
-
-    def call(progress=lines.append, **changes):
-        options = {"matches": 3, "clips_per_match": 1, "image_size": (48, 80)} | changes
-        volleyball.synthesize_volleyball(tmp_path / "out", progress=progress, **options)
-
-    class Interrupted(Exception):
-        pass
-
-    def interrupt(line):
-        raise Interrupted
-
-    with pytest.raises(Interrupted):
-        call(progress=interrupt)
-    assert not (tmp_path / "out" / "splits.json").exists()
-    begun = (tmp_path / "out" / "videos" / "0" / "annotations.txt").stat().st_mtime_ns
-    call()
-    assert [line.split(":")[0] for line in lines] == [f"match {n} of 3" for n in (1, 2, 3)]
-    assert (tmp_path / "out" / "videos" / "0" / "annotations.txt").stat().st_mtime_ns == begun
-    finished = contents(tmp_path / "out")
-    call()
-    assert lines[-1].endswith("complete already") and len(lines) == 4
-    assert contents(tmp_path / "out") == finished
-    with pytest.raises(UserError, match="not empty"):
-        call(seed=1)
-
-
-@pytest.mark.parametrize(
-    ("options", "word"),
-    [
-        ({"matches": 2}, "matches is 2"),
-        ({"clips_per_match": 0}, "clips_per_match is 0"),
-        ({"seed": -1}, "seed is -1"),
-        ({"difficulty": 1.5}, "difficulty is 1.5"),
-        ({"image_size": (20, 160)}, "image_size is 20 x 160"),
-    ],
-)
-def test_numbers_out_of_range_are_the_users_to_mend(tmp_path, options, word):
-    with pytest.raises(UserError, match=word):
-        volleyball.synthesize_volleyball(tmp_path / "out", **options)
-    assert not (tmp_path / "out").exists()
-
-
-def test_other_peoples_files_are_left_alone(tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
-    for out in (tmp_path, tmp_path / "mine.txt"):
-        with pytest.raises(UserError, match="name a"):
-            volleyball.synthesize_volleyball(out)
-    assert (tmp_path / "mine.txt").read_text() == "mine"

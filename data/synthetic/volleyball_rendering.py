@@ -1,106 +1,62 @@
 """Draws synthetic volleyball: the camera's geometry, a match's look, one frame.
 
-The light, the sensor and the unsteady camera serve `data.synthetic.street_rendering` too.
-
 The court is measured in metres: X along it (the net stands at X = 0, the left team at X < 0),
 Y away from the camera (0 the near side line, 9 the far one), Z upwards. The camera looks straight
 ahead with a shifted lens, so that verticals stay vertical, and it pans and zooms by moving over
-the picture that this makes: one large backdrop a match serves all of its frames.
+the picture that this makes.
 
 What a player does shows in two phases, `[phi_x, phi_y]` in radians: a run to the side and back
 with legs that open and close, and a hop with arms that go up and down.
 """
 
-import colorsys
 import dataclasses
 import math
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
-# The camera, in metres: how far it stands from the near side line, how high, and how far to the
-# right of the net; then, in units of the picture's height, the focal length and the lens's shifts.
-FOCAL = 2.2
+from data.synthetic.scene import (
+    MARGIN,
+    Colour,
+    Light,
+    Scene,
+    drawing_scale,
+    drawn_size,
+    light_up,
+    look_at,
+    shade,
+    take_picture,
+    to_pixels,
+    unit_of,
+)
 
-
+# The camera: its distance from the near side line, its height and its place to the right of the
+# net (m); then, in units of the picture's height, the focal length and the shifts of the lens.
 DISTANCE = 16.0
-
-
 HEIGHT = 8.0
-
-
 OFFSET = 1.2
-
-
+FOCAL = 2.2
 HORIZON = -0.15
-
-
 SHIFT = OFFSET * FOCAL / (DISTANCE + 4.5)
 
-
+# The hall (m): half the length of the court, its depth, the distance of the wall, the net's height.
 HALF_COURT = 9.0
-
-
 DEPTH = 9.0
-
-
 WALL = 12.5
-
-
 NET_TOP = 2.43
-
 
 # How far the two phases move a body (m), and the box around it: half its width, bottom and top.
 RUN = 0.45
-
-
 HOP = 0.4
-
-
 BOX_HALF_WIDTH = 0.68
-
-
 BOX_BOTTOM = -0.08
-
-
 BOX_TOP = 2.3
-
-
-# The backdrop reaches this much further than a frame, and frames are drawn with this many rows
-# at least before they are scaled down.
-MARGIN = 1.4
-
-
-DRAWN_ROWS = 288
-
-
-Colour = tuple[int, int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Light:
-    """How a camera sees a place, whatever stands there.
-
-    Attributes:
-      gain: the light's colour and brightness, a factor for each channel.
-      gradient: how the light changes to the right and downwards, across the frame.
-      vignette: how much darker the corners are, 0..1.
-      blur: standard deviation of the lens, in pixels of a frame of 96 rows.
-      noise: standard deviation of the sensor, in grey levels.
-    """
-
-    gain: tuple[float, float, float]
-    gradient: tuple[float, float]
-    vignette: float
-    blur: float
-    noise: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Look(Light):
-    """What tells one match from another: nothing here moves a box.
+    """The look of a match, which tells it from others and moves no box.
 
     Attributes:
       court, surround, lines, wall: colours of the hall.
@@ -122,16 +78,6 @@ class Look(Light):
     crowd: tuple[Colour, ...]
     plank: float
     texture_seed: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Scene:
-    """A match made ready for frames of one size: its look, backdrop and light."""
-
-    look: Light
-    image_size: tuple[int, int]
-    backdrop: Image.Image
-    light: Float[np.ndarray, "H W 3"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,24 +120,6 @@ def project(points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
     return np.stack([HORIZON + (HEIGHT - z) * metre, view_x, metre], axis=-1)
 
 
-def unit_of(image_size: tuple[int, int]) -> float:
-    """Gives the pixels to a unit of the view: the frame's height, less in a narrow frame."""
-    return min(image_size[0], 0.6 * image_size[1])
-
-
-def to_pixels(
-    view: Float[np.ndarray, "*n 3"],
-    camera: Float[np.ndarray, "*n 3"],
-    image_size: tuple[int, int],
-) -> Float[np.ndarray, "*n 3"]:
-    """Turns a view's `[y, x, metre]` into pixels of a frame, by zoom, pan and tilt."""
-    zoom, pan, tilt = np.moveaxis(camera, -1, 0)
-    scale = unit_of(image_size) * zoom
-    y = image_size[0] / 2 + scale * (view[..., 0] - 0.5 - tilt)
-    x = image_size[1] / 2 + scale * (view[..., 1] - pan)
-    return np.stack([y, x, scale * view[..., 2]], axis=-1)
-
-
 def body_position(
     ground: Float[np.ndarray, "*n 2"], phase: Float[np.ndarray, "*n 2"]
 ) -> Float[np.ndarray, "*n 3"]:
@@ -224,40 +152,9 @@ def body_boxes(
     )
 
 
-def hsv_colour(hue: float, saturation: float, value: float) -> Colour:
-    """Makes a colour of hue (the circle is 0..1, and round again), saturation and value, 0..1."""
-    return tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue % 1, saturation, value))
-
-
-def shade(colour: Colour, factor: float) -> Colour:
-    """Makes a colour darker, or lighter by a factor beyond 1."""
-    return tuple(min(255, round(c * factor)) for c in colour)
-
-
-def sample_light(rng: np.random.Generator) -> dict[str, Any]:
-    """Draws the fields of a `Light`."""
-    return {
-        "gain": tuple(rng.uniform(0.9, 1.1) * rng.uniform(0.93, 1.07, 3)),
-        "gradient": tuple(rng.uniform(-0.18, 0.18, 2)),
-        "vignette": rng.uniform(0.0, 0.35),
-        "blur": rng.uniform(0.0, 0.45),
-        "noise": rng.uniform(1.0, 4.0),
-    }
-
-
 def build_scene(look: Look, image_size: tuple[int, int]) -> Scene:
-    """Draws the empty hall and its light once, for all of the match's frames (pixels, H and W)."""
+    """Draws the empty hall and its light, once for all frames of the match (pixels, H and W)."""
     return Scene(look, image_size, draw_hall(look, image_size), light_up(look, image_size))
-
-
-def light_up(look: Light, image_size: tuple[int, int]) -> Float[np.ndarray, "H W 3"]:
-    """Gives the factor of the light on every pixel of a frame (pixels, H and W)."""
-    height, width = image_size
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    light = 1 + look.gradient[0] * x + look.gradient[1] * y
-    light = light * (1 - look.vignette * (x**2 + y**2) / 2)
-    light = light[..., None] * np.array(look.gain)
-    return light.astype(np.float32)
 
 
 def draw_hall(look: Look, image_size: tuple[int, int]) -> Image.Image:
@@ -341,17 +238,6 @@ def _draw_stands(draw, look, pixel, unit, rng):
         draw.rectangle([pixel(x + 0.6, WALL, 0.6), pixel(x + 2.2, WALL, 0.4)], fill=look.lines)
 
 
-def drawing_scale(image_size: tuple[int, int]) -> int:
-    """Gives how many times larger than the frame it is drawn, to be scaled down smoothly."""
-    return max(1, math.ceil(DRAWN_ROWS / image_size[0]))
-
-
-def drawn_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    """Gives the height and width of the drawing that becomes a frame (pixels)."""
-    scale = drawing_scale(image_size)
-    return image_size[0] * scale, image_size[1] * scale
-
-
 def render_frame(
     rng: np.random.Generator, scene: Scene, motion: Motion, frame: int, *, noise: float = 0.0
 ) -> UInt8[np.ndarray, "H W 3"]:
@@ -381,43 +267,6 @@ def render_frame(
         _draw_player(draw, scene.look, player, centre[n, :2], size, phase[n])
     _draw_ball(draw, to_pixels(project(motion.ball[frame]), camera, drawn))
     return take_picture(rng, scene, image, noise=noise)
-
-
-def look_at(scene: Scene, camera: Float[np.ndarray, "3"]) -> Image.Image:
-    """Gives the part of the backdrop that a camera sees, in the drawn resolution."""
-    drawn = drawn_size(scene.image_size)
-    return scene.backdrop.resize(drawn[::-1], Image.Resampling.NEAREST, box=_seen(scene, camera))
-
-
-def take_picture(
-    rng: np.random.Generator, scene: Scene, image: Image.Image, *, noise: float
-) -> UInt8[np.ndarray, "H W 3"]:
-    """Scales a drawing down to a frame, through the lens, the light and the sensor.
-
-    Args:
-      rng: draws the sensor's noise.
-      scene: where the drawing belongs.
-      image: the drawing, in the drawn resolution.
-      noise: grey levels of noise beyond the scene's own (standard deviation).
-    """
-    height, width = scene.image_size
-    radius = scene.look.blur * height / 96
-    image = image.reduce(drawing_scale(scene.image_size)).filter(ImageFilter.GaussianBlur(radius))
-    grain = rng.standard_normal((height, width, 1), np.float32) * (scene.look.noise + noise)
-    pixels = np.asarray(image, np.float32) * scene.light + grain
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
-
-
-def _seen(scene, camera):
-    """Gives the part of the backdrop that the camera sees: left, top, right, bottom."""
-    zoom, pan, tilt = camera
-    scale = drawing_scale(scene.image_size)
-    unit = unit_of(scene.image_size) * scale
-    height, width = (scale * side / zoom for side in scene.image_size)
-    middle_x = scene.backdrop.width / 2 + unit * pan
-    middle_y = scene.backdrop.height / 2 + unit * tilt
-    left, top = middle_x - width / 2, middle_y - height / 2
-    return left, top, left + width, top + height
 
 
 def _draw_shadow(draw, look, foot):

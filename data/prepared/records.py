@@ -1,0 +1,89 @@
+"""The files of a prepared set: boxes and labels read into memory, frames found on disk."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+_FIELDS = ("boxes", "key_boxes", "actor_mask", "action", "activity", "match", "clip", "frame")
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """The M clips of some splits.
+
+    Attributes:
+      num_frames: T, the frames that are stored of each clip.
+      arrays: `boxes` [M, T, N, 4], `key_boxes` [M, N, 4], `actor_mask` [M, N], `action` [M, N],
+        `activity`, `match`, `clip` and `frame` [M], as `stvh_jax.clips.Clips` has them.
+      paths: the file of each clip's record.
+      offsets: the position of each record in its file (bytes).
+    """
+
+    num_frames: int
+    arrays: dict[str, np.ndarray]
+    paths: tf.Tensor
+    offsets: tf.Tensor
+
+    def jpegs(self, index: tf.Tensor | int) -> tf.Tensor:
+        """Returns the encoded frames of a clip, all T of them."""
+        reader = tf.raw_ops.TFRecordDatasetV2(
+            filenames=tf.gather(self.paths, index),
+            compression_type="",
+            buffer_size=0,
+            byte_offsets=tf.gather(self.offsets, index),
+        )
+        records = tf.data.experimental.from_variant(reader, tf.TensorSpec([], tf.string))
+        feature = tf.io.FixedLenFeature([self.num_frames], tf.string)
+        record = records.take(1).get_single_element()
+        return tf.io.parse_single_example(record, {"frames": feature})["frames"]
+
+
+def read_records(splits: Sequence[tfds.core.SplitInfo], features: Any) -> Records:
+    """Reads the clips of splits in stored order, in one pass that decodes no frame.
+
+    Sets of version 2 have numbers for names, that of a clip being the number of its key frame.
+
+    Args:
+      splits: of a prepared set.
+      features: the set's `tfds.features.FeaturesDict`.
+    """
+    fields = [name for name in _FIELDS if name in features]
+    paths = [str(path) for split in splits for path in split.filepaths]
+    reader = tfds.features.FeaturesDict({name: features[name] for name in fields})
+    parsed = tf.data.TFRecordDataset(paths).map(reader.deserialize_example, tf.data.AUTOTUNE)
+    batches: Any = parsed.batch(256).as_numpy_iterator()
+    examples = list(batches)
+    arrays = {name: np.concatenate([batch[name] for batch in examples]) for name in fields}
+    arrays["frame"] = arrays.get("frame", arrays["clip"])
+    arrays |= {name: _names(arrays[name]) for name in ("match", "clip")}
+    places = [(path, offset) for path in paths for offset in _record_offsets(path)]
+    return Records(
+        num_frames=arrays["boxes"].shape[1],
+        arrays=arrays,
+        paths=tf.constant([path for path, _ in places]),
+        offsets=tf.constant([offset for _, offset in places], tf.int64),
+    )
+
+
+def _names(stored: np.ndarray) -> np.ndarray:
+    """Decodes names, which TensorFlow gives as UTF-8."""
+    names = [name.decode() if isinstance(name, bytes) else str(name) for name in stored.tolist()]
+    return np.array(names, np.str_)
+
+
+def _record_offsets(path: str) -> list[int]:
+    """Returns the position of each record of a TFRecord file.
+
+    A record is its length (8 bytes, little-endian), 4 bytes of checksum, the data and 4 more
+    bytes of checksum.
+    """
+    offsets = []
+    with open(path, "rb") as file:
+        while header := file.read(12):
+            offsets.append(file.tell() - 12)
+            file.seek(int.from_bytes(header[:8], "little") + 4, 1)
+    return offsets

@@ -1,0 +1,108 @@
+"""Folders of rendered videos: filled once, finished if they were begun, dealt out to splits."""
+
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from stvh_jax import files
+from stvh_jax.errors import Exists, UserError
+
+JPEG_QUALITY = 92
+VERSION = 1  # a change of the pictures or the files is a new version
+
+
+def deal(order: Sequence[int]) -> dict[str, list[int]]:
+    """Deals a shuffled list out to train, validation and test, 9 : 2 : 3, at least one to each.
+
+    The list has three numbers at least; each split is in ascending order.
+    """
+    validation, test = (max(1, round(len(order) * share / 14)) for share in (2, 3))
+    return {
+        "train": sorted(order[validation + test :]),
+        "validation": sorted(order[:validation]),
+        "test": sorted(order[validation : validation + test]),
+    }
+
+
+def check_options(
+    matches: int,
+    clips_per_match: int,
+    seed: int,
+    difficulty: float,
+    image_size: tuple[int, int],
+) -> dict[str, Any]:
+    """Returns the options as splits.json notes them.
+
+    Raises:
+      UserError: one of them is out of range.
+    """
+    height, width = image_size
+    for good, message in (
+        (matches >= 3, f"matches is {matches}: give 3 or more, one for each split"),
+        (clips_per_match >= 1, f"clips_per_match is {clips_per_match}: give 1 or more"),
+        (0 <= seed < 2**32, f"seed is {seed}: give a number in 0..2**32-1"),
+        (0 <= difficulty <= 1, f"difficulty is {difficulty}: give a number in 0..1"),
+        (height >= 48 and width >= 80, f"image_size is {height} x {width}: give 48 x 80 or more"),
+    ):
+        if not good:
+            raise UserError(message)
+    return {
+        "matches": matches,
+        "clips_per_match": clips_per_match,
+        "seed": seed,
+        "difficulty": difficulty,
+        "image_size": [height, width],
+    }
+
+
+def fill(
+    out: pathlib.Path,
+    content: Mapping[str, Any],
+    write: Callable[[int], None],
+    progress: Callable[[str], None],
+) -> None:
+    """Fills a folder with matches, and then with splits.json.
+
+    A folder that has this very content is left as it is; one that was begun with it is finished.
+
+    Args:
+      out: the folder.
+      content: of splits.json.
+      write: writes the match of a number from 0 on, unless it is complete.
+      progress: called with each line of progress.
+
+    Raises:
+      Exists: the folder holds something else.
+    """
+    # The splits get their name last: a folder that has them is complete.
+    splits, begun = out / "splits.json", out / "splits.json.part"
+    if splits.exists() and _read(splits) == content:
+        progress(f"{out} is complete already")
+        return
+    if out.is_file():
+        raise Exists(f"{out} is a file: name a folder")
+    if out.exists() and any(out.iterdir()) and _read(begun) != content:
+        raise Exists(f"{out} is not empty and not from this very call: name another folder")
+    with files.writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        begun.write_text(json.dumps(content, indent=2) + "\n")
+        matches, clips = (content["made_by"][name] for name in ("matches", "clips_per_match"))
+        for match in range(matches):
+            write(match)
+            progress(f"match {match + 1} of {matches}: {clips} clips")
+        begun.rename(splits)
+
+
+def _read(path: pathlib.Path) -> Any:
+    """Reads a marker, None if it cannot be read."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def write_lines(path: pathlib.Path, lines: Sequence[str]) -> None:
+    """Writes lines to a file, making its folder where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines))
