@@ -9,6 +9,7 @@ from etils import epath
 
 from stvh_jax import files
 from stvh_jax.codes.packing import code_lengths
+from stvh_jax.config import ADDED_FIELDS
 from stvh_jax.errors import UserError
 
 FOLDER = "runs"
@@ -192,8 +193,9 @@ def difference(stored: dict, wanted: dict) -> str:
     """Names the first field in which two configs differ, "" if none does; free ones may."""
     stored, wanted = flatten(stored), flatten(wanted)
     for name in sorted((stored.keys() | wanted.keys()) - set(FREE_FIELDS)):
-        if stored.get(name) != wanted.get(name):
-            return f"{name}={stored.get(name)!r}, not {wanted.get(name)!r}"
+        before = ADDED_FIELDS.get(name)
+        if stored.get(name, before) != wanted.get(name, before):
+            return f"{name}={stored.get(name, before)!r}, not {wanted.get(name, before)!r}"
     return ""
 
 

@@ -21,9 +21,8 @@ from stvh_jax.console import Progress, say
 from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
 from stvh_jax.models.build import build_model
-from stvh_jax.models.frame_features import RoiFeatures, roi_options
-from stvh_jax.models.weights import weight_files
-from stvh_jax.models.weights.weight_files import Weights
+from stvh_jax.models.frame_features import RoiFeatures
+from stvh_jax.models.weights.convert import Weights, select
 from stvh_jax.runs import checkpoints, folders
 from stvh_jax.runs.checkpoints import Checkpoints
 from stvh_jax.runs.history import History
@@ -210,7 +209,7 @@ class Trainer:
         """Takes the variables that the backbone of a state, or of its shapes, starts with."""
         if self.weights is None:
             return {}
-        return weight_files.select(self.weights, pretrained.take(state.variables))
+        return select(self.weights, pretrained.take(state.variables))
 
     def _with_weights(self, state: TrainState) -> TrainState:
         """Replaces the backbone's variables by those it is to start with."""
@@ -220,7 +219,7 @@ class Trainer:
             lambda leaf: jax.make_array_from_process_local_data(whole, leaf), chosen
         )
         variables = pretrained.put(state.variables, placed)
-        return state.replace(params=variables.pop("params"), model_state=variables)
+        return dataclasses.replace(state, params=variables.pop("params"), model_state=variables)
 
     def open_feature_cache(self, state: TrainState) -> None:
         """Puts a cache of the frozen backbone's features in the place of the frames.
@@ -229,8 +228,7 @@ class Trainer:
           UserError: the cache cannot be used.
         """
         config, whole = self.config, sharding.replicated(self.mesh)
-        options = roi_options(self.model)
-        module = RoiFeatures(**options, dtype=self.model.dtype)
+        module = RoiFeatures(self.model.config)
         variables = pretrained.take(state.variables, pretrained.ROI_FEATURES)
         self.dataset = CachedDataset(
             self.dataset,
@@ -238,7 +236,7 @@ class Trainer:
             made_of=made_of(
                 config,
                 pretrained.digest(jax.device_get(pretrained.take(state.variables))),
-                options["backbone"],
+                dict(self.model.config.visual.backbone),
             ),
             shape=feature_shape(module, variables, config),
         )
