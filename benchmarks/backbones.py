@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.roi_align import people
+from stvh_jax.models.config import ModelConfig, VisualConfig
 from stvh_jax.models.frame_features import RoiFeatures
 
 # By name: whether the gradient is computed, and the fields of `RoiFeatures` that differ.
@@ -40,15 +41,11 @@ WAYS = {
 def measure(way, backbone, frames, size, dtype, repeats):
     """Measures one way in this process: seconds per run, and memory in GiB."""
     gradient, fields = WAYS[way]
-    module = RoiFeatures(
+    visual = VisualConfig(
         backbone={"name": backbone, "remat": fields.get("remat", False)},
-        roi_size=5,
-        sampling_ratio=2,
-        border="clamp",
         frames_per_chunk=fields.get("frames_per_chunk", 0),
-        frozen=False,
-        dtype=jnp.dtype(dtype),
     )
+    module = RoiFeatures(ModelConfig(visual=visual, num_frames=frames, key_frame=0, dtype=dtype))
     random = np.random.default_rng(0)
     pixels = jnp.asarray(random.integers(0, 256, (1, frames, *size, 3)), jnp.uint8)
     boxes = people(jax.random.key(0))[None, :frames]

@@ -7,8 +7,13 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from stvh_jax.models.config import ModelConfig
+
 # A `ConfigDict` of the fields below, or a part of it. Any, for no type checker can know the fields.
 Config = Any
+
+# Fields that the configs of older runs lack, with what every run was before they were added.
+ADDED_FIELDS = {f"model.{name}": value for name, value in ModelConfig.added().items()}
 
 
 def get_config() -> Config:
@@ -45,67 +50,11 @@ def get_config() -> Config:
     # The clips that evaluate.py takes as queries; the base is `train_split`.
     data.test_split = "test"
 
-    model: Config = ConfigDict()
-    config.model = model
-    # "stvh": one code, for the activity; "mstvh": a code for every focus 0..layers;
-    # "global_hash": one code of whole frames, without actors, to compare with; "frame_classifier":
-    # no code, to train a backbone first.
-    model.name = "mstvh"
-    # K, the length of a code, a multiple of 8; several, as (16, 32, 64, 128), train one code whose
-    # first 16, 32 and 64 bits are codes themselves.
-    model.bits = config_dict.FieldReference(128, field_type=object)
-    # L, the number of interleaving layers.
-    model.layers = 3
-    # D, the size of an actor feature.
-    model.features = 1024
-    # Where actor features come from: "frames", "boxes" alone, or precomputed "features".
-    model.source = "frames"
-    # T, N and the key frame's place among the T, as the data has them.
-    model.num_frames = 10
-    model.num_actors = 12
-    model.key_frame = 5
-    # The backbone's name and options (stvh_jax/backbones).
-    model.backbone = ConfigDict({"name": "small"})
-    # Whether the backbone keeps the weights it starts with; its features can then be cached.
-    model.freeze_backbone = False
-    # Frames of each clip that go through the backbone at a time; 0: all. Fewer need far less
-    # memory; the backward pass computes them again.
-    model.frames_per_chunk = 0
-    # Side of the square that RoIAlign samples a box into, and its samples a bin and axis.
-    model.roi_size = 5
-    model.sampling_ratio = 2
-    # What RoIAlign reads outside the map: "clamp" as torchvision, "zero" as crop_and_resize.
-    model.roi_border = "clamp"
-    # C of f_roi (d_v), by a 1x1 convolution after RoIAlign; 0: what the backbone gives.
-    model.roi_channels = 0
-    # f_roi -> f_v: "conv", 3D then 2D convolutions; "fc", one dense layer.
-    model.embed = "conv"
-    # Joins f_roi, or what is known of a box, with its deviation from the actor's mean over time
-    # before the embedding: not in the paper, but what moves is learned several times sooner.
-    model.temporal_contrast = False
-    # What focus 0 shows: "f_roi", what the actors look like, or "f_v", the features made from it.
-    model.visual_code = "f_roi"
-    # Eq 2: "normalised" Euclidean distance, or "literal" as printed.
-    model.distance = "normalised"
-    # Where position joins appearance: in the "graphs" of the paper's layers, or, for comparison, in
-    # standard transformer blocks: added "before" or "after" every one (M-STVH^BD and M-STVH^ED),
-    # or once before the first, by "add" or "concat"; residual to fusion below are not theirs.
-    model.position = "graphs"
-    # Eq 3 and 10: pre-LN residuals; False is the printed form.
-    model.residual = True
-    # Eq 4: AT_v x AT_p as a "matrix" product, or "hadamard" with renormalised rows.
-    model.product = "matrix"
-    # The future in G_T: "zero" as printed (it still weighs in the softmax), or "neg_inf".
-    model.causal = "zero"
-    # Whether W, on the graph in AT_p, is learned.
-    model.graph_weight = True
-    # Eq 11: "nested" G-MFAT(O-MFAT(f)), "sum" or "concat" of the two.
-    model.fusion = "nested"
-    # Hidden size of the feed-forward networks, in D.
-    model.ffn_multiplier = 2
-    model.dropout = 0.0
-    # Compute type; parameters, softmaxes, hash heads and losses stay in float32.
-    model.dtype = "float32"
+    # Each field and its meaning: stvh_jax/models/config.py.
+    fields = ModelConfig.defaults()
+    # One length of codes or several: a value of another type may take the place of the default.
+    fields["bits"] = config_dict.FieldReference(fields["bits"], field_type=object)
+    config.model = ConfigDict(fields)
 
     loss: Config = ConfigDict()
     config.loss = loss

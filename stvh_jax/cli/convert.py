@@ -9,7 +9,9 @@ from stvh_jax.cli import parsing
 from stvh_jax.cli.parsing import StrictParser
 from stvh_jax.errors import UserError
 from stvh_jax.models.backbones.preprocessing import NORMALISATIONS
-from stvh_jax.models.weights import weight_files
+from stvh_jax.models.weights.containers import first_few
+from stvh_jax.models.weights.convert import read, write
+from stvh_jax.models.weights.names import TITLES
 
 
 def main(argv: list[str] | None = None, *, program: str = "stvh convert") -> int:
@@ -41,15 +43,15 @@ def _convert(arguments: argparse.Namespace) -> int:
     file, out = arguments.file, arguments.out
     if out.exists() and file.exists() and out.samefile(file):
         raise UserError(f"{out}: is the file to convert; give another name to write")
-    weights = weight_files.read(file, arguments.normalisation)
-    weight_files.write(weights, out)
+    weights = read(file, arguments.normalisation)
+    write(weights, out)
     leaves = jax.tree.leaves(weights.variables)
     options = ", ".join(f"{name} {value}" for name, value in sorted(weights.options.items()))
     numbers = sum(leaf.size for leaf in leaves)
     print(
-        f"{out}: {weight_files.TITLES[weights.backbone]} of {weights.framework}, {len(leaves)} "
+        f"{out}: {TITLES[weights.backbone]} of {weights.framework}, {len(leaves)} "
         f"tensors, {numbers:,} numbers; {options}; from {weights.source}, sha256 {weights.sha256}"
     )
     if weights.unused:
-        print(f"left out {len(weights.unused)} tensors: {weight_files.some(weights.unused)}")
+        print(f"left out {len(weights.unused)} tensors: {first_few(weights.unused)}")
     return 0

@@ -46,7 +46,7 @@ def attention_by_layer(encoder: Encoder, clips: Clips) -> list[LayerAttention]:
         order = canonical_order(clips.boxes, clips.actor_mask, key_frame=config.key_frame)
         layers = []
         for layer in range(1, config.layers + 1):
-            sown = captured["intermediates"][f"layer_{layer}"]
+            sown: Any = captured["intermediates"][f"layer_{layer}"]
             ((objects,), (group,)) = (sown[part]["attention"] for part in ("object", "group"))
             group = restore_order(restore_order(group, order, axis=2), order, axis=3)
             layers.append((restore_order(objects, order, axis=1), group))

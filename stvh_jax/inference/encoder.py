@@ -18,7 +18,7 @@ from stvh_jax.clips import Clips
 from stvh_jax.codes.packing import binarize, code_lengths, pack
 from stvh_jax.config import Config
 from stvh_jax.errors import UserError
-from stvh_jax.models.build import Model, build_model
+from stvh_jax.models.build import Model, build_model, encode
 from stvh_jax.models.hash_heads import activity_layer
 from stvh_jax.models.outputs import Outputs
 from stvh_jax.runs import checkpoints, packed
@@ -228,7 +228,7 @@ def make_encode_step(model: Model, *, bits: int | None = None):
     """
 
     def encode_step(variables: dict, clips: Clips) -> Outputs:
-        outputs = model.apply(variables, clips, train=False)
+        outputs = encode(model, variables, clips)
         return outputs if bits is None else outputs.prefix(bits)
 
     return encode_step

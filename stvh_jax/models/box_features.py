@@ -2,8 +2,9 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
+
+from stvh_jax.models.config import ModelConfig
 
 # Sine and cosine features of a box centre, in half periods over the frame.
 BOX_FREQUENCIES = (1, 2)
@@ -59,21 +60,19 @@ class BoxFeatures(nn.Module):
     `describe_motion`.
     """
 
-    features: int
-    temporal_contrast: bool
-    reconstruct: bool
-    dtype: DTypeLike
+    config: ModelConfig
 
     @nn.compact
     def __call__(self, boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"]):
         """Returns f_v `[B, T, N, D]`, the description `[B, T, N, F]` and its reconstruction."""
+        config = self.config
         description = describe_boxes(boxes, actor_mask)
-        if self.temporal_contrast:
+        if config.visual.temporal_contrast:
             motion = describe_motion(boxes, actor_mask)
             description = jnp.concatenate([description, motion], axis=-1)
-        hidden = nn.gelu(nn.Dense(self.features, dtype=self.dtype, name="hidden")(description))
-        features = nn.Dense(self.features, dtype=self.dtype, name="embedding")(hidden)
-        if not self.reconstruct:
+        hidden = nn.gelu(nn.Dense(config.features, dtype=config.dtype, name="hidden")(description))
+        features = nn.Dense(config.features, dtype=config.dtype, name="embedding")(hidden)
+        if not config.multi_focus:
             return features, description, None
-        decoded = nn.Dense(description.shape[-1], dtype=self.dtype, name="decoder")(features)
+        decoded = nn.Dense(description.shape[-1], dtype=config.dtype, name="decoder")(features)
         return features, description, decoded

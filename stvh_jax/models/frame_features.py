@@ -1,7 +1,7 @@
 """Actor features from frames: backbone, RoIAlign, embedding (paper 4.1), and back (Eq 13)."""
 
 import math
-from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -9,12 +9,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
 
-from stvh_jax.models.backbones import build
+from stvh_jax.models.backbones.build import build_backbone
 from stvh_jax.models.backbones.convolution import Conv
+from stvh_jax.models.config import ModelConfig
 from stvh_jax.models.roi_align import roi_align
-
-# The `roi_size` of features that are of no box.
-WHOLE_FRAME = 0
 
 
 class ConvolutionalEmbedding(nn.Module):
@@ -49,7 +47,7 @@ class ConvolutionalEmbedding(nn.Module):
         )(roi.reshape(-1, height, width, channels))
         parts = parts.reshape(batch, frames, actors, height - 2, width - 2, 3, self.hidden)
         padded = jnp.pad(parts, [(0, 0), (1, 1)] + [(0, 0)] * 5)
-        summed = sum(padded[:, t : t + frames, ..., t, :] for t in range(3))
+        summed: Any = sum(padded[:, t : t + frames, ..., t, :] for t in range(3))
         bias = self.param("conv3d_bias", nn.initializers.zeros, (self.hidden,))
         summed += jnp.broadcast_to(bias, summed.shape).astype(self.dtype)
         # A convolution over all that is left is a dense layer.
@@ -60,17 +58,15 @@ class ConvolutionalEmbedding(nn.Module):
 class FramePool(nn.Module):
     """Backbone and RoIAlign of some frames of each clip."""
 
-    backbone: Mapping
-    roi_size: int
-    sampling_ratio: int
-    border: str
-    dtype: DTypeLike
+    config: ModelConfig
 
     @nn.compact
     def __call__(self, frames, boxes, train: bool):
         """Pools `frames` `[B, t, H, W, 3]` under `boxes` `[B, t, N, 4]` to `[B, t, N, h, w, C]`."""
         images = frames.reshape(-1, *frames.shape[2:])
-        backbone = build.build(**self.backbone, dtype=self.dtype, module_name="backbone")
+        backbone = build_backbone(
+            **self.config.visual.backbone, dtype=self.config.dtype, module_name="backbone"
+        )
         boxes_of_images = boxes.reshape(-1, *boxes.shape[2:])
         pooled = [self._pool(maps, boxes_of_images) for maps in backbone(images, train=train)]
         # Maps of several strides are joined here, each read at its own.
@@ -78,62 +74,49 @@ class FramePool(nn.Module):
         return roi.reshape(*boxes.shape[:3], *roi.shape[2:])
 
     def _pool(self, maps, boxes):
-        if self.roi_size == WHOLE_FRAME:
+        visual = self.config.visual
+        if visual.whole_frame:
             return maps.mean(axis=(1, 2))[:, None, None, None, :]
         return roi_align(
             maps,
             boxes,
-            size=self.roi_size,
-            sampling_ratio=self.sampling_ratio,
-            border=self.border,
+            size=visual.roi_size,
+            sampling_ratio=visual.sampling_ratio,
+            border=visual.roi_border,
         )
 
 
 class RoiFeatures(nn.Module):
     """frames -> backbone -> RoIAlign: all that costs, and all that a feature cache keeps.
 
-    Attributes:
-      backbone: options of `build.build`, its `name` among them.
-      roi_size: side of the square that RoIAlign samples a box into; `WHOLE_FRAME` takes the mean
-        over the map in its place, whatever the one box.
-      sampling_ratio: RoIAlign's samples a bin along each axis.
-      border: RoIAlign's rule outside the map.
-      frames_per_chunk: how many frames of each clip go through the backbone at a time, computed
-        again in the backward pass, so that memory is that of one chunk; 0 for all at once.
-      frozen: whether the backbone keeps the weights it has. What it gives is then rounded to half
-        precision, as a cache stores it, so that a run is the same with a cache and without.
+    With `frames_per_chunk` the frames go through the backbone some at a time, computed again in
+    the backward pass, so that memory is that of one chunk. What a frozen backbone gives is rounded
+    to half precision, as a cache stores it, so that a run is the same with a cache and without.
     """
 
-    backbone: Mapping
-    roi_size: int
-    sampling_ratio: int
-    border: str
-    frames_per_chunk: int
-    frozen: bool
-    dtype: DTypeLike
+    config: ModelConfig
 
     @nn.compact
     def __call__(
         self, frames: UInt8[Array, "B T H W 3"], boxes: Float[Array, "B T N 4"], *, train: bool
     ) -> Float[Array, "B T N h w C"]:
         """Pools the backbone's features under the boxes of each frame."""
-        train = train and not self.frozen
-        pool = FramePool(
-            self.backbone, self.roi_size, self.sampling_ratio, self.border, self.dtype, name="pool"
-        )
-        if self.frames_per_chunk:
+        visual = self.config.visual
+        train = train and not visual.freeze_backbone
+        pool = FramePool(self.config, name="pool")
+        if visual.frames_per_chunk:
             roi = self._in_chunks(pool, frames, boxes, train)
         else:
             roi = pool(frames, boxes, train)
-        if self.frozen:
-            roi = jax.lax.stop_gradient(roi).astype(jnp.float16).astype(self.dtype)
+        if visual.freeze_backbone:
+            roi = jax.lax.stop_gradient(roi).astype(jnp.float16).astype(self.config.dtype)
         return roi
 
     def _in_chunks(self, pool, frames, boxes, train):
         # The clips stay whole, for they may lie on several devices.
         def split(array):
-            batch, length, *rest = array.shape
-            parts = array.reshape(batch, -1, self.frames_per_chunk, *rest)
+            batch, _, *rest = array.shape
+            parts = array.reshape(batch, -1, self.config.visual.frames_per_chunk, *rest)
             return jnp.moveaxis(parts, 1, 0)
 
         def step(pool, carry, chunk):
@@ -148,28 +131,13 @@ class RoiFeatures(nn.Module):
 
 
 class FrameFeatures(nn.Module):
-    """The visual module: frames -> backbone -> RoIAlign -> embedding.
+    """The visual module: frames -> backbone -> RoIAlign -> embedding, and back for M-STVH.
 
-    Attributes:
-      features: D, the size of an actor feature.
-      roi: the fields of `RoiFeatures`.
-      roi_channels: C of f_roi, by a 1x1 convolution after RoIAlign; 0 for that of the backbone.
-        RoIAlign is linear, so that the convolution might as well come before it, at many times
-        the cost (benchmarks/roi_align.py).
-      embed: `conv`, the paper's 3D and 2D convolutions, or `fc`, one dense layer as the
-        literature has it.
-      temporal_contrast: whether the embedding also reads each frame's deviation from the actor's
-        mean over time.
-      reconstruct: whether to decode f_roi from f_v again (Eq 13).
+    RoIAlign is linear, so that the 1x1 convolution after it might as well come before, at many
+    times the cost (benchmarks/roi_align.py).
     """
 
-    features: int
-    roi: Mapping
-    roi_channels: int
-    embed: str
-    temporal_contrast: bool
-    reconstruct: bool
-    dtype: DTypeLike
+    config: ModelConfig
 
     @nn.compact
     def __call__(
@@ -184,53 +152,32 @@ class FrameFeatures(nn.Module):
 
         Returns:
           f_v `[B, T, N, D]`, f_roi `[B, T, N, h, w, C]` and its reconstruction or None.
+
+        Raises:
+          ValueError: there are neither frames nor features of them.
         """
-        if roi_features is None:
-            roi = RoiFeatures(**self.roi, dtype=self.dtype, name="roi")(frames, boxes, train=train)
+        config, visual, dtype = self.config, self.config.visual, self.config.dtype
+        if roi_features is not None:
+            roi = roi_features.astype(dtype)
+        elif frames is not None:
+            roi = RoiFeatures(config, name="roi")(frames, boxes, train=train)
         else:
-            roi = roi_features.astype(self.dtype)
-        if self.roi_channels:
-            reduce = nn.Dense(self.roi_channels, use_bias=False, dtype=self.dtype, name="reduce")
-            roi = reduce(roi)
+            raise ValueError("the clips carry neither frames nor roi_features")
+        if visual.roi_channels:
+            roi = nn.Dense(visual.roi_channels, use_bias=False, dtype=dtype, name="reduce")(roi)
         shown = roi
-        if self.temporal_contrast:
+        if visual.temporal_contrast:
             shown = jnp.concatenate([roi, roi - roi.mean(axis=1, keepdims=True)], axis=-1)
-        if self.embed == "conv":
+        if visual.embed == "conv":
             features = ConvolutionalEmbedding(
-                self.features, roi.shape[-1], self.dtype, name="embedding"
+                config.features, roi.shape[-1], dtype, name="embedding"
             )(shown)
         else:
             flat = shown.reshape(*roi.shape[:3], -1)
-            features = nn.Dense(self.features, dtype=self.dtype, name="embedding")(flat)
-        features = nn.LayerNorm(dtype=self.dtype, name="norm")(features)
-        if not self.reconstruct:
+            features = nn.Dense(config.features, dtype=dtype, name="embedding")(flat)
+        features = nn.LayerNorm(dtype=dtype, name="norm")(features)
+        if not config.multi_focus:
             return features, roi, None
         size = math.prod(roi.shape[-3:])
-        decoded = nn.Dense(size, dtype=self.dtype, name="decoder")(features)
+        decoded = nn.Dense(size, dtype=dtype, name="decoder")(features)
         return features, roi, decoded.reshape(roi.shape)
-
-
-def visual_module(model: nn.Module, *, reconstruct: bool) -> FrameFeatures:
-    """Builds the visual module of a model, inside it."""
-    return FrameFeatures(
-        features=model.features,
-        roi=roi_options(model),
-        roi_channels=model.roi_channels,
-        embed=model.embed,
-        temporal_contrast=model.temporal_contrast,
-        reconstruct=reconstruct,
-        dtype=model.dtype,
-        name="visual",
-    )
-
-
-def roi_options(model: nn.Module) -> dict:
-    """Picks the fields of `RoiFeatures`, but for its type, from a model."""
-    return {
-        "backbone": model.backbone,
-        "roi_size": model.roi_size,
-        "sampling_ratio": model.sampling_ratio,
-        "border": model.roi_border,
-        "frames_per_chunk": model.frames_per_chunk,
-        "frozen": model.freeze_backbone,
-    }

@@ -1,10 +1,9 @@
-"""Graphs of boxes: who overlaps himself over time (Eq 1), who stands near whom (Eq 2).
+"""Graphs of boxes: overlaps with an actor's earlier boxes (Eq 1), distances of actors (Eq 2).
 
 Pure functions. Whatever stands in a padded slot changes nothing, and gradients are finite also
 where boxes are empty, equal or alone.
 """
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
@@ -114,18 +113,3 @@ def restore_order(
 ) -> Shaped[Array, "B *rest"]:
     """Undoes `reorder`: puts the actors back into the order of the list."""
     return reorder(values, jnp.argsort(order, axis=-1), axis=axis)
-
-
-def masked_softmax(
-    logits: Float[Array, "*b"], mask: Bool[Array, "*#b"], *, axis: int = -1
-) -> Float[Array, "*b"]:
-    """Takes the softmax over the places where the mask is true, in float32; 0 elsewhere.
-
-    The mask broadcasts. A row without a true place gives zeros, and gradients stay finite there.
-    """
-    logits = jnp.where(mask, logits.astype(jnp.float32), -jnp.inf)
-    highest = jax.lax.stop_gradient(logits.max(axis, keepdims=True))
-    shifted = jnp.where(mask, logits - jnp.where(jnp.isfinite(highest), highest, 0), 0)
-    weights = jnp.where(mask, jnp.exp(shifted), 0)
-    total = weights.sum(axis, keepdims=True)
-    return weights / jnp.where(total > 0, total, 1)

@@ -1,20 +1,23 @@
-"""What makes codes of actor features: the hash heads (Eq 5 and 12), and a_i of Eq 8."""
+"""What makes codes of actor features: the hash heads (Eq 5 and 12), and a_i of Eq 8.
+
+A hash head that `config.model.hash_head` chooses is a function that a model calls while it runs:
+the Flax modules that it makes stand under the head of their focus. `head(config, features, mask)`
+takes a `ModelConfig`, actor features `[B, T, N, D]` and the mask of actors `[B, N]`, and returns
+the relaxed code `[B, K]`, in (-1, 1). docs/extending.md adds one.
+"""
+
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from stvh_jax.models.graphs import masked_softmax
+from stvh_jax.models.config import ModelConfig
+from stvh_jax.models.linear_hash import hash_linearly
+from stvh_jax.models.masking import masked_mean, masked_softmax
 
-
-def masked_mean(values: Float[Array, "B T N *d"], actor_mask: Bool[Array, "B N"]):
-    """Averages over all frames and the valid actors: `[B, T, N, ...] -> [B, ...]`, in fp32."""
-    shape = actor_mask.shape[:1] + (1,) + actor_mask.shape[1:] + (1,) * (values.ndim - 3)
-    mask = actor_mask.reshape(shape)
-    total = jnp.where(mask, values.astype(jnp.float32), 0).sum(axis=(1, 2))
-    count = jnp.maximum(actor_mask.sum(axis=1) * values.shape[1], 1)
-    return total / count.reshape((-1,) + (1,) * (total.ndim - 1))
+HASH_HEADS: dict[str, Callable[..., jax.Array]] = {"linear": hash_linearly}
 
 
 def activity_layer(length: int, bits: int) -> str:
@@ -23,28 +26,20 @@ def activity_layer(length: int, bits: int) -> str:
 
 
 class HashHead(nn.Module):
-    """h = tanh(norm(F(AVG f))) and the class scores read from h (Eq 5 and 12), in fp32.
+    """A relaxed code h and the class scores read from it (Eq 5 and 12), in fp32."""
 
-    Attributes:
-      bits: K.
-      num_activities: G.
-      prefixes: the shorter lengths whose bits have a classifier of their own.
-    """
-
-    bits: int
-    num_activities: int
-    prefixes: tuple[int, ...] = ()
+    config: ModelConfig
 
     @nn.compact
-    def __call__(self, features: Float[Array, "B T N D"], actor_mask: Bool[Array, "B N"]):
+    def __call__(self, features: Float[Array, "B T N D"], mask: Bool[Array, "B N"]):
         """Returns the relaxed code `[B, K]` and the activity logits `[B, G]` by length."""
-        projected = nn.Dense(self.bits, name="hash")(masked_mean(features, actor_mask))
-        relaxed = jnp.tanh(nn.LayerNorm(name="norm")(projected))
+        heads = self.config.heads
+        relaxed = HASH_HEADS[heads.hash_head](self.config, features, mask)
         logits = {
-            length: nn.Dense(self.num_activities, name=activity_layer(length, self.bits))(
+            length: nn.Dense(heads.num_activities, name=activity_layer(length, heads.length))(
                 relaxed[:, :length]
             )
-            for length in (*self.prefixes, self.bits)
+            for length in heads.lengths
         }
         return relaxed, logits
 

@@ -10,15 +10,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from stvh_jax.models.graphs import masked_softmax
-
-PRODUCTS = ("matrix", "hadamard")
-
-
-CAUSALITIES = ("zero", "neg_inf")
-
-
-FUSIONS = ("nested", "sum", "concat")
+from stvh_jax.models.config import ModelConfig
+from stvh_jax.models.graphs import temporal_graph
+from stvh_jax.models.masking import masked_softmax
+from stvh_jax.models.scene import Scene
 
 
 def identity_matrix(key, shape, dtype=jnp.float32) -> Float[Array, "S S"]:
@@ -48,7 +43,7 @@ class GraphAttention(nn.Module):
     AT_v = softmax(f W2 (f W3)^T / sqrt(D)), AT_p = softmax(G W). Softmaxes are computed in fp32.
 
     Attributes:
-      product: how the two maps are combined, one of `PRODUCTS`.
+      product: how the two maps are combined, `matrix` or `hadamard`.
       graph_weight: whether the S x S matrix W is learned; without it G stands for G W.
       dtype: compute type of the projections.
     """
@@ -96,21 +91,17 @@ class FeedForward(nn.Module):
         return nn.Dense(dim, dtype=self.dtype)(hidden)
 
 
-class LayerOptions(nn.Module):
-    """What every layer of either kind is built from; see `configs/base.py` for the fields."""
+class Layer(nn.Module):
+    """What the layers of either kind share."""
 
-    residual: bool = True
-    product: str = "matrix"
-    causal: str = "zero"
-    graph_weight: bool = True
-    fusion: str = "nested"
-    ffn_multiplier: int = 2
-    dropout: float = 0.0
-    dtype: DTypeLike = jnp.float32
+    config: ModelConfig
 
     def attend(self, name, features, graph, mask):
         """Applies one `GraphAttention` named `name`."""
-        attention = GraphAttention(self.product, self.graph_weight, self.dtype, name=name)
+        fusion = self.config.fusion
+        attention = GraphAttention(
+            fusion.product, fusion.graph_weight, self.config.dtype, name=name
+        )
         return attention(features, graph, mask)
 
     def attend_in_time(self, name, features, temporal_graph, actor_mask):
@@ -118,7 +109,7 @@ class LayerOptions(nn.Module):
         del actor_mask  # a padded actor only ever looks at itself
         frames = temporal_graph.shape[-1]
         mask = jnp.ones((frames, frames), bool)
-        if self.causal == "neg_inf":
+        if self.config.fusion.causal == "neg_inf":
             mask = jnp.tril(mask)
         mixed = self.attend(name, jnp.swapaxes(features, 1, 2), temporal_graph, mask[None, None])
         return jnp.swapaxes(mixed, 1, 2)
@@ -129,16 +120,19 @@ class LayerOptions(nn.Module):
 
     def feed_forward(self, features, attended, *, train):
         """Closes a layer: FFN(f''), with pre-LN residuals unless the printed form is asked for."""
-        drop = nn.Dropout(self.dropout, deterministic=not train)
-        ffn = FeedForward(self.ffn_multiplier, self.dropout, self.dtype, name="feed_forward")
-        if not self.residual:
+        config = self.config
+        drop = nn.Dropout(config.dropout, deterministic=not train)
+        ffn = FeedForward(
+            config.fusion.ffn_multiplier, config.dropout, config.dtype, name="feed_forward"
+        )
+        if not config.fusion.residual:
             return ffn(attended, train=train)
         features = features + drop(attended)
-        normal = nn.LayerNorm(dtype=self.dtype, name="feed_forward_norm")(features)
+        normal = nn.LayerNorm(dtype=config.dtype, name="feed_forward_norm")(features)
         return features + drop(ffn(normal, train=train))
 
 
-class PositionVisualFusion(LayerOptions):
+class PositionVisualFusion(Layer):
     """PVF of Eq 3 along one axis: f' = LayerNorm(f), f'' = SGAT(f', G), FFN(f'')."""
 
     axis: str = "time"
@@ -147,26 +141,25 @@ class PositionVisualFusion(LayerOptions):
     def __call__(self, features, graph, actor_mask, *, train: bool):
         """Fuses `[B, T, N, D]` with the temporal `[B, N, T, T]` or spatial `[B, T, N, N]` graph."""
         attend = self.attend_in_time if self.axis == "time" else self.attend_in_space
-        normal = nn.LayerNorm(dtype=self.dtype, name="norm")(features)
+        normal = nn.LayerNorm(dtype=self.config.dtype, name="norm")(features)
         return self.feed_forward(
             features, attend("attention", normal, graph, actor_mask), train=train
         )
 
 
-class SpatiotemporalLayer(LayerOptions):
+class SpatiotemporalLayer(Layer):
     """A layer of STVH: PVF of each actor in time, then PVF of each frame in space."""
 
     @nn.compact
     def __call__(self, features, temporal_graph, spatial_graph, actor_mask, *, train: bool):
         """Maps actor features `[B, T, N, D]` to the same shape."""
-        options = {name: getattr(self, name) for name in LAYER_FIELDS}
-        in_time = PositionVisualFusion(axis="time", **options, name="temporal")
-        in_space = PositionVisualFusion(axis="space", **options, name="spatial")
+        in_time = PositionVisualFusion(self.config, axis="time", name="temporal")
+        in_space = PositionVisualFusion(self.config, axis="space", name="spatial")
         features = in_time(features, temporal_graph, actor_mask, train=train)
         return in_space(features, spatial_graph, actor_mask, train=train)
 
 
-class MultiFocusFusion(LayerOptions):
+class MultiFocusFusion(Layer):
     """A layer of M-STVH, MSF of Eq 10: LayerNorm, MFAT, FFN.
 
     MFAT (Eq 11) is G-MFAT(O-MFAT(f, G_T), G_S) when `nested`; `sum` adds the two branches,
@@ -176,27 +169,31 @@ class MultiFocusFusion(LayerOptions):
     @nn.compact
     def __call__(self, features, temporal_graph, spatial_graph, actor_mask, *, train: bool):
         """Maps actor features `[B, T, N, D]` to the same shape."""
-        normal = nn.LayerNorm(dtype=self.dtype, name="norm")(features)
+        config = self.config
+        normal = nn.LayerNorm(dtype=config.dtype, name="norm")(features)
         objects = self.attend_in_time("object", normal, temporal_graph, actor_mask)
-        if self.fusion == "nested":
+        if config.fusion.fusion == "nested":
             fused = self.attend_in_space("group", objects, spatial_graph, actor_mask)
         else:
             group = self.attend_in_space("group", normal, spatial_graph, actor_mask)
-            if self.fusion == "sum":
+            if config.fusion.fusion == "sum":
                 fused = objects + group
             else:
                 joined = jnp.concatenate([objects, group], axis=-1)
-                fused = nn.Dense(features.shape[-1], dtype=self.dtype, name="fuse")(joined)
+                fused = nn.Dense(features.shape[-1], dtype=config.dtype, name="fuse")(joined)
         return self.feed_forward(features, fused, train=train)
 
 
-LAYER_FIELDS = (
-    "residual",
-    "product",
-    "causal",
-    "graph_weight",
-    "fusion",
-    "ffn_multiplier",
-    "dropout",
-    "dtype",
-)
+def interleave(
+    config: ModelConfig, features: Float[Array, "B T N D"], scene: Scene, *, train: bool
+) -> list[Float[Array, "B T N D"]]:
+    """Fuses by the paper's layers: those of M-STVH or of STVH, as the config says."""
+    in_time = temporal_graph(scene.boxes)
+    layer = MultiFocusFusion if config.multi_focus else SpatiotemporalLayer
+    scale = []
+    for index in range(1, config.fusion.layers + 1):
+        features = layer(config, name=f"layer_{index}")(
+            features, in_time, scene.in_space, scene.mask, train=train
+        )
+        scale.append(features)
+    return scale

@@ -1,5 +1,7 @@
 """What a model returns for a batch of clips."""
 
+import dataclasses
+
 import flax.struct
 
 from stvh_jax.clips import Leaf
@@ -33,8 +35,9 @@ class Outputs:
     def prefix(self, bits: int) -> "Outputs":
         """Takes the nested codes of the first `bits` bits, and what is read from them."""
         if bits == self.relaxed.shape[-1]:
-            return self.replace(prefix_logits={})
-        return self.replace(
+            return dataclasses.replace(self, prefix_logits={})
+        return dataclasses.replace(
+            self,
             relaxed=self.relaxed[..., :bits],
             relation=None if self.relation is None else self.relation[..., :bits],
             activity_logits=self.prefix_logits[bits],
@@ -43,4 +46,4 @@ class Outputs:
 
     def nested(self) -> list["Outputs"]:
         """Gives the codes of every length, each as if it were the only one."""
-        return [*map(self.prefix, self.prefix_logits), self.replace(prefix_logits={})]
+        return [*map(self.prefix, self.prefix_logits), dataclasses.replace(self, prefix_logits={})]

@@ -11,14 +11,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from stvh_jax.models.box_features import describe_boxes
+from stvh_jax.models.config import ATTENTION_HEADS, ModelConfig
 from stvh_jax.models.interleaving import FeedForward
-
-# Where position joins: in the graphs of the paper's attention, or in one of the plain ways.
-POSITIONS = ("graphs", "before", "after", "add", "concat")
-
-
-# Attention heads of a standard block.
-HEADS = 8
+from stvh_jax.models.scene import Scene
 
 
 class TransformerBlock(nn.Module):
@@ -35,7 +30,7 @@ class TransformerBlock(nn.Module):
         """Lets every place look at the valid ones."""
         drop = nn.Dropout(self.dropout, deterministic=not train)
         attention = nn.MultiHeadDotProductAttention(
-            HEADS, dtype=self.dtype, force_fp32_for_softmax=True, name="attention"
+            ATTENTION_HEADS, dtype=self.dtype, force_fp32_for_softmax=True, name="attention"
         )
         normal = nn.LayerNorm(dtype=self.dtype, name="norm")(features)
         features = features + drop(attention(normal, mask=mask[:, None, None, :]))
@@ -47,47 +42,43 @@ class TransformerBlock(nn.Module):
 class PlainFusion(nn.Module):
     """L standard blocks in place of the interleaving layers.
 
-    Attributes:
-      position: how an embedding of the boxes joins the actor features: added `before` or `after`
-        every block, or once to what the first one reads, by `add` or `concat`.
-      layers: L.
+    An embedding of the boxes joins the actor features: added `before` or `after` every block, or
+    once to what the first one reads, by `add` or `concat`.
     """
 
-    position: str
-    layers: int
-    ffn_multiplier: int
-    dropout: float
-    dtype: DTypeLike
+    config: ModelConfig
 
     @nn.compact
     def __call__(
-        self,
-        features: Float[Array, "B T N D"],
-        boxes: Float[Array, "B T N 4"],
-        actor_mask: Bool[Array, "B N"],
-        *,
-        train: bool,
+        self, features: Float[Array, "B T N D"], scene: Scene, *, train: bool
     ) -> list[Float[Array, "B T N D"]]:
         """Returns the features after every block."""
-        dim = features.shape[-1]
-        place = nn.Dense(dim, dtype=self.dtype, name="position")(describe_boxes(boxes, actor_mask))
-        if self.position == "add":
+        config, position = self.config, self.config.fusion.position
+        shape, dim = features.shape, features.shape[-1]
+        described = describe_boxes(scene.boxes, scene.mask)
+        place = nn.Dense(dim, dtype=config.dtype, name="position")(described)
+        if position == "add":
             features = features + place
-        elif self.position == "concat":
+        elif position == "concat":
             joined = jnp.concatenate([features, place], axis=-1)
-            features = nn.Dense(dim, dtype=self.dtype, name="join")(joined)
-        batch, frames, actors = boxes.shape[:3]
-        mask = jnp.tile(actor_mask, (1, frames))
+            features = nn.Dense(dim, dtype=config.dtype, name="join")(joined)
+        mask = jnp.tile(scene.mask, (1, shape[1]))
         scale = []
-        for index in range(1, self.layers + 1):
+        for index in range(1, config.fusion.layers + 1):
             block = TransformerBlock(
-                self.ffn_multiplier, self.dropout, self.dtype, name=f"layer_{index}"
+                config.fusion.ffn_multiplier, config.dropout, config.dtype, name=f"layer_{index}"
             )
-            if self.position == "before":
+            if position == "before":
                 features = features + place
-            features = block(features.reshape(batch, frames * actors, dim), mask, train=train)
-            features = features.reshape(batch, frames, actors, dim)
-            if self.position == "after":
+            features = block(features.reshape(shape[0], -1, dim), mask, train=train).reshape(shape)
+            if position == "after":
                 features = features + place
             scale.append(features)
         return scale
+
+
+def fuse_plainly(
+    config: ModelConfig, features: Float[Array, "B T N D"], scene: Scene, *, train: bool
+) -> list[Float[Array, "B T N D"]]:
+    """Fuses by standard transformer blocks over all T N places of a clip."""
+    return PlainFusion(config, name="plain_fusion")(features, scene, train=train)

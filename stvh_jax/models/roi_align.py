@@ -16,7 +16,7 @@ where they were read.
 
 import functools
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,8 @@ def roi_align(
     """
     if border not in BORDERS:
         raise UserError(f"border is {border!r}; choose {' or '.join(BORDERS)}")
-    grid = _Grid(features.shape[1:3], size, sampling_ratio, border)
+    _, height, width, _ = features.shape
+    grid = _Grid((height, width), size, sampling_ratio, border)
     return _align(grid, features, boxes)
 
 
@@ -76,7 +77,7 @@ def _align(grid, features, boxes):
 
     def pool(frame, frame_boxes):
         rows, columns = _taps(frame_boxes, grid)
-        pooled = 0.0
+        pooled: Any = 0.0
         for row, column in itertools.product(zip(*rows), zip(*columns)):
             index, weight = _cross(row, column)
             cells = frame.at[index].get(mode="promise_in_bounds")

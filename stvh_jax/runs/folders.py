@@ -9,6 +9,7 @@ from etils import epath
 
 from stvh_jax import files
 from stvh_jax.codes.packing import code_lengths
+from stvh_jax.config import ADDED_FIELDS
 from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.fields import flatten
 
@@ -199,6 +200,7 @@ def difference(stored: dict, expected: dict) -> str:
     """Names the first field, `FREE_FIELDS` aside, in which two configs differ; "" if none does."""
     stored, expected = flatten(stored), flatten(expected)
     for name in sorted((stored.keys() | expected.keys()) - set(FREE_FIELDS)):
-        if stored.get(name) != expected.get(name):
-            return f"{name}={stored.get(name)!r}, not {expected.get(name)!r}"
+        before = ADDED_FIELDS.get(name)
+        if stored.get(name, before) != expected.get(name, before):
+            return f"{name}={stored.get(name, before)!r}, not {expected.get(name, before)!r}"
     return ""

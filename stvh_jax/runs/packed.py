@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import io
 import os
 import pathlib
 import re
@@ -125,7 +126,7 @@ def open_run(path: epath.PathLike) -> epath.Path:
         return run
     try:
         with run.open("rb") as file:
-            opened = cast(BinaryIO, file)
+            opened = cast(io.BufferedReader, file)
             folder = _folder_of(hashlib.file_digest(opened, "sha256"))
             if not folder.is_dir():
                 _unpack(opened, folder, source=run)

@@ -7,7 +7,7 @@ from jax.sharding import Mesh
 from stvh_jax.config import Config
 from stvh_jax.dataset import Dataset
 from stvh_jax.models.build import Model
-from stvh_jax.models.frame_features import RoiFeatures, roi_options
+from stvh_jax.models.frame_features import RoiFeatures
 from stvh_jax.training import pretrained, sharding
 from stvh_jax.training.feature_cache import CachedDataset, feature_shape, made_of
 from stvh_jax.training.state import TrainState
@@ -29,14 +29,13 @@ def with_feature_cache(
       UserError: the cache cannot be used.
     """
     whole = sharding.replicated(mesh)
-    options = roi_options(model)
-    module = RoiFeatures(**options, dtype=model.dtype)
+    module = RoiFeatures(model.config)
     variables = pretrained.take(state.variables, pretrained.ROI_FEATURES)
     backbone = pretrained.digest(jax.device_get(pretrained.take(state.variables)))
     cached = CachedDataset(
         dataset,
         config.train.feature_cache,
-        made_of=made_of(config, backbone, options["backbone"]),
+        made_of=made_of(config, backbone, dict(model.config.visual.backbone)),
         shape=feature_shape(module, variables, config),
     )
     apply = jax.jit(

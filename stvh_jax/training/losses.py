@@ -4,13 +4,20 @@ A clip that only pads a batch is left out by `clip_mask`, an actor that only pad
 unknown action: a masked example and a deleted one give the same loss.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.config import Config
 from stvh_jax.models.outputs import Outputs
+
+# A loss per clip.
+Term = Float[Array, "B"] | None
 
 
 def cross_entropy(
@@ -89,37 +96,84 @@ def contrastive(
     return total - jnp.diagonal(cosine)
 
 
-def code_terms(
-    outputs: Outputs, clips: Clips, clip_mask: Bool[Array, "B"], *, weights
-) -> dict[str, Float[Array, "B"]]:
-    """Computes the terms that read codes of one length, per clip; see `total_loss`."""
+def activity_term(outputs: Outputs, clips: Clips, clip_mask, weights) -> Term:
+    """Weighs the cross-entropy of focus i with w_i = i / L, and sums over the foci."""
+    del clip_mask, weights
     learned = outputs.activity_logits.shape[0]
     focus_weights = jnp.arange(1, learned + 1) / learned
     activity = jax.vmap(cross_entropy, in_axes=(0, None))(outputs.activity_logits, clips.activity)
-    terms = {"activity": (focus_weights[:, None] * activity).sum(axis=0)}
-    if outputs.relaxed is not None:
-        terms["quantisation"] = jax.vmap(quantisation, in_axes=(0, None))(
-            outputs.relaxed[-learned:], clip_mask
-        ).mean(axis=0)
-    if outputs.relation is not None:
-        terms["contrastive"] = contrastive(
-            outputs.relation,
-            outputs.relaxed[-1],
-            clips.activity,
-            clip_mask,
-            temperature=weights.temperature,
-            same_class_mask=weights.same_class_mask,
-        )
-    return terms
+    return (focus_weights[:, None] * activity).sum(axis=0)
 
 
-def total_loss(outputs: Outputs, clips: Clips, *, weights):
+def quantisation_term(outputs: Outputs, clips: Clips, clip_mask, weights) -> Term:
+    """Takes the mean over the foci that learn the activity, 1..L."""
+    del clips, weights
+    if outputs.relaxed is None:
+        return None
+    learned = outputs.activity_logits.shape[0]
+    by_focus = jax.vmap(quantisation, in_axes=(0, None))(outputs.relaxed[-learned:], clip_mask)
+    return by_focus.mean(axis=0)
+
+
+def contrastive_term(outputs: Outputs, clips: Clips, clip_mask, weights) -> Term:
+    """Compares a with the code of the last focus."""
+    if outputs.relation is None:
+        return None
+    return contrastive(
+        outputs.relation,
+        outputs.relaxed[-1],
+        clips.activity,
+        clip_mask,
+        temperature=weights.temperature,
+        same_class_mask=weights.same_class_mask,
+    )
+
+
+def action_term(outputs: Outputs, clips: Clips, clip_mask, weights) -> Term:
+    """Averages the cross-entropy over the actors of each clip."""
+    del clip_mask
+    if outputs.action_logits is None:
+        return None
+    class_weights = tuple(weights.action_class_weights)
+    return action_cross_entropy(outputs.action_logits, clips.action, class_weights=class_weights)
+
+
+def reconstruction_term(outputs: Outputs, clips: Clips, clip_mask, weights) -> Term:
+    """Takes the model's own error of Eq 13."""
+    del clips, clip_mask, weights
+    return outputs.reconstruction_error
+
+
+class Loss(NamedTuple):
+    """An entry of `LOSSES`.
+
+    Attributes:
+      term: `term(outputs, clips, clip_mask, weights)` gives a loss per clip `[B]`, or None for a
+        model that lacks what it reads.
+      of_codes: whether it reads codes: it is then the mean over the lengths of nested codes.
+    """
+
+    term: Callable[..., Term]
+    of_codes: bool = False
+
+
+# The terms of the loss, each weighted by the field of `config.loss` that has its name; the
+# activity weighs 1. docs/extending.md adds one.
+LOSSES = {
+    "activity": Loss(activity_term, of_codes=True),
+    "quantisation": Loss(quantisation_term, of_codes=True),
+    "contrastive": Loss(contrastive_term, of_codes=True),
+    "action": Loss(action_term),
+    "reconstruction": Loss(reconstruction_term),
+}
+
+
+def total_loss(outputs: Outputs, clips: Clips, *, weights: Config):
     """Combines the losses into that of Eq 9 (STVH) or Eq 15 (M-STVH).
 
-    L_acty + action L_action + quantisation L_q + contrastive L_CON + reconstruction L_recon. For
-    M-STVH, L_acty weighs focus i with w_i = i / L and L_q is the mean over the foci 1..L; L_CON
-    reads the last focus. The terms that read codes are means over the lengths of nested codes. A
-    model without codes has the first two terms alone, one without actors the first and L_q.
+    L_acty + action L_action + quantisation L_q + contrastive L_CON + reconstruction L_recon. A
+    model without codes has the first two terms alone, one without actors the first and L_q. A
+    term of `LOSSES` that `weights` does not name is left out.
 
     Args:
       outputs: of the model.
@@ -132,17 +186,19 @@ def total_loss(outputs: Outputs, clips: Clips, *, weights):
     clip_mask = clips.clip_mask
     if clip_mask is None:
         clip_mask = jnp.ones(clips.boxes.shape[0], bool)
-    lengths = [code_terms(one, clips, clip_mask, weights=weights) for one in outputs.nested()]
+
+    def terms_of(outputs: Outputs, *, of_codes: bool) -> dict[str, Term]:
+        terms = {
+            name: loss.term(outputs, clips, clip_mask, weights)
+            for name, loss in LOSSES.items()
+            if loss.of_codes == of_codes and (name == "activity" or name in weights)
+        }
+        return {name: term for name, term in terms.items() if term is not None}
+
+    lengths = [terms_of(one, of_codes=True) for one in outputs.nested()]
     terms = jax.tree.map(lambda *values: sum(values) / len(values), *lengths)
-    if outputs.action_logits is not None:
-        terms["action"] = action_cross_entropy(
-            outputs.action_logits, clips.action, class_weights=tuple(weights.action_class_weights)
-        )
-    if outputs.reconstruction_error is not None:
-        terms["reconstruction"] = outputs.reconstruction_error
+    terms |= terms_of(outputs, of_codes=False)
     count = jnp.maximum(clip_mask.sum(), 1)
     means = {name: jnp.where(clip_mask, term, 0).sum() / count for name, term in terms.items()}
-    loss = means["activity"] + sum(
-        weights[name] * mean for name, mean in means.items() if name != "activity"
-    )
-    return loss, means
+    weighted = [weights[name] * mean for name, mean in means.items() if name != "activity"]
+    return means["activity"] + sum(weighted), means

@@ -4,7 +4,7 @@ from etils import epath
 
 from stvh_jax.config import Config
 from stvh_jax.errors import UserError
-from stvh_jax.models.weights.weight_files import Weights, digest, read
+from stvh_jax.models.weights.convert import Weights, digest, read
 from stvh_jax.runs import checkpoints, folders
 
 # Where the variables of `visual.RoiFeatures`, and of the backbone in it, stand in a model's.
@@ -64,7 +64,7 @@ def open_weights(path: str, backbone: str) -> Weights:
     """Reads the weights that a backbone of this name starts with.
 
     Args:
-      path: a file that `weight_files.read` knows, or the folder of a run.
+      path: a file that `convert.read` knows, or the folder of a run.
       backbone: the name of the backbone.
 
     Raises:

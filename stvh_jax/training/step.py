@@ -1,4 +1,4 @@
-"""One step of training and one of encoding, as pure functions to be jitted."""
+"""One step of training and one of validation, as pure functions to be jitted."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from stvh_jax.clips import Clips
-from stvh_jax.models.build import Model
+from stvh_jax.models.build import Model, encode
 from stvh_jax.training.augment import shake_camera
 from stvh_jax.training.losses import total_loss
 from stvh_jax.training.state import TrainState
@@ -86,7 +86,7 @@ def make_validation_step(model: Model, loss_weights):
     """Makes `step(variables, clips) -> sums`: loss and correct clips, summed over valid clips."""
 
     def validation_step(variables: dict, clips: Clips) -> dict[str, jax.Array]:
-        outputs = model.apply(variables, clips, train=False)
+        outputs = encode(model, variables, clips)
         loss, _ = total_loss(outputs, clips, weights=loss_weights)
         right = outputs.activity_logits[-1].argmax(axis=-1) == clips.activity
         sums = {

@@ -19,8 +19,7 @@ from stvh_jax.config import Config
 from stvh_jax.console import Progress, say
 from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
-from stvh_jax.models.weights import weight_files
-from stvh_jax.models.weights.weight_files import Weights
+from stvh_jax.models.weights.convert import Weights, select
 from stvh_jax.runs import folders
 from stvh_jax.runs.checkpoints import Checkpoints
 from stvh_jax.runs.history import History
@@ -125,7 +124,7 @@ class Trainer:
         """Replaces the backbone's variables by those it is to start with."""
         if self.weights is None:
             return state
-        chosen = weight_files.select(self.weights, pretrained.take(state.variables))
+        chosen = select(self.weights, pretrained.take(state.variables))
         whole = sharding.replicated(self.mesh)
         placed = jax.tree.map(
             lambda leaf: jax.make_array_from_process_local_data(whole, leaf), chosen
@@ -227,7 +226,7 @@ def open_run(config: Config, dataset: Dataset, workdir: epath.PathLike) -> Train
     if weights is not None:
         # What does not fit is found before the folder of the run is made.
         state = jax.eval_shape(steps.create_state)
-        weight_files.select(weights, pretrained.take(state.variables))
+        select(weights, pretrained.take(state.variables))
     run_config = make_run_config(config, dataset, origin)
     in_every_process(_prepare_folder, workdir, run_config)
     folders.check_same(workdir, run_config)

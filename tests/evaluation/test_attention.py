@@ -13,7 +13,7 @@ from stvh_jax.inference.encoder import Encoder
 from stvh_jax.models.build import build_model
 from stvh_jax.reporting import plots
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
-from tests.models.test_hasher import apply, drawn, layer_norm
+from tests.helpers.oracles import apply, drawn, layer_norm
 
 
 def encoder_of(**fields):

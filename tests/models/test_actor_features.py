@@ -10,22 +10,20 @@ import pytest
 
 from stvh_jax.config import get_config
 from stvh_jax.errors import UserError
-from stvh_jax.models.backbones import build
+from stvh_jax.models.backbones.build import build_backbone
 from stvh_jax.models.box_features import describe_motion
 from stvh_jax.models.build import build_model
 from stvh_jax.models.frame_features import RoiFeatures
 from stvh_jax.models.roi_align import roi_align
-from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips
+from tests.helpers.fakes import ACTIONS, ACTIVITIES, model_config, random_clips
 
-ROI = {
-    "backbone": {"name": "small", "features": (4, 6)},
-    "roi_size": 3,
-    "sampling_ratio": 2,
-    "border": "clamp",
-    "frames_per_chunk": 0,
-    "frozen": False,
-    "dtype": jnp.float32,
-}
+SMALL = {"name": "small", "features": (4, 6)}
+
+
+def roi_features(**fields):
+    """Makes the module for clips of four frames."""
+    base = {"num_frames": 4, "key_frame": 2, "roi_size": 3, "backbone": SMALL}
+    return RoiFeatures(model_config(**{**base, **fields}))
 
 
 def clips_of_frames(seed=0, *, clips=2, frames=4, actors=3):
@@ -46,8 +44,8 @@ def gradient(module, variables, clips):
 @pytest.mark.parametrize("chunk", [1, 2])
 def test_chunks_of_frames_change_neither_features_nor_gradients(chunk):
     clips = clips_of_frames()
-    whole = RoiFeatures(**ROI)
-    parts = RoiFeatures(**{**ROI, "frames_per_chunk": chunk})
+    whole = roi_features()
+    parts = roi_features(frames_per_chunk=chunk)
     variables = whole.init(jax.random.key(0), clips.frames, clips.boxes, train=False)
     shapes = jax.eval_shape(
         lambda: parts.init(jax.random.key(0), clips.frames, clips.boxes, train=False)
@@ -69,7 +67,7 @@ def test_a_chunk_is_all_that_is_kept_for_the_backward_pass():
     clips = clips_of_frames()
 
     def kept(chunk):
-        module = RoiFeatures(**{**ROI, "frames_per_chunk": chunk})
+        module = roi_features(frames_per_chunk=chunk)
 
         def pull_back(clips):
             variables = module.init(jax.random.key(0), clips.frames, clips.boxes, train=False)
@@ -86,7 +84,7 @@ def test_a_chunk_is_all_that_is_kept_for_the_backward_pass():
 
 def test_a_frozen_backbone_has_no_gradient_and_half_precision():
     clips = clips_of_frames()
-    free, frozen = RoiFeatures(**ROI), RoiFeatures(**{**ROI, "frozen": True})
+    free, frozen = roi_features(), roi_features(freeze_backbone=True)
     variables = free.init(jax.random.key(0), clips.frames, clips.boxes, train=False)
     exact = free.apply(variables, clips.frames, clips.boxes, train=True)
     rounded = frozen.apply(variables, clips.frames, clips.boxes, train=True)
@@ -97,7 +95,7 @@ def test_a_frozen_backbone_has_no_gradient_and_half_precision():
 def test_maps_of_two_strides_are_joined_each_read_at_its_own():
     clips = clips_of_frames(clips=1, frames=1)
     frames = jnp.asarray(np.random.default_rng(0).integers(0, 256, (1, 1, 75, 85, 3)), jnp.uint8)
-    module = RoiFeatures(**{**ROI, "backbone": {"name": "inception_v3"}})
+    module = roi_features(backbone={"name": "inception_v3"})
     shapes = jax.eval_shape(
         lambda: module.init(jax.random.key(0), frames, clips.boxes, train=False)
     )
@@ -110,9 +108,9 @@ def test_maps_of_two_strides_are_joined_each_read_at_its_own():
     assert roi.shape == (1, 1, 3, 3, 3, 288 + 768)
 
     pool = {name: part["pool"]["backbone"] for name, part in variables.items()}
-    fine, coarse = jax.jit(lambda v: build.build("inception_v3").apply(v, frames[0], train=False))(
-        pool
-    )
+    fine, coarse = jax.jit(
+        lambda v: build_backbone("inception_v3").apply(v, frames[0], train=False)
+    )(pool)
     for maps, part in ((fine, roi[..., :288]), (coarse, roi[..., 288:])):
         expected = roi_align(maps, jnp.asarray(clips.boxes[0]), size=3)
         np.testing.assert_allclose(part[0], expected, rtol=1e-4, atol=1e-4 * np.abs(maps).max())
@@ -123,7 +121,7 @@ def model_and_variables(clips, **fields):
     config.update(
         {"features": 8, "bits": 8, "layers": 1, "num_frames": 4, "num_actors": 3, "key_frame": 2}
     )
-    config.update({"backbone": ROI["backbone"], "roi_size": 3, "freeze_backbone": True, **fields})
+    config.update({"backbone": SMALL, "roi_size": 3, "freeze_backbone": True, **fields})
     model = build_model(config, activity_names=ACTIVITIES, action_names=ACTIONS)
     variables = jax.jit(lambda: model.init(jax.random.key(0), clips, train=False))()
     return model, variables
@@ -135,9 +133,7 @@ def test_a_model_is_the_same_from_frames_and_from_their_features(name):
     model, variables = model_and_variables(clips, name=name, roi_channels=5)
     frames_alone = {c: part["visual"]["roi"] for c, part in variables.items() if "visual" in part}
     boxes = jnp.where(clips.actor_mask[:, None, :, None], clips.boxes, 0)
-    roi = RoiFeatures(**{**ROI, "frozen": True}).apply(
-        frames_alone, clips.frames, boxes, train=False
-    )
+    roi = roi_features(freeze_backbone=True).apply(frames_alone, clips.frames, boxes, train=False)
     kept = dataclasses.replace(clips, frames=None, roi_features=roi.astype(jnp.float16))
     apply = jax.jit(lambda clips: model.apply(variables, clips, train=False))
     for one, other in zip(jax.tree.leaves(apply(clips)), jax.tree.leaves(apply(kept))):

@@ -14,8 +14,9 @@ import jax
 import numpy as np
 import pytest
 
-from stvh_jax.models.backbones import build, inception_v3, vgg16
-from stvh_jax.models.weights import weight_files
+from stvh_jax.models.backbones import inception_v3, vgg16
+from stvh_jax.models.backbones.build import build_backbone
+from stvh_jax.models.weights.convert import read
 from tests.helpers import torch_definitions
 
 SIZES = ((101, 133), (83, 97))
@@ -38,7 +39,7 @@ def runner(backbone, count_padding):
 
     @functools.partial(jax.jit, static_argnames="normalisation")
     def run(variables, frames, normalisation):
-        module = build.build(backbone, normalisation=normalisation, **options)
+        module = build_backbone(backbone, normalisation=normalisation, **options)
         return module.apply(variables, frames, train=False, taps=TAPS[backbone])
 
     return run
@@ -138,7 +139,7 @@ def write_keras(whole, bare, folder: pathlib.Path):
 @pytest.mark.parametrize("backbone", TAPS)
 def test_keras(keras_networks, backbone, format):
     folder, expected = keras_networks(backbone)
-    weights = weight_files.read(folder / format)
+    weights = read(folder / format)
     assert (weights.framework, weights.backbone) == ("keras", backbone)
     assert len(weights.unused) == (2 if format in ("legacy.h5", "three.keras") else 0)
     for size in SIZES:
@@ -150,7 +151,7 @@ def test_keras(keras_networks, backbone, format):
 def test_a_scale_of_the_normalisation_is_kept_where_keras_has_one(keras_networks, tmp_path):
     folder, _ = keras_networks("inception_v3")
     path = shutil.copy(folder / "three.weights.h5", tmp_path)
-    plain = weight_files.read(path).variables["params"]["Mixed_7c"]["branch3x3_2b"]["bn"]
+    plain = read(path).variables["params"]["Mixed_7c"]["branch3x3_2b"]["bn"]
     np.testing.assert_array_equal(plain["scale"], np.ones(384))
     with h5py.File(path, "a") as file:
         for name, layer in file["layers"].items():
@@ -159,7 +160,7 @@ def test_a_scale_of_the_normalisation_is_kept_where_keras_has_one(keras_networks
                 del layer["vars"]
                 for index, value in enumerate([values[0] + 5, *values]):
                     layer[f"vars/{index}"] = value
-    scaled = weight_files.read(path).variables["params"]["Mixed_7c"]["branch3x3_2b"]["bn"]
+    scaled = read(path).variables["params"]["Mixed_7c"]["branch3x3_2b"]["bn"]
     np.testing.assert_array_equal(scaled["bias"], plain["bias"])
     np.testing.assert_array_equal(scaled["scale"], plain["bias"] + 5)
 
@@ -196,7 +197,7 @@ def torch_networks(tmp_path_factory):
 @pytest.mark.parametrize("backbone", TAPS)
 def test_torch(torch_networks, backbone, format):
     folder, expected = torch_networks(backbone)
-    weights = weight_files.read(folder / format)
+    weights = read(folder / format)
     assert (weights.framework, weights.backbone) == ("torchvision", backbone)
     assert "fc.weight" in weights.unused or "classifier.0.weight" in weights.unused
     for size in SIZES:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stvh_jax.errors import UserError
-from stvh_jax.models.backbones import build
+from stvh_jax.models.backbones.build import build_backbone
 from stvh_jax.models.backbones.preprocessing import normalise
 from stvh_jax.models.backbones.vgg16 import halve
 
@@ -19,7 +19,7 @@ def frames():
 
 
 def run(frames, **options):
-    backbone = build.build("small", **options)
+    backbone = build_backbone("small", **options)
     variables = jax.jit(backbone.init, static_argnames="train")(
         jax.random.key(0), frames, train=True
     )
@@ -37,7 +37,7 @@ def run(frames, **options):
     ],
 )
 def test_shapes(frames, options, shape):
-    backbone = build.build("small", **options)
+    backbone = build_backbone("small", **options)
     (out,), _ = jax.eval_shape(
         lambda: backbone.init_with_output(jax.random.key(0), frames, train=True)
     )
@@ -62,7 +62,7 @@ def test_one_stage_equals_the_loop(frames):
 
 
 def test_every_frame_is_on_its_own(frames):
-    backbone = build.build("small", features=(8,))
+    backbone = build_backbone("small", features=(8,))
     variables, out = run(frames, features=(8,))
     (alone,) = backbone.apply(variables, frames[1, 2], train=True)
     np.testing.assert_allclose(alone, out[1, 2], atol=1e-5)
@@ -90,7 +90,7 @@ def test_bfloat16_computes_with_float32_parameters(frames):
 
 
 def test_gradients_reach_every_parameter_and_are_finite_on_a_black_frame(frames):
-    backbone = build.build("small", features=(8, 8))
+    backbone = build_backbone("small", features=(8, 8))
     variables = run(frames, features=(8, 8))[0]
 
     @jax.jit
@@ -112,10 +112,10 @@ def test_a_wrong_name_or_option_is_one_clear_line(frames):
     with pytest.raises(
         UserError, match="backbone 'smal' is unknown; choose one of small, vgg16, inception_v3"
     ):
-        build.build("smal")
+        build_backbone("smal")
     with pytest.raises(UserError, match="small has no option 'feature'; it has features, strides"):
-        build.build("small", feature=(8,))
-    backbone = build.build("small", features=(8, 8), strides=(4,))
+        build_backbone("small", feature=(8,))
+    backbone = build_backbone("small", features=(8, 8), strides=(4,))
     with pytest.raises(UserError, match="2 features and 1 strides; give as many"):
         backbone.init(jax.random.key(0), frames, train=False)
 
@@ -129,7 +129,7 @@ def test_a_wrong_name_or_option_is_one_clear_line(frames):
     ],
 )
 def test_maps_at_the_size_of_the_paper(name, shapes):
-    backbone = build.build(name)
+    backbone = build_backbone(name)
     frames = jax.ShapeDtypeStruct((1, 720, 1280, 3), jnp.uint8)
     maps, _ = jax.eval_shape(
         lambda frames: backbone.init_with_output(jax.random.key(0), frames, train=True), frames
@@ -155,10 +155,10 @@ def drawn(backbone, frames, **options):
 
 def test_batch_norm_is_frozen_or_trained():
     frames = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 39, 43, 3)), jnp.uint8)
-    variables = drawn(build.build("inception_v3"), frames, taps=("Mixed_5b",))
+    variables = drawn(build_backbone("inception_v3"), frames, taps=("Mixed_5b",))
     changed = {}
     for batch_norm in ("frozen", "trained"):
-        backbone = build.build("inception_v3", batch_norm=batch_norm)
+        backbone = build_backbone("inception_v3", batch_norm=batch_norm)
         outs = [
             backbone.apply(
                 variables, frames, train=train, taps=("Mixed_5b",), mutable=["batch_stats"]
@@ -171,16 +171,16 @@ def test_batch_norm_is_frozen_or_trained():
     assert not any(changed["frozen"])
     assert all(changed["trained"])
     with pytest.raises(UserError, match="batch_norm is 'x'; choose frozen or trained"):
-        build.build("inception_v3", batch_norm="x").apply(variables, frames, train=False)
+        build_backbone("inception_v3", batch_norm="x").apply(variables, frames, train=False)
 
 
 @pytest.mark.parametrize(("name", "taps"), [("vgg16", ("pool2",)), ("inception_v3", ("Mixed_5b",))])
 def test_remat_changes_no_gradient(name, taps):
     frames = jnp.asarray(np.random.default_rng(1).integers(0, 256, (1, 33, 39, 3)), jnp.uint8)
-    variables = drawn(build.build(name), frames, taps=taps)
+    variables = drawn(build_backbone(name), frames, taps=taps)
 
     def gradient(remat):
-        backbone = build.build(name, remat=remat)
+        backbone = build_backbone(name, remat=remat)
 
         def total(params):
             (maps,) = backbone.apply({**variables, "params": params}, frames, train=True, taps=taps)
@@ -199,7 +199,7 @@ def test_remat_keeps_a_tenth_for_the_backward_pass(name):
     frames = jax.ShapeDtypeStruct((1, 720, 1280, 3), jnp.uint8)
 
     def kept(remat):
-        backbone = build.build(name, remat=remat)
+        backbone = build_backbone(name, remat=remat)
         variables = jax.eval_shape(
             lambda frames: backbone.init(jax.random.key(0), frames, train=True), frames
         )
@@ -231,9 +231,11 @@ def test_halving_is_maximum_pooling():
 @pytest.mark.parametrize(("name", "taps"), [("vgg16", ("pool2",)), ("inception_v3", ("Mixed_5b",))])
 def test_large_backbones_in_bfloat16(name, taps):
     frames = jnp.asarray(np.random.default_rng(4).integers(0, 256, (1, 43, 39, 3)), jnp.uint8)
-    variables = drawn(build.build(name), frames, taps=taps)
+    variables = drawn(build_backbone(name), frames, taps=taps)
     (exact,), (rough,) = (
-        build.build(name, dtype=jnp.dtype(dtype)).apply(variables, frames, train=False, taps=taps)
+        build_backbone(name, dtype=jnp.dtype(dtype)).apply(
+            variables, frames, train=False, taps=taps
+        )
         for dtype in ("float32", "bfloat16")
     )
     assert rough.dtype == jnp.bfloat16
@@ -245,14 +247,14 @@ def test_large_backbones_in_bfloat16(name, taps):
 def test_an_unknown_tap_is_named(name):
     frames = jnp.zeros((1, 80, 80, 3), jnp.uint8)
     with pytest.raises(UserError, match="tap 'conv9' is unknown; choose of"):
-        build.build(name).init(jax.random.key(0), frames, train=False, taps=("conv9",))
+        build_backbone(name).init(jax.random.key(0), frames, train=False, taps=("conv9",))
 
 
 def test_din_compat_feeds_vgg16_the_symmetric_range():
     frames = jnp.asarray(np.random.default_rng(1).integers(0, 256, (1, 8, 8, 3)), jnp.uint8)
-    variables = drawn(build.build("vgg16"), frames, taps=("pool1",))
+    variables = drawn(build_backbone("vgg16"), frames, taps=("pool1",))
     outs = [
-        build.build("vgg16", **options).apply(variables, frames, train=False, taps=("pool1",))
+        build_backbone("vgg16", **options).apply(variables, frames, train=False, taps=("pool1",))
         for options in ({"din_compat": True}, {"normalisation": "symmetric"}, {})
     ]
     np.testing.assert_array_equal(outs[0][0], outs[1][0])

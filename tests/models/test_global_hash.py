@@ -13,7 +13,7 @@ from stvh_jax.inference.encoder import load
 from stvh_jax.models.build import build_model
 from stvh_jax.training.trainer import train
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, frames_config, frames_dataset
-from tests.models.test_hasher import apply, drawn, layer_norm
+from tests.helpers.oracles import apply, drawn, layer_norm
 
 
 @pytest.fixture(scope="module")

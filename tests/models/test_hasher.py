@@ -13,7 +13,7 @@ from stvh_jax.inference.encoder import make_encode_step
 from stvh_jax.models.build import build_model
 from stvh_jax.models.frame_features import ConvolutionalEmbedding
 from stvh_jax.models.graphs import spatial_graph, temporal_graph
-from stvh_jax.models.hash_heads import HashHead, RelationEncoder, masked_mean
+from stvh_jax.models.hash_heads import HashHead, RelationEncoder
 from stvh_jax.models.interleaving import (
     GraphAttention,
     MultiFocusFusion,
@@ -21,77 +21,18 @@ from stvh_jax.models.interleaving import (
     SpatiotemporalLayer,
     combine_attention,
 )
-from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
+from tests.helpers.fakes import ACTIONS, ACTIVITIES, model_config, random_clips, small_config
+from tests.helpers.oracles import (
+    apply,
+    arrays,
+    attend_by_loops,
+    close_layer,
+    drawn,
+    layer_norm,
+    softmax,
+)
 
 B, T, N, D, K = 2, 3, 5, 7, 16
-
-
-def arrays(seed, *shape):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def softmax(row, allowed):
-    exponents = [np.exp(value) if ok else 0.0 for value, ok in zip(row, allowed)]
-    return np.array(exponents) / sum(exponents)
-
-
-def attend_by_loops(f, graph, allowed, params, *, product="matrix", weight=True):
-    """Eq 4 for one clip and frame (or actor): f [S, D], graph [S, S], allowed [S, S]."""
-    size, dim = f.shape
-    query, key, value = (f @ params[name]["kernel"] for name in ("query", "key", "value"))
-    moved = graph @ params["graph_weight"] if weight else graph
-    visual, positional = np.zeros((size, size)), np.zeros((size, size))
-    for i in range(size):
-        scores = [query[i] @ key[j] / np.sqrt(dim) for j in range(size)]
-        visual[i] = softmax(scores, allowed[i])
-        positional[i] = softmax(moved[i], allowed[i])
-    if product == "matrix":
-        attention = visual @ positional
-    else:
-        attention = visual * positional
-        attention /= attention.sum(axis=1, keepdims=True)
-    return attention @ value
-
-
-def layer_norm(f, params):
-    mean, variance = f.mean(-1, keepdims=True), f.var(-1, keepdims=True)
-    return (f - mean) / np.sqrt(variance + 1e-6) * params["scale"] + params["bias"]
-
-
-def feed_forward(f, params):
-    hidden = f @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
-    gelu = 0.5 * hidden * (1 + np.tanh(np.sqrt(2 / np.pi) * (hidden + 0.044715 * hidden**3)))
-    return gelu @ params["Dense_1"]["kernel"] + params["Dense_1"]["bias"]
-
-
-def close_layer(f, attended, params, residual):
-    if not residual:
-        return feed_forward(attended, params["feed_forward"])
-    f = f + attended
-    return f + feed_forward(layer_norm(f, params["feed_forward_norm"]), params["feed_forward"])
-
-
-def apply(module, variables, *inputs, **options):
-    """Applies a module to NumPy inputs, compiled as a whole."""
-    jitted = jax.jit(lambda variables, inputs: module.apply(variables, *inputs, **options))
-    return jax.device_get(jitted(variables, inputs))
-
-
-def drawn(module, *inputs, **options):
-    """Draws every variable of a module at random: no starting point hides a mistake."""
-
-    def initialise(inputs):
-        return module.init(jax.random.key(0), *inputs, **options)
-
-    leaves, tree = jax.tree.flatten(jax.eval_shape(initialise, inputs))
-    # Running variances are variables as well, and positive.
-    values = [
-        np.abs(0.2 + 0.3 * arrays(i, *leaf.shape))
-        if leaf.ndim == 1
-        else 0.4 * arrays(i, *leaf.shape)
-        for i, leaf in enumerate(leaves)
-    ]
-    return jax.tree.unflatten(tree, values)
 
 
 @pytest.fixture
@@ -131,7 +72,7 @@ def test_combined_attention_stays_row_stochastic(product):
 @pytest.mark.parametrize("causal", ["zero", "neg_inf"])
 def test_position_visual_fusion_in_time_is_equation_3(residual, causal, scene):
     features, in_time, _, mask = scene
-    module = PositionVisualFusion(axis="time", residual=residual, causal=causal)
+    module = PositionVisualFusion(model_config(residual=residual, causal=causal), axis="time")
     variables = drawn(module, features, in_time, mask, train=False)
     actual = apply(module, variables, features, in_time, mask, train=False)
     params = variables["params"]
@@ -161,7 +102,7 @@ def fuse_in_space_by_loops(features, in_space, mask, params, residual):
 @pytest.mark.parametrize("residual", [True, False])
 def test_position_visual_fusion_in_space_is_equation_3(residual, scene):
     features, _, in_space, mask = scene
-    module = PositionVisualFusion(axis="space", residual=residual)
+    module = PositionVisualFusion(model_config(residual=residual), axis="space")
     variables = drawn(module, features, in_space, mask, train=False)
     actual = apply(module, variables, features, in_space, mask, train=False)
     expected = fuse_in_space_by_loops(features, in_space, mask, variables["params"], residual)
@@ -170,7 +111,7 @@ def test_position_visual_fusion_in_space_is_equation_3(residual, scene):
 
 def test_a_layer_of_stvh_goes_through_time_and_then_through_space(scene):
     features, in_time, in_space, mask = scene
-    module = SpatiotemporalLayer()
+    module = SpatiotemporalLayer(model_config())
     variables = drawn(module, features, in_time, in_space, mask, train=False)
     actual = apply(module, variables, features, in_time, in_space, mask, train=False)
     params = variables["params"]
@@ -189,7 +130,7 @@ def test_a_layer_of_stvh_goes_through_time_and_then_through_space(scene):
 
 def test_no_frame_sees_a_later_one_when_the_future_is_masked(scene):
     features, in_time, _, mask = scene
-    module = PositionVisualFusion(axis="time", causal="neg_inf")
+    module = PositionVisualFusion(model_config(causal="neg_inf"), axis="time")
     variables = drawn(module, features, in_time, mask, train=False)
     before = apply(module, variables, features, in_time, mask, train=False)
     changed = features.copy()
@@ -203,7 +144,7 @@ def test_no_frame_sees_a_later_one_when_the_future_is_masked(scene):
 @pytest.mark.parametrize("residual", [True, False])
 def test_multi_focus_fusion_is_equations_10_and_11(fusion, residual, scene):
     features, in_time, in_space, mask = scene
-    module = MultiFocusFusion(fusion=fusion, residual=residual)
+    module = MultiFocusFusion(model_config(fusion=fusion, residual=residual))
     inputs = features, in_time, in_space, mask
     variables = drawn(module, *inputs, train=False)
     actual = apply(module, variables, *inputs, train=False)
@@ -242,7 +183,7 @@ def test_multi_focus_fusion_is_equations_10_and_11(fusion, residual, scene):
 
 def test_hash_head_is_equation_5(scene):
     features, _, _, mask = scene
-    module = HashHead(K, 3)
+    module = HashHead(model_config(bits=K))
     variables = drawn(module, features, mask)
     relaxed, logits = apply(module, variables, features, mask)
     params = variables["params"]
@@ -271,11 +212,6 @@ def test_relation_encoder_is_two_graph_convolutions(scene):
             out = adjacency @ (hidden @ second["kernel"] + second["bias"])
             codes.extend(out[n] for n in range(N) if mask[b, n])
         np.testing.assert_allclose(actual[b], np.mean(codes, axis=0), rtol=1e-4, atol=1e-5)
-
-
-def test_masked_mean_of_a_clip_without_actors_is_zero():
-    mean = masked_mean(jnp.ones((1, T, N, D)), jnp.zeros((1, N), bool))
-    np.testing.assert_array_equal(mean, np.zeros((1, D)))
 
 
 def test_embedding_is_a_3d_then_a_2d_convolution():

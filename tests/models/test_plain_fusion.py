@@ -1,5 +1,6 @@
 """Standard transformer blocks against NumPy, and where position joins them."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,9 +8,11 @@ import pytest
 from stvh_jax.errors import UserError
 from stvh_jax.models.box_features import describe_boxes
 from stvh_jax.models.build import build_model
-from stvh_jax.models.plain_fusion import HEADS, PlainFusion, TransformerBlock
-from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
-from tests.models.test_hasher import apply, drawn, feed_forward, layer_norm, softmax
+from stvh_jax.models.config import ATTENTION_HEADS
+from stvh_jax.models.plain_fusion import PlainFusion, TransformerBlock
+from stvh_jax.models.scene import Scene
+from tests.helpers.fakes import ACTIONS, ACTIVITIES, model_config, random_clips, small_config
+from tests.helpers.oracles import apply, drawn, feed_forward, layer_norm, softmax
 
 D = 16
 
@@ -19,13 +22,13 @@ def block_by_loops(f, mask, params):
     normal = layer_norm(f, params["norm"])
     attention = params["attention"]
     mixed = np.zeros_like(f)
-    for head in range(HEADS):
+    for head in range(ATTENTION_HEADS):
         query, key, value = (
             normal @ attention[name]["kernel"][:, head] + attention[name]["bias"][head]
             for name in ("query", "key", "value")
         )
         for i in range(len(f)):
-            scores = [query[i] @ key[j] / np.sqrt(D / HEADS) for j in range(len(f))]
+            scores = [query[i] @ key[j] / np.sqrt(D / ATTENTION_HEADS) for j in range(len(f))]
             mixed[i] += softmax(scores, mask) @ value @ attention["out"]["kernel"][head]
     f = f + mixed + attention["out"]["bias"]
     return f + feed_forward(layer_norm(f, params["feed_forward_norm"]), params["feed_forward"])
@@ -47,13 +50,16 @@ def test_a_block_is_the_standard_one():
 def test_where_position_joins(position):
     clips = random_clips(3, clips=2, frames=3)
     features = np.random.default_rng(4).normal(size=(2, 3, 5, D)).astype(np.float32)
-    fusion = PlainFusion(position, 2, 2, 0.0, np.dtype("float32"))
-    inputs = features, clips.boxes, clips.actor_mask
+    fusion = PlainFusion(model_config(position=position, layers=2))
+    where = clips.boxes, clips.actor_mask
+    in_space = np.zeros((2, 3, 5, 5), np.float32)
+    scene = Scene(np.zeros((2, 5), np.int32), clips.actor_mask, clips.boxes, in_space)
+    inputs = features, jax.tree.map(jnp.asarray, scene)
     variables = drawn(fusion, *inputs, train=False)
     actual = apply(fusion, variables, *inputs, train=False)
 
     params = variables["params"]
-    described = describe_boxes(*map(jnp.asarray, inputs[1:]))
+    described = describe_boxes(*map(jnp.asarray, where))
     described = np.asarray(described)
     place = described @ params["position"]["kernel"] + params["position"]["bias"]
     expected = features

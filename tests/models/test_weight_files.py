@@ -16,7 +16,7 @@ from flax import traverse_util
 from stvh_jax.cli import convert
 from stvh_jax.errors import UserError
 from stvh_jax.models.backbones import vgg16
-from stvh_jax.models.weights import weight_files
+from stvh_jax.models.weights.convert import read, select, write
 from tests.helpers import torch_definitions
 
 
@@ -69,7 +69,7 @@ def flat(weights):
 def message(path, **options):
     """Gives the one line that a bad file is refused with."""
     with pytest.raises(UserError) as caught:
-        weight_files.read(path, **options)
+        read(path, **options)
     line = str(caught.value)
     assert line.startswith(f"{path}: ")
     assert "\n" not in line
@@ -79,7 +79,7 @@ def message(path, **options):
 @pytest.mark.parametrize("network", ["inception", "vgg"])
 def test_torch_names_become_paths_and_our_own_format_keeps_them(network, tmp_path, request):
     tensors = request.getfixturevalue(network)
-    weights = weight_files.read(save(tensors, tmp_path / "a file of any name"))
+    weights = read(save(tensors, tmp_path / "a file of any name"))
     assert weights.framework == "torchvision"
     if network == "vgg":
         assert (weights.backbone, weights.options) == ("vgg16", {"normalisation": "imagenet"})
@@ -96,12 +96,12 @@ def test_torch_names_become_paths_and_our_own_format_keeps_them(network, tmp_pat
     assert len(flat(weights)) + len(weights.unused) == len(tensors)
 
     bare = {name: value for name, value in tensors.items() if name not in weights.unused}
-    without_top = weight_files.read(save(bare, tmp_path / "bare"))
+    without_top = read(save(bare, tmp_path / "bare"))
     assert without_top.unused == ()
     jax.tree.map(np.testing.assert_array_equal, without_top.variables, weights.variables)
 
-    weight_files.write(weights, tmp_path / "own")
-    own = weight_files.read(tmp_path / "own")
+    write(weights, tmp_path / "own")
+    own = read(tmp_path / "own")
     assert (own.backbone, own.options, own.framework) == (
         weights.backbone,
         weights.options,
@@ -109,7 +109,7 @@ def test_torch_names_become_paths_and_our_own_format_keeps_them(network, tmp_pat
     )
     assert (own.sha256, own.source, own.unused) == (weights.sha256, "a file of any name", ())
     jax.tree.map(np.testing.assert_array_equal, own.variables, weights.variables)
-    weight_files.write(own, tmp_path / "again")
+    write(own, tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "own").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "a file of any name",
@@ -120,11 +120,11 @@ def test_torch_names_become_paths_and_our_own_format_keeps_them(network, tmp_pat
 
 
 def test_official_keras_names_and_blue_before_red(vgg, tmp_path):
-    weights = weight_files.read(save_keras(vgg, tmp_path / "vgg.h5"))
+    weights = read(save_keras(vgg, tmp_path / "vgg.h5"))
     assert (weights.framework, weights.backbone) == ("keras", "vgg16")
     assert weights.options == {"normalisation": "caffe"}
     assert weights.unused == ("fc1/kernel", "fc1/bias")
-    expected = flat(weight_files.read(save(vgg, tmp_path / "torch")))
+    expected = flat(read(save(vgg, tmp_path / "torch")))
     assert flat(weights).keys() == expected.keys()
     for path, value in flat(weights).items():
         np.testing.assert_array_equal(value, expected[path])
@@ -132,17 +132,17 @@ def test_official_keras_names_and_blue_before_red(vgg, tmp_path):
 
 def test_weights_of_another_normalisation_take_red_first_unless_it_is_caffe(vgg, tmp_path):
     path = save_keras(vgg, tmp_path / "vgg.h5", flip=False)
-    weights = weight_files.read(path, normalisation="symmetric")
+    weights = read(path, normalisation="symmetric")
     assert weights.options == {"normalisation": "symmetric"}
     kernel = vgg["features.0.weight"].transpose(2, 3, 1, 0)
     first = "params/block1/conv1_1/kernel"
     np.testing.assert_array_equal(flat(weights)[first], kernel)
     torch_path = save(vgg, tmp_path / "torch")
-    turned = weight_files.read(torch_path, normalisation="caffe")
+    turned = read(torch_path, normalisation="caffe")
     np.testing.assert_array_equal(flat(turned)[first], kernel[:, :, ::-1])
     with pytest.raises(UserError, match="normalisation 'caff' is unknown; choose one of"):
-        weight_files.read(torch_path, normalisation="caff")
-    weight_files.write(turned, tmp_path / "own")
+        read(torch_path, normalisation="caff")
+    write(turned, tmp_path / "own")
     assert "is converted already" in message(tmp_path / "own", normalisation="symmetric")
 
 
@@ -151,7 +151,7 @@ def test_half_precision_becomes_single(vgg, tmp_path):
 
     for dtype in (np.float16, ml_dtypes.bfloat16):
         tensors = {f"module.{name}": value.astype(dtype) for name, value in vgg.items()}
-        weights = weight_files.read(save(tensors, tmp_path / "half"))
+        weights = read(save(tensors, tmp_path / "half"))
         value = flat(weights)["params/block5/conv5_3/bias"]
         assert value.dtype == np.float32
         np.testing.assert_array_equal(value, tensors["module.features.28.bias"].astype(np.float32))
@@ -180,7 +180,7 @@ def test_every_tensor_is_accounted_for(vgg, tmp_path):
         "features.0.weight is [1], not [3, 3, 3, 64] as VGG-16 has it"
     )
     assert refusal(**{"features.0.bias": np.zeros(64, np.int8)}).endswith(
-        "features.0.bias is of int8, no floating point"
+        "features.0.bias is of int8, not of floating point"
     )
     for value in (np.nan, np.inf):
         assert refusal(**{"features.28.bias": np.full(512, value, np.float32)}) == (
@@ -224,7 +224,7 @@ def test_layers_of_keras_3_are_counted_not_sorted_by_name(vgg, tmp_path):
     with zipfile.ZipFile(tmp_path / "vgg.keras", "w") as archive:
         archive.write(tmp_path / "vgg", "model.weights.h5")
     for path in (tmp_path / "vgg", tmp_path / "vgg.keras"):
-        value = flat(weight_files.read(path))["params/block5/conv5_3/bias"]
+        value = flat(read(path))["params/block5/conv5_3/bias"]
         np.testing.assert_array_equal(value, vgg["features.28.bias"])
 
 
@@ -251,8 +251,10 @@ def test_bad_files(vgg, tmp_path):
         return message(path)
 
     assert refusal(b"") == "is empty; download it again"
-    assert "is a web page and no weights" in refusal(b"\n<!DOCTYPE html><html>404</html>")
-    assert "is no file of weights: it begins with b'version https" in refusal(b"version https://g")
+    assert "is a web page, not weights" in refusal(b"\n<!DOCTYPE html><html>404</html>")
+    assert "is not a file of weights: it begins with b'version https" in refusal(
+        b"version https://g"
+    )
     assert "is a damaged zip archive" in refusal(b"PK\x03\x04 and no more")
     assert "is a damaged .safetensors file (" in refusal(b"\x10\0\0\0\0\0\0\0{")
 
@@ -262,7 +264,7 @@ def test_bad_files(vgg, tmp_path):
     assert "is a damaged HDF5 file" in refusal(whole[: len(whole) // 2])
     with h5py.File(path, "w") as file:
         file["data"] = 1
-    assert message(path) == "is an HDF5 file, but no Keras model or weights: it lists no layers"
+    assert message(path) == "is an HDF5 file, but not a Keras model or weights: it lists no layers"
     with open(path, "wb") as file:
         np.savez(file, data=1)
     assert message(path) == "is a zip archive, but neither Keras's nor PyTorch's"
@@ -297,7 +299,7 @@ def test_bad_torch_files(tmp_path):
         options = {"_use_new_zipfile_serialization": new}
         assert "holds other Python objects than tensors" in refusal({"a": Custom()}, **options)
         assert "holds a list; save the model's state_dict()" in refusal([1], **options)
-        assert "is no state dict: epoch, model are no tensors" in refusal(
+        assert "is not a state dict: epoch, model are not tensors" in refusal(
             {"epoch": 1, "model": {}}, **options
         )
     torch.save({"features.0.weight": torch.zeros(99)}, path, _use_new_zipfile_serialization=False)
@@ -308,8 +310,8 @@ def test_bad_torch_files(tmp_path):
 
 
 def test_our_own_format_is_checked(vgg, tmp_path):
-    weights = weight_files.read(save(vgg, tmp_path / "torch"))
-    weight_files.write(weights, tmp_path / "own")
+    weights = read(save(vgg, tmp_path / "torch"))
+    write(weights, tmp_path / "own")
     with safetensors.safe_open(tmp_path / "own", "np") as file:
         tensors, metadata = file.get_tensors(), file.metadata()
     assert metadata["source"] == "torch"
@@ -328,18 +330,18 @@ def test_our_own_format_is_checked(vgg, tmp_path):
     assert f"{path} is [1], not [64]" in refusal({**tensors, path: np.zeros(1, np.float32)})
 
     with pytest.raises(UserError, match="is a folder"):
-        weight_files.write(weights, tmp_path)
-    weight_files.write(weights, tmp_path / "made" / "own")
+        write(weights, tmp_path)
+    write(weights, tmp_path / "made" / "own")
     assert (tmp_path / "made" / "own").read_bytes()
 
 
 def test_select(vgg, tmp_path):
-    weights = weight_files.read(save(vgg, tmp_path / "vgg"))
+    weights = read(save(vgg, tmp_path / "vgg"))
     frames = jnp.zeros((1, 32, 32, 3), jnp.uint8)
     shapes = jax.eval_shape(
         lambda: vgg16.VGG16().init(jax.random.key(0), frames, train=False, taps=("pool2",))
     )
-    selected = weight_files.select(weights, shapes)
+    selected = select(weights, shapes)
     assert jax.tree.map(np.shape, selected) == jax.tree.map(lambda leaf: leaf.shape, shapes)
     np.testing.assert_array_equal(
         selected["params"]["block2"]["conv2_2"]["bias"], vgg["features.7.bias"]
@@ -348,7 +350,7 @@ def test_select(vgg, tmp_path):
     with pytest.raises(
         UserError, match="do not fit config.model.backbone: they lack params/stem, params/block1"
     ):
-        weight_files.select(weights, other)
+        select(weights, other)
 
 
 def test_the_command_line(vgg, tmp_path, capsys):
@@ -356,7 +358,7 @@ def test_the_command_line(vgg, tmp_path, capsys):
     command = [sys.executable, "-m", "stvh_jax", "convert", path, tmp_path / "out"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (ran.returncode, ran.stderr) == (0, "")
-    weights = weight_files.read(path)
+    weights = read(path)
     assert ran.stdout.splitlines() == [
         f"{tmp_path}/out: VGG-16 of keras, 26 tensors, 14,714,688 numbers; normalisation caffe; "
         f"from vgg.h5, sha256 {weights.sha256}",
@@ -364,7 +366,7 @@ def test_the_command_line(vgg, tmp_path, capsys):
     ]
     jax.tree.map(
         np.testing.assert_array_equal,
-        weight_files.read(tmp_path / "out").variables,
+        read(tmp_path / "out").variables,
         weights.variables,
     )
 

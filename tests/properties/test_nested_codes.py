@@ -26,7 +26,7 @@ from tests.helpers.fakes import (
     small_config,
     tiny_config,
 )
-from tests.models.test_hasher import apply, drawn
+from tests.helpers.oracles import apply, drawn
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +148,7 @@ def test_a_run_of_nested_codes_is_found_by_each_length(run, tmp_path, monkeypatc
         folders.find(workdir=run, bits=32)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     ("bits", "message"),
     [

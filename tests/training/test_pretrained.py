@@ -9,12 +9,17 @@ from etils import epath
 
 import stvh_jax
 from stvh_jax.errors import UserError
-from stvh_jax.models.build import with_options
 from stvh_jax.runs import folders
 from stvh_jax.training import pretrained
 from stvh_jax.training.checks import check_config
 from stvh_jax.training.trainer import open_run, train
-from tests.helpers.fakes import FakeDataset, frames_config, frames_dataset, small_config
+from tests.helpers.fakes import (
+    FakeDataset,
+    frames_config,
+    frames_dataset,
+    model_config,
+    small_config,
+)
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +87,11 @@ def test_a_run_that_has_begun_does_not_need_its_weights_again(stage_1, tmp_path)
 
 
 def test_a_config_that_asks_for_other_pixels_than_its_weights():
-    assert with_options({"name": "vgg16"}, {"normalisation": "caffe"}) == {
-        "name": "vgg16",
-        "normalisation": "caffe",
-    }
+    config = model_config(backbone={"name": "vgg16", "din_compat": False})
+    completed = config.with_backbone_options({"normalisation": "caffe"})
+    assert completed.visual.backbone == {**config.visual.backbone, "normalisation": "caffe"}
     with pytest.raises(UserError, match="din_compat is False, and the weights .* with True; set"):
-        with_options({"name": "vgg16", "din_compat": False}, {"din_compat": True})
+        config.with_backbone_options({"din_compat": True})
 
 
 def test_a_frozen_backbone_needs_weights():

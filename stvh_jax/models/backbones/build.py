@@ -5,6 +5,8 @@ Every backbone is a Flax module, called as `backbone(frames, train=...)` with ui
 of several.
 """
 
+import dataclasses
+
 import flax.linen as nn
 
 from stvh_jax.errors import UserError
@@ -12,10 +14,14 @@ from stvh_jax.models.backbones.inception_v3 import InceptionV3
 from stvh_jax.models.backbones.small import Small
 from stvh_jax.models.backbones.vgg16 import VGG16
 
-BACKBONES = {"small": Small, "vgg16": VGG16, "inception_v3": InceptionV3}
+BACKBONES: dict[str, type[nn.Module]] = {
+    "small": Small,
+    "vgg16": VGG16,
+    "inception_v3": InceptionV3,
+}
 
 
-def build(name: str, *, module_name: str | None = None, **options) -> nn.Module:
+def build_backbone(name: str, *, module_name: str | None = None, **options) -> nn.Module:
     """Builds the backbone of this name; `options` are the fields of its module.
 
     Inside another module its variables stand under `module_name`.
@@ -23,11 +29,20 @@ def build(name: str, *, module_name: str | None = None, **options) -> nn.Module:
     Raises:
       UserError: no backbone has this name, or the backbone has no such option.
     """
+    check_backbone(name, **options)
+    return BACKBONES[name](**options, name=module_name)
+
+
+def check_backbone(name: str, **options) -> None:
+    """Checks that there is a backbone of this name with these options.
+
+    Raises:
+      UserError: no backbone has this name, or the backbone has no such option.
+    """
     if name not in BACKBONES:
         raise UserError(f"backbone {name!r} is unknown; choose one of {', '.join(BACKBONES)}")
-    backbone = BACKBONES[name]
-    known = [field for field in backbone.__dataclass_fields__ if field not in ("parent", "name")]
+    fields = (field.name for field in dataclasses.fields(BACKBONES[name]))
+    known = [field for field in fields if field not in ("parent", "name")]
     for option in options:
         if option not in known:
             raise UserError(f"backbone {name} has no option {option!r}; it has {', '.join(known)}")
-    return backbone(**options, name=module_name)

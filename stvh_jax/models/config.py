@@ -1,0 +1,383 @@
+"""Every field of a model: its meaning, its default, its choices and its check, each in one place.
+
+`ModelConfig` is nested as the model is: `visual` makes actor features, `fusion` joins them with
+position, `heads` make codes of them. In an experiment the same fields lie flat in `config.model`:
+`ModelConfig.of` reads that, and `ModelConfig.defaults` is what the base config has.
+"""
+
+import dataclasses
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from stvh_jax.errors import UserError
+
+Part = TypeVar("Part")
+
+# Ways in which a standard transformer block takes position, and the attention heads of a block.
+PLAIN_POSITIONS = ("before", "after", "add", "concat")
+ATTENTION_HEADS = 8
+
+
+def setting(default: Any, check: Callable[[str, Any], None], **metadata) -> Any:
+    """Declares a field of `config.model` with what it starts with and what it may hold."""
+    return dataclasses.field(default=default, metadata={"check": check, **metadata})
+
+
+def choice(*choices: str) -> Any:
+    """Declares a field that holds one of a few words, the first by default."""
+
+    def check(name: str, value: Any) -> None:
+        if value not in choices:
+            raise UserError(f"config.model.{name} is {value!r}; choose one of {', '.join(choices)}")
+
+    return setting(choices[0], check)
+
+
+def entry(default: str, **metadata) -> Any:
+    """Declares a field that names an entry of a table, which `look_up` checks."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, str):
+            raise UserError(f"config.model.{name} is {value!r}; give a name, e.g. {default}")
+
+    return setting(default, check, **metadata)
+
+
+def whole(default: int, *, low: int, high: int) -> Any:
+    """Declares a field that holds a whole number from `low` to `high`."""
+
+    def check(name: str, value: Any) -> None:
+        if not _is_number(value, numbers.Integral):
+            raise UserError(f"config.model.{name} is {value!r}; use a whole number")
+        if value < low:
+            raise UserError(f"config.model.{name} is {value}; use {low} or more")
+        if value > high:
+            raise UserError(f"config.model.{name} is {value}; use {high} or less")
+
+    return setting(default, check)
+
+
+def share(default: float) -> Any:
+    """Declares a field that holds a number from 0 to below 1."""
+
+    def check(name: str, value: Any) -> None:
+        if not _is_number(value, numbers.Real) or not 0 <= value < 1:
+            raise UserError(f"config.model.{name} is {value!r}; use a number from 0 to below 1")
+
+    return setting(default, check)
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    """Says whether a value is a number of this kind; True and False are not."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def switch(default: bool) -> Any:
+    """Declares a field that is on or off."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, bool):
+            raise UserError(f"config.model.{name} is {value!r}; use True or False")
+
+    return setting(default, check)
+
+
+def look_up(table: Mapping[str, Part], field: str, name: str) -> Part:
+    """Finds the part of a model that a field names.
+
+    Raises:
+      UserError: the table has no such entry; lists those it has.
+    """
+    if name not in table:
+        raise UserError(f"config.model.{field} is {name!r}; choose one of {', '.join(table)}")
+    return table[name]
+
+
+def _check_lengths(name: str, bits: Any) -> None:
+    """Checks that these are the length of a code, or lengths of nested codes."""
+    lengths = bits if isinstance(bits, tuple) else (bits,)
+    if not lengths or any(
+        type(length) is not int or length < 8 or length % 8 for length in lengths
+    ):
+        raise UserError(
+            f"config.model.{name} is {bits!r}; use a multiple of 8, e.g. 128, or several of them "
+            "for nested codes, e.g. (16, 32, 64, 128)"
+        )
+    if list(lengths) != sorted(set(lengths)):
+        raise UserError(
+            f"config.model.{name} is {bits!r}; give each length once, the shortest first"
+        )
+    if lengths[-1] > 8192:
+        raise UserError(f"config.model.{name} is {bits!r}; use 8192 or less")
+
+
+def _check_backbone(name: str, backbone: Any) -> None:
+    """Checks that this names a backbone; `build_backbone` checks the name and the options."""
+    if not isinstance(backbone, Mapping) or not isinstance(backbone.get("name"), str):
+        raise UserError(
+            f"config.model.{name} is {backbone!r}; give a backbone's name and options, "
+            "e.g. {'name': 'small'}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Checked:
+    """A part of the config that checks each of its fields by itself."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if "check" in field.metadata:
+                field.metadata["check"](field.name, getattr(self, field.name))
+
+
+@dataclasses.dataclass(frozen=True)
+class VisualConfig(_Checked):
+    """How actor features are made."""
+
+    # Where they come from: "frames", "boxes" alone, or precomputed "features".
+    source: str = choice("frames", "boxes", "features")
+    # The backbone's name, an entry of BACKBONES (stvh_jax/models/backbones), and its options.
+    backbone: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: {"name": "small"}, hash=False, metadata={"check": _check_backbone}
+    )
+    # Whether the backbone keeps the weights it starts with; its features can then be cached.
+    freeze_backbone: bool = switch(False)
+    # Frames of each clip that go through the backbone at a time; 0: all. Fewer need far less
+    # memory; the backward pass computes them again.
+    frames_per_chunk: int = whole(0, low=0, high=1024)
+    # Side of the square that RoIAlign samples a box into, and its samples per bin and axis.
+    roi_size: int = whole(5, low=1, high=64)
+    sampling_ratio: int = whole(2, low=1, high=16)
+    # What RoIAlign reads outside the map: "clamp" as torchvision, "zero" as crop_and_resize.
+    roi_border: str = choice("clamp", "zero")
+    # C of f_roi (d_v), by a 1x1 convolution after RoIAlign; 0: what the backbone gives.
+    roi_channels: int = whole(0, low=0, high=16384)
+    # f_roi -> f_v: "conv", 3D then 2D convolutions; "fc", one dense layer.
+    embed: str = choice("conv", "fc")
+    # Joins f_roi, or what is known of a box, with its deviation from the actor's mean over time
+    # before the embedding: not in the paper, but motion is then learned several times sooner.
+    temporal_contrast: bool = switch(False)
+    # Not a field of config.model: features of the whole frame in place of those under boxes.
+    whole_frame: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class FusionConfig(_Checked):
+    """How appearance and position are joined, layer by layer."""
+
+    # L, the number of layers.
+    layers: int = whole(3, low=1, high=64)
+    # Where position joins appearance, an entry of FUSIONS (stvh_jax/models/fusions.py): in the
+    # "graphs" of the paper's layers, or, for comparison, in standard transformer blocks: added
+    # "before" or "after" every one (M-STVH^BD and M-STVH^ED), or once before the first, by "add"
+    # or "concat". Of the fields below, the blocks read only the last.
+    position: str = entry("graphs")
+    # Eq 2: "normalised" Euclidean distance, or "literal" as printed.
+    distance: str = choice("normalised", "literal")
+    # Eq 3 and 10: pre-LN residuals; False is the printed form.
+    residual: bool = switch(True)
+    # Eq 4: AT_v x AT_p as a "matrix" product, or "hadamard" with renormalised rows.
+    product: str = choice("matrix", "hadamard")
+    # The future in G_T: "zero" as printed (it still weighs in the softmax), or "neg_inf".
+    causal: str = choice("zero", "neg_inf")
+    # Whether W, on the graph in AT_p, is learned.
+    graph_weight: bool = switch(True)
+    # Eq 11: "nested" G-MFAT(O-MFAT(f)), "sum" or "concat" of the two.
+    fusion: str = choice("nested", "sum", "concat")
+    # Hidden size of the feed-forward networks, in D.
+    ffn_multiplier: int = whole(2, low=1, high=64)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadsConfig(_Checked):
+    """What codes and scores are made of the features."""
+
+    # K, the length of a code, a multiple of 8; several, as (16, 32, 64, 128), train one code whose
+    # first 16, 32 and 64 bits are codes themselves.
+    bits: int | tuple[int, ...] = setting(128, _check_lengths)
+    # How a code is made of actor features, an entry of HASH_HEADS (stvh_jax/models/hash_heads.py).
+    hash_head: str = entry("linear", added=True)
+    # What focus 0 shows: "f_roi", what the actors look like, or "f_v", the features made from it.
+    visual_code: str = choice("f_roi", "f_v")
+    # Not fields of config.model: G and A, the numbers of activities and actions that the data have.
+    num_activities: int = 1
+    num_actions: int = 1
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The lengths of the nested codes, the whole code last."""
+        return self.bits if isinstance(self.bits, tuple) else (self.bits,)
+
+    @property
+    def length(self) -> int:
+        """K, the length of the whole code."""
+        return self.lengths[-1]
+
+    @property
+    def prefixes(self) -> tuple[int, ...]:
+        """The lengths of nested codes but for the whole one."""
+        return self.lengths[:-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(_Checked):
+    """Everything that a model is built from; a config that cannot be built raises a `UserError`."""
+
+    # "stvh": one code, for the activity; "mstvh": a code for every focus 0..layers;
+    # "global_hash": one code of whole frames, without actors, to compare with; "frame_classifier":
+    # no code, to train a backbone first.
+    name: str = choice("mstvh", "stvh", "global_hash", "frame_classifier")
+    # T, N and the key frame's place among the T, as the data has them.
+    num_frames: int = whole(10, low=1, high=1024)
+    num_actors: int = whole(12, low=1, high=1024)
+    key_frame: int = whole(5, low=0, high=1023)
+    # D, the size of an actor feature.
+    features: int = whole(1024, low=1, high=16384)
+    dropout: float = share(0.0)
+    # Compute type; parameters, softmaxes, hash heads and losses stay in float32.
+    dtype: str = choice("float32", "bfloat16")
+    visual: VisualConfig = VisualConfig()
+    fusion: FusionConfig = FusionConfig()
+    heads: HeadsConfig = HeadsConfig()
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check_together()
+        if self.visual.source == "frames":
+            self._check_frames()
+
+    @property
+    def multi_focus(self) -> bool:
+        """Whether every focus has a code: M-STVH, which also decodes what it has seen."""
+        return self.name == "mstvh"
+
+    @classmethod
+    def of(cls, config: Any, **given) -> "ModelConfig":
+        """Reads `config.model`, or any mapping with its fields.
+
+        Args:
+          config: all fields, flat; those that were added later may be absent.
+          **given: values of the fields that are not of `config.model`, such as `num_actions`.
+
+        Raises:
+          UserError: a field is unknown, absent, or has a value that no model has.
+        """
+        values = {name: _frozen(value) for name, value in dict(config).items()}
+        known = _fields(cls)
+        optional = {name for name, field in known.items() if field.metadata.get("added")}
+        for name in sorted((known.keys() ^ values.keys()) - optional):
+            has = "has no" if name in known else "has an unknown"
+            raise UserError(
+                f"config.model {has} field {name!r}: it is of another version of stvh_jax"
+            )
+        values |= given
+
+        def taken(part: type) -> dict[str, Any]:
+            names = {field.name for field in dataclasses.fields(part)}
+            return {name: value for name, value in values.items() if name in names}
+
+        parts = {name: part(**taken(part)) for name, part in _PARTS.items()}
+        # One part has the name of a field in it, `fusion`.
+        return cls(**(taken(cls) | parts))
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Lists the fields of `config.model`, flat, each with its default."""
+        return {name: _default(field) for name, field in _fields(cls).items()}
+
+    @classmethod
+    def added(cls) -> dict[str, Any]:
+        """Lists the fields that an older run's config may lack, with what models were before."""
+        return {
+            name: _default(field)
+            for name, field in _fields(cls).items()
+            if field.metadata.get("added")
+        }
+
+    def with_backbone_options(self, options: Mapping[str, Any]) -> "ModelConfig":
+        """Adds to the backbone's options what its weights ask of it.
+
+        Raises:
+          UserError: the config asks for something else.
+        """
+        backbone = self.visual.backbone
+        for name, option in options.items():
+            if backbone.get(name, option) != option:
+                raise UserError(
+                    f"config.model.backbone.{name} is {backbone[name]!r}, and the weights it "
+                    f"starts with were trained with {option!r}; set it to that"
+                )
+        visual = dataclasses.replace(self.visual, backbone={**options, **backbone})
+        return dataclasses.replace(self, visual=visual)
+
+    def _check_together(self) -> None:
+        """Checks fields that depend on one another."""
+        source, position = self.visual.source, self.fusion.position
+        if self.key_frame >= self.num_frames:
+            raise UserError(
+                f"config.model.key_frame is {self.key_frame} and a clip has {self.num_frames} "
+                "frames, counted from 0; use a lower number"
+            )
+        if position in PLAIN_POSITIONS and self.features % ATTENTION_HEADS:
+            raise UserError(
+                f"config.model.features is {self.features}; position={position} needs a multiple "
+                f"of {ATTENTION_HEADS}, one part for each attention head"
+            )
+        if source != "frames" and self.visual.freeze_backbone:
+            raise UserError(
+                f"config.model.source={source} has no backbone to freeze; set "
+                "config.model.freeze_backbone=False"
+            )
+        if source != "frames" and self.name in ("frame_classifier", "global_hash"):
+            raise UserError(
+                f"config.model.source={source} has no frames to read; use source=frames for "
+                f"config.model.name={self.name}"
+            )
+
+    def _check_frames(self) -> None:
+        """Checks the fields that only a model of frames reads."""
+        visual = self.visual
+        if visual.embed == "conv" and visual.roi_size < 3:
+            raise UserError(
+                f"config.model.roi_size is {visual.roi_size}; embed=conv needs 3 or more"
+            )
+        chunk = visual.frames_per_chunk
+        if chunk and self.num_frames % chunk:
+            raise UserError(
+                f"config.model.frames_per_chunk is {chunk} and a clip has {self.num_frames} "
+                "frames; use a divisor of that, or 0 for all at once"
+            )
+        trained = visual.backbone.get("batch_norm") == "trained" and not visual.freeze_backbone
+        if chunk and trained:
+            raise UserError(
+                "config.model.backbone.batch_norm=trained needs the statistics of all frames; set "
+                "config.model.frames_per_chunk=0, or batch_norm=frozen"
+            )
+
+
+_PARTS = {"visual": VisualConfig, "fusion": FusionConfig, "heads": HeadsConfig}
+
+
+def _fields(kind: type) -> dict[str, dataclasses.Field]:
+    """Lists the fields of `config.model`, those of the parts included, by their names."""
+    return {
+        field.name: field
+        for part in (kind, *_PARTS.values())
+        for field in dataclasses.fields(part)
+        if "check" in field.metadata
+    }
+
+
+def _default(field: dataclasses.Field) -> Any:
+    make: Any = field.default_factory
+    return field.default if make is dataclasses.MISSING else make()
+
+
+def _frozen(value: Any) -> Any:
+    """Turns lists into tuples and any mapping into a dict, all the way down."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_frozen, value))
+    if hasattr(value, "items"):
+        return {name: _frozen(one) for name, one in value.items()}
+    return value

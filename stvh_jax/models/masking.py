@@ -1,0 +1,29 @@
+"""Softmax and mean over the valid places alone: a masked place and a deleted one give the same."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def masked_mean(values: Float[Array, "B T N *d"], actor_mask: Bool[Array, "B N"]):
+    """Averages over all frames and the valid actors: `[B, T, N, ...] -> [B, ...]`, in fp32."""
+    shape = actor_mask.shape[:1] + (1,) + actor_mask.shape[1:] + (1,) * (values.ndim - 3)
+    mask = actor_mask.reshape(shape)
+    total = jnp.where(mask, values.astype(jnp.float32), 0).sum(axis=(1, 2))
+    count = jnp.maximum(actor_mask.sum(axis=1) * values.shape[1], 1)
+    return total / count.reshape((-1,) + (1,) * (total.ndim - 1))
+
+
+def masked_softmax(
+    logits: Float[Array, "*b"], mask: Bool[Array, "*#b"], *, axis: int = -1
+) -> Float[Array, "*b"]:
+    """Takes the softmax over the places where the mask is true, in float32; 0 elsewhere.
+
+    The mask broadcasts. A row without a true place gives zeros, and gradients stay finite there.
+    """
+    logits = jnp.where(mask, logits.astype(jnp.float32), -jnp.inf)
+    highest = jax.lax.stop_gradient(logits.max(axis, keepdims=True))
+    shifted = jnp.where(mask, logits - jnp.where(jnp.isfinite(highest), highest, 0), 0)
+    weights = jnp.where(mask, jnp.exp(shifted), 0)
+    total = weights.sum(axis, keepdims=True)
+    return weights / jnp.where(total > 0, total, 1)
