@@ -45,31 +45,13 @@ def make_train_step(
         (loss, (terms, changed)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
         return gradient, dict(changed), {"loss": loss, **terms}
 
-    def mean_gradient(params, model_state, clips, dropout):
-        """Takes the mean of `gradient_of` over the parts of a batch."""
-
-        # Every device keeps clips of its own in each part.
-        def split(array):
-            return jnp.moveaxis(array.reshape(-1, accumulate, *array.shape[1:]), 1, 0)
-
-        def add(carry, part):
-            total, model_state = carry
-            clips, key = part
-            gradient, model_state, metrics = gradient_of(params, model_state, clips, key)
-            return (jax.tree.map(jnp.add, total, gradient), model_state), metrics
-
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        parts = jax.tree.map(split, clips), jax.random.split(dropout, accumulate)
-        (total, model_state), metrics = jax.lax.scan(add, (zeros, model_state), parts)
-        mean = jax.tree.map(lambda leaf: leaf / accumulate, total)
-        return mean, model_state, {name: values.mean() for name, values in metrics.items()}
+    compute = gradient_of if accumulate == 1 else mean_over_parts(gradient_of, accumulate)
 
     def train_step(state: TrainState, clips: Clips, root_key: jax.Array):
         dropout, camera = jax.random.split(jax.random.fold_in(root_key, state.step))
         if box_jitter:
             boxes = shake_camera(camera, clips.boxes, clips.actor_mask, strength=box_jitter)
             clips = dataclasses.replace(clips, boxes=boxes)
-        compute = gradient_of if accumulate == 1 else mean_gradient
         gradient, model_state, metrics = compute(state.params, state.model_state, clips, dropout)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         metrics |= {
@@ -80,6 +62,29 @@ def make_train_step(
         return TrainState(state.step + 1, params, model_state, opt_state), metrics
 
     return train_step
+
+
+def mean_over_parts(gradient_of, parts: int):
+    """Makes of `gradient_of` the mean over the parts of a batch, one computed after the other."""
+
+    def mean_gradient(params, model_state, clips, dropout):
+        # Every device keeps clips of its own in each part.
+        def split(array):
+            return jnp.moveaxis(array.reshape(-1, parts, *array.shape[1:]), 1, 0)
+
+        def add(carry, part):
+            total, model_state = carry
+            clips, key = part
+            gradient, model_state, metrics = gradient_of(params, model_state, clips, key)
+            return (jax.tree.map(jnp.add, total, gradient), model_state), metrics
+
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        batches = jax.tree.map(split, clips), jax.random.split(dropout, parts)
+        (total, model_state), metrics = jax.lax.scan(add, (zeros, model_state), batches)
+        mean = jax.tree.map(lambda leaf: leaf / parts, total)
+        return mean, model_state, {name: values.mean() for name, values in metrics.items()}
+
+    return mean_gradient
 
 
 def make_validation_step(model: Model, loss_weights):

@@ -8,7 +8,6 @@ from ml_collections import ConfigDict
 from configs import vd_boxes
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.errors import NotFound
-from stvh_jax.models.config import ModelConfig
 
 ACTIVITIES = ("r_set", "r_spike", "l_set", "l_spike")
 ACTIONS = ("moving", "setting", "standing")
@@ -161,12 +160,6 @@ def small_config(**model):
     config.train.update({"evaluate_every_epochs": 1, "log_every_steps": 3})
     config.optimizer.warmup_epochs = 1.0
     return config
-
-
-def model_config(**fields):
-    """Makes the `ModelConfig` of the default fields but for these, for `ACTIVITIES`, `ACTIONS`."""
-    classes = {"num_activities": len(ACTIVITIES), "num_actions": len(ACTIONS)}
-    return ModelConfig.of({**ModelConfig.defaults(), **fields}, **classes)
 
 
 def tiny_config(**train):

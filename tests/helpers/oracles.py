@@ -3,6 +3,15 @@
 import jax
 import numpy as np
 
+from stvh_jax.models.config import ModelConfig
+from tests.helpers.fakes import ACTIONS, ACTIVITIES
+
+
+def model_config(**fields):
+    """Makes the `ModelConfig` of the default fields but for these, for `ACTIVITIES`, `ACTIONS`."""
+    classes = {"num_activities": len(ACTIVITIES), "num_actions": len(ACTIONS)}
+    return ModelConfig.of({**ModelConfig.defaults(), **fields}, **classes)
+
 
 def arrays(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)

@@ -15,7 +15,8 @@ from stvh_jax.models.box_features import describe_motion
 from stvh_jax.models.build import build_model
 from stvh_jax.models.frame_features import RoiFeatures
 from stvh_jax.models.roi_align import roi_align
-from tests.helpers.fakes import ACTIONS, ACTIVITIES, model_config, random_clips
+from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips
+from tests.helpers.oracles import model_config
 
 SMALL = {"name": "small", "features": (4, 6)}
 

@@ -118,6 +118,16 @@ def test_a_wrong_name_or_option_is_one_clear_line(frames):
     backbone = build_backbone("small", features=(8, 8), strides=(4,))
     with pytest.raises(UserError, match="2 features and 1 strides; give as many"):
         backbone.init(jax.random.key(0), frames, train=False)
+    with pytest.raises(UserError, match="backbone.din_compat is 'yes'; use True or False"):
+        build_backbone("vgg16", din_compat="yes")
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize("options", [{"features": (8, 0)}, {"strides": (0,)}, {"features": 8}])
+def test_a_size_that_no_stage_has_is_one_clear_line(options, frames):
+    (name,) = options
+    with pytest.raises(UserError, match=f"^config.model.backbone.{name} is .*; give one whole"):
+        build_backbone("small", **options).init(jax.random.key(0), frames, train=False)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,27 @@
 """The config of a model: one place for each field, and one line for each mistake."""
 
 import dataclasses
+import functools
+import pathlib
 
+import jax
+import numpy as np
+import optax
 import pytest
 from ml_collections import ConfigDict
 
 from stvh_jax.config import get_config
 from stvh_jax.errors import UserError
+from stvh_jax.inference.encoder import load
 from stvh_jax.models.actor_features import SOURCES
 from stvh_jax.models.build import MODELS, build_model
 from stvh_jax.models.config import FusionConfig, HeadsConfig, ModelConfig, VisualConfig
-from tests.helpers.fakes import ACTIONS, ACTIVITIES, model_config, small_config
+from stvh_jax.runs import folders
+from stvh_jax.training.state import create_state, example_clips
+from tests.helpers.fakes import ACTIONS, ACTIVITIES, small_config
+from tests.helpers.oracles import model_config
+
+PACKED = pathlib.Path(__file__).parents[2] / "notebooks" / "demo_run.zip"
 
 # What the experiments of the paper start from, as their runs have it on disk.
 BASE = {
@@ -39,6 +50,21 @@ def test_the_base_config_has_the_defaults_of_the_model():
 def test_a_run_from_before_a_field_was_added_is_built_as_it_was():
     assert ModelConfig.of(BASE) == ModelConfig()
     assert ModelConfig.of(ConfigDict({**BASE, "bits": [8, 16]})).heads.lengths == (8, 16)
+
+
+def test_a_run_from_before_a_field_was_added_is_the_same_run():
+    stored = {"model": BASE, "seed": 0}
+    wanted = {"model": ModelConfig.defaults(), "seed": 0}
+    assert folders.difference(stored, wanted) == ""
+    wanted["model"]["hash_head"] = "maximum"
+    assert folders.difference(stored, wanted) == "model.hash_head='linear', not 'maximum'"
+
+
+def test_a_packed_run_has_the_variables_of_its_model():
+    encoder = load(PACKED)
+    create = functools.partial(create_state, jax.random.key(0), encoder.model, optax.identity())
+    state = jax.eval_shape(lambda: create(example_clips(encoder.config)))
+    assert jax.tree.map(np.shape, encoder.variables) == jax.tree.map(np.shape, state.variables)
 
 
 def test_the_fields_are_nested_as_the_model_is():

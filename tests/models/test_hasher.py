@@ -21,7 +21,7 @@ from stvh_jax.models.interleaving import (
     SpatiotemporalLayer,
     combine_attention,
 )
-from tests.helpers.fakes import ACTIONS, ACTIVITIES, model_config, random_clips, small_config
+from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
 from tests.helpers.oracles import (
     apply,
     arrays,
@@ -29,6 +29,7 @@ from tests.helpers.oracles import (
     close_layer,
     drawn,
     layer_norm,
+    model_config,
     softmax,
 )
 

@@ -11,8 +11,8 @@ from stvh_jax.models.build import build_model
 from stvh_jax.models.config import ATTENTION_HEADS
 from stvh_jax.models.plain_fusion import PlainFusion, TransformerBlock
 from stvh_jax.models.scene import Scene
-from tests.helpers.fakes import ACTIONS, ACTIVITIES, model_config, random_clips, small_config
-from tests.helpers.oracles import apply, drawn, feed_forward, layer_norm, softmax
+from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
+from tests.helpers.oracles import apply, drawn, feed_forward, layer_norm, model_config, softmax
 
 D = 16
 

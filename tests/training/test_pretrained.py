@@ -13,13 +13,8 @@ from stvh_jax.runs import folders
 from stvh_jax.training import pretrained
 from stvh_jax.training.checks import check_config
 from stvh_jax.training.trainer import open_run, train
-from tests.helpers.fakes import (
-    FakeDataset,
-    frames_config,
-    frames_dataset,
-    model_config,
-    small_config,
-)
+from tests.helpers.fakes import FakeDataset, frames_config, frames_dataset, small_config
+from tests.helpers.oracles import model_config
 
 
 @pytest.fixture(scope="module")

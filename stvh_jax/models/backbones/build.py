@@ -37,12 +37,15 @@ def check_backbone(name: str, **options) -> None:
     """Checks that there is a backbone of this name with these options.
 
     Raises:
-      UserError: no backbone has this name, or the backbone has no such option.
+      UserError: no backbone has this name, or the backbone has no such option, or a switch of it
+        is neither on nor off.
     """
     if name not in BACKBONES:
         raise UserError(f"backbone {name!r} is unknown; choose one of {', '.join(BACKBONES)}")
-    fields = (field.name for field in dataclasses.fields(BACKBONES[name]))
+    fields = {field.name: field for field in dataclasses.fields(BACKBONES[name])}
     known = [field for field in fields if field not in ("parent", "name")]
-    for option in options:
+    for option, value in options.items():
         if option not in known:
             raise UserError(f"backbone {name} has no option {option!r}; it has {', '.join(known)}")
+        if isinstance(fields[option].default, bool) and not isinstance(value, bool):
+            raise UserError(f"config.model.backbone.{option} is {value!r}; use True or False")

@@ -39,10 +39,12 @@ class Small(nn.Module):
         Every frame is normalised on its own, in training as in use: `train` changes nothing.
 
         Raises:
-          UserError: features and strides differ in number.
+          UserError: features and strides differ in number, or are not whole numbers of 1 or more.
         """
         del train
+        _check_sizes("features", self.features)
         strides = (2,) * len(self.features) if self.strides is None else self.strides
+        _check_sizes("strides", strides)
         if len(strides) != len(self.features):
             raise UserError(
                 f"backbone small has {len(self.features)} features and {len(strides)} strides; "
@@ -67,3 +69,13 @@ class Small(nn.Module):
             )(maps)
             maps = nn.relu(maps)
         return (maps,)
+
+
+def _check_sizes(name: str, values) -> None:
+    """Checks that each stage has a size that can be built."""
+    fit = isinstance(values, (list, tuple)) and values
+    if not fit or any(type(value) is not int or not 1 <= value <= 16384 for value in values):
+        raise UserError(
+            f"config.model.backbone.{name} is {values!r}; give one whole number from 1 to 16384 "
+            "for each stage, e.g. (16, 32)"
+        )
