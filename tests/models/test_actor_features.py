@@ -17,6 +17,8 @@ from stvh_jax.models.frame_features import RoiFeatures
 from stvh_jax.models.roi_align import roi_align
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips
 
+pytestmark = pytest.mark.slow
+
 ROI = {
     "backbone": {"name": "small", "features": (4, 6)},
     "roi_size": 3,
