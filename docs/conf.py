@@ -26,6 +26,8 @@ extensions = [
 html_theme = "furo"
 html_title = "stvh_jax"
 exclude_patterns = ["_build", "api/modules/modules.rst"]
+# Sphinx writes a page of its own to search.html, and would replace ours without a warning.
+assert not (ROOT / "docs" / "search.md").exists(), "name the page otherwise: docs/searching.md"
 highlight_language = "none"
 # It reports each of its builds that the processor has no use for.
 logging.getLogger("faiss").setLevel(logging.WARNING)

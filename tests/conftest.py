@@ -59,3 +59,14 @@ def unchecked_shapes():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items):
+    """Marks the tests that a fixture or a condition makes special; `slow` stands at the tests."""
+    for item in items:
+        if "server" in item.fixturenames:
+            item.add_marker(pytest.mark.milvus)
+        conditions = item.iter_markers("skipif")
+        if any(mark.kwargs["reason"] == "real data not present" for mark in conditions):
+            item.add_marker(pytest.mark.real_data)

@@ -126,6 +126,7 @@ def models_of(name):
     return ["frame_classifier"] if "_stage1" in name else ["stvh", "mstvh"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "model_name"),
     [(name, model) for name in names_with_variants() for model in models_of(name)],

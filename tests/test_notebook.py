@@ -36,6 +36,7 @@ def report(tmp_path, monkeypatch):
     return json.loads(printed.text)
 
 
+@pytest.mark.slow
 def test_the_notebook_finds_what_it_says(report):
     assert not report["tensorflow"]
     assert report["clips"] == 96

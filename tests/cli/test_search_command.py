@@ -24,6 +24,8 @@ from stvh_jax.runs import packed
 from stvh_jax.training.trainer import train
 from tests.helpers.fakes import FakeDataset, frames_config, frames_dataset, tiny_config
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LINE = re.compile(r"error: [^\n]+\n")
 

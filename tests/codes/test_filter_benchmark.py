@@ -1,10 +1,13 @@
 """The benchmark of filter matrices: what it counts and what bounds it."""
 
 import numpy as np
+import pytest
 
 from benchmarks.filter_matrix import COLUMNS, Parts, judge, markdown, predict_bits, rows
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.inference.encoded_clips import EncodedClips
+
+pytestmark = pytest.mark.slow
 
 
 def random_codes(seed, clips, width=1):

@@ -14,6 +14,8 @@ from stvh_jax.training.trainer import train
 from tests.helpers.collective_files import write_sequences
 from tests.helpers.volleyball_files import write_raw
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = [(5, 6, 7, 11, "digging"), (30, 10, 6, 12, "waiting")]
 SPLITS = {"train": [1], "validation": [], "test": [4]}
 

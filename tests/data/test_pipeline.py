@@ -343,6 +343,7 @@ for _ in range(50):
 """
 
 
+@pytest.mark.slow
 def test_a_program_may_end_in_the_middle_of_training(prepared):
     """Threads that still decode must not keep the interpreter from ending."""
     run = subprocess.run(

@@ -1,9 +1,12 @@
 """The baseline's description of a clip, and that it learns."""
 
 import numpy as np
+import pytest
 
 from benchmarks.boosting import choose, describe_clip, predict, read
 from tests.helpers.fakes import FakeDataset
+
+pytestmark = pytest.mark.slow
 
 
 def random_boxes(seed, frames=10, actors=5):

@@ -19,6 +19,8 @@ from experiments.trained_run import TrainedRun
 from stvh_jax.errors import UserError
 from tests.experiments.fake_commands import calls, run
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 

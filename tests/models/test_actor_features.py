@@ -18,6 +18,8 @@ from stvh_jax.models.roi_align import roi_align
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips
 from tests.helpers.oracles import model_config
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"name": "small", "features": (4, 6)}
 
 

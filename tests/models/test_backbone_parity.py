@@ -19,6 +19,8 @@ from stvh_jax.models.backbones.build import build_backbone
 from stvh_jax.models.weights.convert import read
 from tests.helpers import torch_definitions
 
+pytestmark = pytest.mark.slow
+
 SIZES = ((101, 133), (83, 97))
 TAPS = {"inception_v3": inception_v3.TAPS, "vgg16": vgg16.TAPS}
 KERAS_FORMATS = ("legacy.h5", "legacy.weights.h5", "three.weights.h5", "three.keras")

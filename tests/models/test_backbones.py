@@ -11,6 +11,8 @@ from stvh_jax.models.backbones.build import build_backbone
 from stvh_jax.models.backbones.preprocessing import normalise
 from stvh_jax.models.backbones.vgg16 import halve
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def frames():

@@ -67,6 +67,7 @@ def test_frames_are_pooled_whole_and_averaged(hashed):
     assert list(outputs.prefix_logits) == [8]
 
 
+@pytest.mark.slow
 def test_it_is_trained_and_judged_like_the_others(tmp_path):
     run = epath.Path(tmp_path / "run")
     config = frames_config(name="global_hash", bits=(8, 16))

@@ -394,6 +394,7 @@ def test_focus_0_is_a_projection_of_what_stands_before_any_layer(visual_code):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stvh", "mstvh"])
 @pytest.mark.parametrize("source", ["boxes", "frames"])
 def test_gradients_are_finite_for_one_actor_and_for_empty_boxes(name, source):

@@ -76,6 +76,7 @@ def message(path, **options):
     return line.removeprefix(f"{path}: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["inception", "vgg"])
 def test_torch_names_become_paths_and_our_own_format_keeps_them(network, tmp_path, request):
     tensors = request.getfixturevalue(network)
@@ -309,6 +310,7 @@ def test_bad_torch_files(tmp_path):
         assert "damaged" in message(path)
 
 
+@pytest.mark.slow
 def test_our_own_format_is_checked(vgg, tmp_path):
     weights = read(save(vgg, tmp_path / "torch"))
     write(weights, tmp_path / "own")
@@ -353,6 +355,7 @@ def test_select(vgg, tmp_path):
         select(weights, other)
 
 
+@pytest.mark.slow
 def test_the_command_line(vgg, tmp_path, capsys):
     path = save_keras(vgg, tmp_path / "vgg.h5")
     command = [sys.executable, "-m", "stvh_jax", "convert", path, tmp_path / "out"]

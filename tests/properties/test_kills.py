@@ -14,6 +14,8 @@ import pytest
 from stvh_jax.retrieval.index import Index
 from tests.helpers import index_writer
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KILLS, KILLS_OF_AN_INDEX = 100, 10
 

@@ -28,6 +28,8 @@ from tests.helpers.fakes import (
 )
 from tests.helpers.oracles import apply, drawn
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

@@ -20,6 +20,8 @@ from tests.helpers.collective_files import REAL
 from tests.helpers.fakes import FakeDataset
 from tests.helpers.prepared_sets import prepare
 
+pytestmark = pytest.mark.slow
+
 pytestmark = pytest.mark.usefixtures("unchecked_shapes")
 
 

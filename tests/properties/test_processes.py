@@ -8,11 +8,14 @@ import sys
 
 import jax
 import numpy as np
+import pytest
 from etils import epath
 
 from stvh_jax.runs.history import read_history
 from stvh_jax.training.trainer import open_run
 from tests.helpers.fakes import FakeDataset, tiny_config
+
+pytestmark = pytest.mark.slow
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

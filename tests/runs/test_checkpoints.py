@@ -101,6 +101,7 @@ assert "tensorflow" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_one_device_without_tensorflow_loads_what_two_devices_saved(trained, tmp_path):
     clips = FakeDataset().clips["test"]
     given, made = tmp_path / "given.npz", tmp_path / "made.npz"

@@ -16,6 +16,8 @@ from stvh_jax.training.trainer import open_run, train
 from tests.helpers.fakes import FakeDataset, frames_config, frames_dataset, small_config
 from tests.helpers.oracles import model_config
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def stage_1(tmp_path_factory):

@@ -22,6 +22,8 @@ from stvh_jax.training.checks import check_config
 from stvh_jax.training.trainer import open_run, train
 from tests.helpers.fakes import FakeDataset, tiny_config
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
