@@ -128,7 +128,7 @@ def _inspect_frames(
                 damaged.append(str(error))
         problems += damaged
         found.with_frames += not damaged
-    # A damaged first image, which tells the frame size, fails for each of the frames.
+    # If the image that the frame size is read from is damaged, every frame has the same problem.
     found.problems += dict.fromkeys(problems)
     if incomplete:
         found.problems.append(

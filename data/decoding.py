@@ -35,8 +35,8 @@ def decode_clips(raw: RawClips, match: str) -> Iterator[DecodedClip]:
     """Reads the annotated clips of a match, in the order of its annotations.
 
     Raises:
-      NotFound: the match has no annotations.
-      Damaged: an annotation, a track file or a frame is malformed, or a frame is missing.
+      NotFound: the match has no annotations, or a frame is missing.
+      Damaged: an annotation, a track file or a frame is malformed.
     """
     scan = raw.scan(match)
     if scan.problems:

@@ -111,7 +111,7 @@ class RawClips(abc.ABC):
         if match in self.known_sizes:
             return self.known_sizes[match]
         raise UserError(
-            f"{self.annotation_path(match).parent}: no frame to tell the frame size by; boxes in "
+            f"{self.annotation_path(match).parent}: no image to read the frame size from; boxes in "
             f"pixels need at least one .jpg per {self.match_name}"
         )
 

@@ -246,7 +246,7 @@ def open_sequences(
         )
     fields = {"folder": folder, "official": True, **official}
     if path and split_chosen:
-        raise UserError(f"{path} deals the sequences out; remove it or leave --split out")
+        raise UserError(f"{path} has other splits; remove it or leave --split out")
     if path:
         splits, count = read_splits(path, "key_frames")
         fields |= {"splits": splits, "count": count, "official": False}

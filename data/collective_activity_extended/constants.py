@@ -5,9 +5,9 @@ from data.collective_activity import constants as collective
 ACTIVITIES = ("crossing", "waiting", "queueing", "talking", "dancing", "jogging")
 ACTIONS = ("na", *ACTIVITIES)
 
-# What becomes of those who walk, for walking is no activity of this set. `drop_clips`: clips whose
-# majority walks are left out, other walkers are NA. `na`: all walkers are NA, before the majority
-# is found. `drop_people`: walkers are removed, likewise before.
+# How people who walk are labelled, as walking is not an activity of this set. `drop_clips`: clips
+# whose majority walks are left out, other walkers are NA. `na`: all walkers are NA, before the
+# majority is found. `drop_people`: walkers are removed, also before.
 OPTIONS = {
     "walkers": ("drop_clips", "na", "drop_people"),
     "split": ("public",),

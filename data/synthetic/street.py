@@ -43,7 +43,7 @@ ACTORS = {
 
 
 class Gait(NamedTuple):
-    """How somebody goes: the speed (m a frame), the length of two steps, swing and bounce (m)."""
+    """How somebody walks: speed (m per frame), length of two steps, swing and bounce (m)."""
 
     speed: float
     pace: float

@@ -21,7 +21,7 @@ from data.synthetic.scene import generator, hsv_colour, hue_of_match, sample_lig
 from data.synthetic.volleyball_rendering import Look, Motion, body_boxes, body_position
 from data.volleyball.constants import ACTIONS, ACTIVITIES, FRAMES_BEFORE_KEY
 
-# Radians a frame: over ten frames half a turn and nearly two, far from the half turn a frame
+# Radians per frame: over ten frames half a turn and nearly two, far from the half turn per frame
 # beyond which a speed would look like another one.
 SLOW, FAST = 0.4, 1.2
 

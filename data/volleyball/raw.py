@@ -121,8 +121,8 @@ def open_raw(root: str | pathlib.Path) -> RawVolleyball:
         splits, count = named_splits(constants.SPLITS), constants.NUM_CLIPS
     else:
         raise NotFound(
-            f"{videos}: no video has a number as the official ones do; deal yours out in "
-            f"{videos.parent / 'splits.json'}, as data/volleyball/README.md describes"
+            f"{videos}: no video is named by a number as the official ones are; say which of yours "
+            f"is in which split in {videos.parent / 'splits.json'}, see data/volleyball/README.md"
         )
     return RawVolleyball(
         folder=videos,

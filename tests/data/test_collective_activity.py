@@ -81,7 +81,7 @@ def test_splits_may_lie_with_the_sequences(whole):
 
 
 def test_a_split_cannot_be_chosen_beside_one_of_its_own(whole):
-    with pytest.raises(UserError, match=r"splits.json deals the sequences out; remove it or leave"):
+    with pytest.raises(UserError, match=r"splits.json has other splits; remove it or leave"):
         subject.open_raw(whole, split="sfu")
 
 

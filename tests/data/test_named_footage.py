@@ -143,7 +143,9 @@ def test_an_unknown_name_is_not_found(prepared):
 
 def test_names_without_splits_are_refused(tmp_path):
     volleyball_files.write_raw(tmp_path, {"cup final": CLIPS["cup final"]})
-    with pytest.raises(NotFound, match=r"deal yours out in .*splits.json") as caught:
+    with pytest.raises(
+        NotFound, match=r"which of yours is in which split in .*splits.json"
+    ) as caught:
         open_raw(tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -93,7 +93,7 @@ def test_frame_size_of_official_videos_is_known_without_images(tmp_path):
 
 def test_frame_size_of_other_videos_needs_an_image(tmp_path):
     raw = subject.open_raw(write_raw(tmp_path, {1: clips_of(10)}, splits=SPLITS, frames=False))
-    with pytest.raises(UserError, match="no frame to tell the frame size by"):
+    with pytest.raises(UserError, match="no image to read the frame size from"):
         raw.frame_size("1")
 
 
