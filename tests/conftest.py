@@ -65,7 +65,7 @@ def unchecked_shapes():
 def pytest_collection_modifyitems(items):
     """Marks the tests that a fixture or a condition makes special; `slow` stands at the tests."""
     for item in items:
-        if "server" in item.fixturenames:
+        if "milvus" in item.fixturenames:
             item.add_marker(pytest.mark.milvus)
         conditions = item.iter_markers("skipif")
         if any(mark.kwargs["reason"] == "real data not present" for mark in conditions):

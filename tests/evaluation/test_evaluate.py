@@ -139,6 +139,7 @@ def test_other_filter_matrices_can_be_asked_for(evaluated):
     assert len(list((run / "filter_matrix").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_a_model_of_one_focus_has_no_filter_matrix(tmp_path):
     config = small_config(layers=1, bits=8, features=8, name="stvh")
     config.devices = 1

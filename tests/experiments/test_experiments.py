@@ -181,6 +181,7 @@ class TrainedStudy(Study):
         return load(one.folder), dataset
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fig9", "fig11"])
 def test_the_pictures_are_of_a_trained_model(name, trained):
     module, setting = MODULES[name], SETTINGS["demo"]

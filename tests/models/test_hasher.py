@@ -323,6 +323,7 @@ VARIANTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stvh", "mstvh"])
 @pytest.mark.parametrize("fields", VARIANTS, ids=str)
 def test_nothing_in_a_padded_slot_changes_anything(name, fields):

@@ -20,9 +20,7 @@ from tests.helpers.collective_files import REAL
 from tests.helpers.fakes import FakeDataset
 from tests.helpers.prepared_sets import prepare
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.usefixtures("unchecked_shapes")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked_shapes")]
 
 
 def config_for(dataset, **model):

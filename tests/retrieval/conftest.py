@@ -20,7 +20,7 @@ PATIENCE = 60
 
 
 @pytest.fixture(scope="session")
-def server():
+def milvus():
     """Gives the address of a Milvus server."""
     pytest.importorskip("pymilvus")
     if importlib.util.find_spec("milvus") is None:

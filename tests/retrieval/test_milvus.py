@@ -115,17 +115,17 @@ def both(server, folder, name, stored_foci):
 
 
 @pytest.fixture(scope="module", params=["random", "alike"])
-def pair(request, server, tmp_path_factory):
+def pair(request, milvus, tmp_path_factory):
     """Gives an index on disk and the same on the server, of random codes or of few."""
     folder = tmp_path_factory.mktemp("index")
-    indexes = both(server, folder, request.param, (3,) if request.param == "random" else (1, 3))
+    indexes = both(milvus, folder, request.param, (3,) if request.param == "random" else (1, 3))
     codes, record = some_clips(request.param)
     for index in indexes:
         index.add(codes, **record)
     # Opened anew, by nothing but its address.
     return [
         Index.open(str(folder / request.param)),
-        Index.open(f"{server}/{request.param}"),
+        Index.open(f"{milvus}/{request.param}"),
     ]
 
 
@@ -268,9 +268,9 @@ def test_what_the_server_leaves_out_is_asked_for_in_parts(pair, monkeypatch):
         pair[1].search(queries_of(1), k=1000)
 
 
-def test_writes_are_seen_at_once_and_whole(server, tmp_path, monkeypatch):
+def test_writes_are_seen_at_once_and_whole(milvus, tmp_path, monkeypatch):
     collection = pytest.importorskip("stvh_jax.retrieval.milvus.collection")
-    pair = both(server, tmp_path, "writes", (3,))
+    pair = both(milvus, tmp_path, "writes", (3,))
     # Several requests a write.
     monkeypatch.setattr(collection, "ROWS", 200)
     codes, record = some_clips("random", 240)
@@ -305,19 +305,19 @@ def test_writes_are_seen_at_once_and_whole(server, tmp_path, monkeypatch):
         snapshot.records(np.array([row]))
 
 
-def test_what_milvus_cannot_do(pair, server):
+def test_what_milvus_cannot_do(pair, milvus):
     index = pair[1]
     name = "random" if index.info.stored_foci == (3,) else "alike"
     assert index.version is None
     for call in (
         index.versions,
         lambda: index.restore(1),
-        lambda: Index.open(f"{server}/{name}", version=1),
+        lambda: Index.open(f"{milvus}/{name}", version=1),
     ):
         with pytest.raises(UserError, match="Milvus keeps no versions"):
             call()
     with pytest.raises(Exists, match="holds a collection already"):
-        Index.create(f"{server}/{name}", bits=BITS, stored_foci=(1,))
+        Index.create(f"{milvus}/{name}", bits=BITS, stored_foci=(1,))
     with pytest.raises(UserError, match="codes have 16 bits, this index has 32"):
         index.search({focus: array[:, :2] for focus, array in queries_of().items()})
     with pytest.raises(UserError, match="no field 'mach'"):
@@ -331,17 +331,17 @@ def test_what_milvus_cannot_do(pair, server):
         index.upsert(queries_of(1), match=["1"], clip=[1], media=["x" * 2000])
 
 
-def test_other_places(server):
+def test_other_places(milvus):
     import pymilvus
 
-    client = pymilvus.MilvusClient(uri=server)
+    client = pymilvus.MilvusClient(uri=milvus)
     client.create_collection("others", dimension=8)
     with pytest.raises(Damaged, match="is a collection of something else"):
-        Index.open(f"{server}/others")
+        Index.open(f"{milvus}/others")
     with pytest.raises(NotFound, match="nothing holds no index; make one with"):
-        Index.open(f"{server}/nothing")
+        Index.open(f"{milvus}/nothing")
     with pytest.raises(UserError, match="give http://HOST:PORT/COLLECTION"):
-        Index.open(f"{server}/no-name")
+        Index.open(f"{milvus}/no-name")
 
 
 def test_a_server_that_does_not_answer(monkeypatch):

@@ -45,14 +45,14 @@ def record():
     }
 
 
-@pytest.fixture(params=["disk", "milvus"])
+@pytest.fixture(params=["disk", pytest.param("milvus", marks=pytest.mark.milvus)])
 def old(request, tmp_path):
     """Gives an index of format 1 with the clips of `NAMES`."""
     if request.param == "disk":
         with zipfile.ZipFile(__file__.replace("test_old_index.py", "index_1.zip")) as file:
             file.extractall(tmp_path / "index")
         return Index.open(tmp_path / "index")
-    server = request.getfixturevalue("server")
+    server = request.getfixturevalue("milvus")
     from stvh_jax.retrieval.milvus.engine import MilvusEngine
 
     uri = f"{server}/old_{request.node.name.partition('[')[0]}"

@@ -136,6 +136,7 @@ def test_a_file_is_loaded_as_its_run(trained, archive, cache):
     assert len(list(cache.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_another_file_of_the_same_name_is_another_run(trained, archive, cache):
     stvh_jax.load(archive)
     packed_runs.pack(trained(2), archive, checkpoint="latest")

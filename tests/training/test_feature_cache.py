@@ -20,6 +20,8 @@ from stvh_jax.training.feature_cache import CachedDataset, digests
 from stvh_jax.training.trainer import open_run, train
 from tests.helpers.fakes import FakeDataset, frames_config, frames_dataset
 
+pytestmark = pytest.mark.slow
+
 
 def config_with(cache="", **fields):
     # The model that compiles soonest; the cache knows nothing of what reads it.

@@ -144,6 +144,7 @@ def test_total_is_equation_15_and_of_one_focus_equation_9(batch, learned):
     np.testing.assert_allclose(total, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same_class_mask", [False, True])
 def test_a_masked_clip_is_a_deleted_one(batch, same_class_mask):
     outputs, clips = batch
