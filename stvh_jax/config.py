@@ -15,6 +15,15 @@ Config = Any
 # Fields that the configs of older runs lack, with what every run was before they were added.
 ADDED_FIELDS = {f"model.{name}": value for name, value in ModelConfig.added().items()}
 
+# What stands before RoIAlign at the paper's size, by the name that a config's path may end in.
+BACKBONES = {
+    # Stride 8 and stride 16 joined, 1056 channels; the 1x1 convolution makes them the printed 512.
+    "inception_v3": {"name": "inception_v3", "batch_norm": "frozen", "remat": False},
+    "vgg16": {"name": "vgg16", "din_compat": False, "remat": False},
+    # 512 channels at 1/32 of the frame, the shape the paper prints.
+    "small": {"name": "small", "features": (32, 64, 128, 256, 512)},
+}
+
 
 def get_config() -> Config:
     """Returns the default config."""

@@ -21,7 +21,7 @@ def hashed():
     """A model with its variables, some clips and what it says of them."""
     config = frames_config(name="global_hash", bits=(8, 16), temporal_contrast=True)
     model = build_model(config.model, activity_names=ACTIVITIES, action_names=ACTIONS)
-    clips = frames_dataset().clips["train"]
+    clips = frames_dataset().clips["train"].without_names()
     variables = drawn(model, clips, train=False)
     return model, variables, clips, apply(model, variables, clips, train=False)
 
