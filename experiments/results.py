@@ -11,8 +11,6 @@ from stvh_jax import files
 from stvh_jax.reporting.tables import Table
 
 FOLDER = "results"
-
-
 # What a result keeps of the evaluation of each run; the whole is in the run's folder.
 _KEPT = (
     "checkpoint",
@@ -25,8 +23,6 @@ _KEPT = (
     "activity_accuracy_from_code",
     "action_accuracy",
 )
-
-
 _KEPT_OF_A_FOCUS = (
     *(f"activity_map@{k}" for k in (5, 10, 20, 50)),
     "activity_map@10/over_hits",

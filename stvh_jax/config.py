@@ -25,9 +25,17 @@ def get_config() -> Config:
     # Devices that share a batch (the paper's machine had two); 0: all there are. Fewer are used
     # where fewer exist; a CPU stands for any number.
     config.devices = 2
+    config.data = _data()
+    config.model = _model()
+    config.loss = _loss()
+    config.optimizer = _optimizer()
+    config.train = _train()
+    return config
 
+
+def _data() -> Config:
+    """Which clips are read, and how."""
     data: Config = ConfigDict()
-    config.data = data
     data.name = "volleyball"
     # "frames", or "boxes_only" for a set prepared without pixels; then every choice that is not
     # the default, as in "frames-five" (data/variants.py).
@@ -49,15 +57,20 @@ def get_config() -> Config:
     data.validation_split = "validation"
     # The clips that evaluate.py takes as queries; the base is `train_split`.
     data.test_split = "test"
+    return data
 
-    # Each field and its meaning: stvh_jax/models/config.py.
+
+def _model() -> Config:
+    """The model; each field and its meaning: stvh_jax/models/config.py."""
     fields = ModelConfig.defaults()
     # One length of codes or several: a value of another type may take the place of the default.
     fields["bits"] = config_dict.FieldReference(fields["bits"], field_type=object)
-    config.model = ConfigDict(fields)
+    return ConfigDict(fields)
 
+
+def _loss() -> Config:
+    """What each loss weighs."""
     loss: Config = ConfigDict()
-    config.loss = loss
     # Weights beside the activity's: 0.5 in L_cls, lambda_1 = mu_1, lambda_2 = mu_2, mu_3.
     loss.action = 0.5
     loss.quantisation = 0.1
@@ -69,9 +82,12 @@ def get_config() -> Config:
     loss.same_class_mask = False
     # A weight for every action class, in the order of the data's names; () for ones.
     loss.action_class_weights = ()
+    return loss
 
+
+def _optimizer() -> Config:
+    """Adam and its learning rate."""
     optimizer: Config = ConfigDict()
-    config.optimizer = optimizer
     optimizer.learning_rate = 1e-5
     # "piecewise": `rates` after `boundaries_epochs`; "cosine": after `warmup_epochs`, to zero.
     optimizer.schedule = "piecewise"
@@ -82,9 +98,12 @@ def get_config() -> Config:
     optimizer.weight_decay = 0.0
     # Bound on the gradient's norm; 0 for none.
     optimizer.clip_norm = 0.0
+    return optimizer
 
+
+def _train() -> Config:
+    """How long, in which batches, and which checkpoint is chosen."""
     train: Config = ConfigDict()
-    config.train = train
     train.epochs = 60
     # Clips a step over all devices.
     train.batch_size = 2
@@ -107,17 +126,7 @@ def get_config() -> Config:
     train.checkpoint_every_steps = 500
     # The validation metric that the best checkpoint is chosen by.
     train.select = "activity_accuracy"
-    return config
-
-
-# What stands before RoIAlign at the paper's size, by the name that a config's path may end in.
-BACKBONES = {
-    # Stride 8 and stride 16 joined, 1056 channels; the 1x1 convolution makes them the printed 512.
-    "inception_v3": {"name": "inception_v3", "batch_norm": "frozen", "remat": False},
-    "vgg16": {"name": "vgg16", "din_compat": False, "remat": False},
-    # 512 channels at 1/32 of the frame, the shape the paper prints.
-    "small": {"name": "small", "features": (32, 64, 128, 256, 512)},
-}
+    return train
 
 
 def get_config_at_paper_size(name: str, backbone: str) -> ConfigDict:

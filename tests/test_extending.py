@@ -154,7 +154,7 @@ def test_the_batches_of_the_new_data_set(folder):
     dataset = crowds.open_dataset(None)
     options = {"batch_size": 16, "seed": 3}
     epoch = [clips for clips, _ in zip(dataset.training_batches("train", **options), range(4))]
-    assert sorted(np.concatenate([clips.clip for clips in epoch])) == list(range(64))
+    assert sorted(np.concatenate([clips.frame for clips in epoch])) == list(range(64))
     resumed = next(dataset.training_batches("train", start_step=2, **options))
     jax.tree.map(np.testing.assert_array_equal, resumed, epoch[2])
     halves = [

@@ -5,11 +5,7 @@ from experiments.settings import Setting
 from experiments.study import Study, Variant
 
 BITS = (16, 32, 64, 128)
-
-
 _METRICS = ("mAP@5", "mAP@10", "mAP@20", "mAP@50", "accuracy")
-
-
 # By length: the metrics in order, for STVH and for M-STVH.
 _PAPER = {
     "vd": {

@@ -9,8 +9,6 @@ from stvh_jax.reporting import plots
 from stvh_jax.reporting.tables import Table
 
 __all__ = ["TITLE", "report", "variants"]
-
-
 TITLE = "Fig. 10: retrieval by focus, for the activity and for the match"
 
 

@@ -11,15 +11,9 @@ from stvh_jax.reporting import plots
 from stvh_jax.reporting.tables import Table
 
 __all__ = ["ONE_SEED", "TITLE", "report", "variants"]
-
-
 TITLE = "Fig. 11: attention by layer"
-
-
 # Pictures of one model; other seeds would show the same.
 ONE_SEED = True
-
-
 _CLIPS = 2
 
 

@@ -9,8 +9,6 @@ from stvh_jax.reporting import plots
 from stvh_jax.reporting.tables import Table
 
 __all__ = ["TITLE", "report", "variants"]
-
-
 TITLE = "Fig. 12: mean Hamming distances between activities"
 
 

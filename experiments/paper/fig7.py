@@ -3,9 +3,5 @@
 from experiments.paper.confusion import report, variants
 
 __all__ = ["DATASET", "TITLE", "report", "variants"]
-
-
 TITLE = "Fig. 7: confusion matrices"
-
-
 DATASET = "vd"

@@ -7,18 +7,10 @@ from stvh_jax.reporting import plots
 from stvh_jax.reporting.tables import Table
 
 __all__ = ["NEEDS_FRAMES", "ONE_SEED", "TITLE", "report", "variants"]
-
-
 TITLE = "Fig. 9: the nearest clip at every focus"
-
-
 # Pictures of one model; other seeds would show the same.
 ONE_SEED = True
-
-
 NEEDS_FRAMES = True
-
-
 _QUERIES = 3
 
 

@@ -5,8 +5,6 @@ from experiments.settings import Setting
 from experiments.study import Study, Variant
 
 TITLE = "Table 2: classification"
-
-
 # Activity accuracy, and action accuracy where the paper has it; STVH, then M-STVH.
 _PAPER = {
     "vd": (

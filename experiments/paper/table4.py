@@ -3,9 +3,5 @@
 from experiments.paper.code_lengths import report, variants
 
 __all__ = ["DATASET", "TITLE", "report", "variants"]
-
-
 TITLE = "Table 4: retrieval by the length of the code"
-
-
 DATASET = "cad"

@@ -6,18 +6,12 @@ from experiments.settings import Setting
 from experiments.study import Variant
 
 __all__ = ["TITLE", "report", "variants"]
-
-
 TITLE = "Table 5: the MSF module replaced by transformer blocks"
-
-
 _FORMS = {
     "M-STVH^BD": {"model.position": "before"},
     "M-STVH^ED": {"model.position": "after"},
     "M-STVH": {"model.position": "graphs"},
 }
-
-
 # Accuracy and mAP@10 of M-STVH^BD, M-STVH^ED and M-STVH.
 _PAPER = {
     "vd": ((94.69, 93.93), (95.21, 94.56), (95.66, 96.00)),

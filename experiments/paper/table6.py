@@ -6,14 +6,8 @@ from experiments.settings import Setting
 from experiments.study import Variant
 
 __all__ = ["TITLE", "report", "variants"]
-
-
 TITLE = "Table 6: the number of stacked layers"
-
-
 _FORMS = {f"L = {layers}": {"model.layers": layers} for layers in (2, 3, 4, 5)}
-
-
 # Accuracy and mAP@10 at L = 2, 3, 4 and 5.
 _PAPER = {
     "vd": ((93.87, 93.49), (95.66, 96.00), (94.99, 95.34), (94.39, 95.05)),

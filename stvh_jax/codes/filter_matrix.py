@@ -28,26 +28,14 @@ from stvh_jax.codes.packing import pack
 from stvh_jax.errors import Damaged, UserError
 
 Values = Literal["binary", "01", "real"]
-
-
 Normalise = Literal["code", "bit"]
-
-
 # How many bits an entry takes, and the largest value that real entries are scaled to.
 ENTRY_BITS = {"binary": 1, "01": 1, "real": 16}
-
-
 LARGEST_REAL = 2**15 - 1
-
-
 # Codes derived in one call, in blocks that fit into a core's own cache. For a few codes plain NumPy
 # is faster: there is nothing to compile or to transfer.
 _SLAB, _BLOCK, _FEW = 1 << 16, 512, 256
-
-
 _FORMAT = "stvh filter matrix 1"
-
-
 # What reading a damaged or foreign file raises; RuntimeError if it looks encrypted or compressed.
 _UNREADABLE = (
     ValueError, LookupError, TypeError, OSError, EOFError, RuntimeError, zipfile.BadZipFile,

@@ -15,13 +15,9 @@ from jaxtyping import Int, Int64, UInt8
 # Neighbours asked for beyond k: usually all that are as near as the k-th are among them, and one
 # pass over the codes is enough.
 _SLACK = 32
-
-
 # Rows whose distances are summed at a time: at most as many as stay in a core's own cache, and few
 # at first, as those are sifted in full.
 _FIRST_CHUNK, _CHUNK = 1 << 10, 1 << 16
-
-
 # FAISS makes these when it is imported, where type checkers do not see them.
 _hammings, _hamming_range_search = (
     getattr(faiss, name) for name in ("hammings", "hamming_range_search")

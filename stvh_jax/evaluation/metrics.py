@@ -19,8 +19,6 @@ from stvh_jax.codes import packing as hash_codes
 
 # Pairs of query and base item compared at a time, to bound the memory.
 _CHUNK_PAIRS = 1 << 18
-
-
 _HAMMING_RADIUS = 2
 
 

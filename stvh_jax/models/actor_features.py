@@ -31,8 +31,8 @@ class ActorFeatures(NamedTuple):
     """
 
     features: Float[Array, "B T N D"]
-    shown: Float[Array, "B T N *F"]
-    decoded: Float[Array, "B T N *F"] | None
+    shown: Float[Array, "B T N ..."]
+    decoded: Float[Array, "B T N ..."] | None
 
 
 def from_frames(config: ModelConfig, clips: Clips, scene: Scene, *, train: bool) -> ActorFeatures:

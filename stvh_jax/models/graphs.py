@@ -8,8 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 DISTANCES = ("normalised", "literal")
-
-
 # A spread below the rounding of coordinates in 0..1 is none.
 SMALLEST_VARIANCE = jnp.finfo(jnp.float32).eps ** 2
 

@@ -14,14 +14,8 @@ from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.fields import flatten
 
 FOLDER = "runs"
-
-
 CONFIG = "config.json"
-
-
 FINISHED = "finished.json"
-
-
 # Fields that may differ when a run is resumed: they change numbers by rounding at most.
 FREE_FIELDS = (
     "backbone_weights.source",

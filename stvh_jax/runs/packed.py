@@ -20,24 +20,16 @@ from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.runs import checkpoints, folders
 
 ENDING = ".zip"
-
-
 # The files of a run that are packed, and the only ones that are unpacked. No part of such a name
 # begins with a dot or a slash, so none leads out of the folder.
 _MEMBER = re.compile(
     rf"({re.escape(folders.CONFIG)}|{re.escape(folders.FINISHED)}"
     rf"|{checkpoints.FOLDER}/\d+/(config|metrics|variables)(/\w[\w.-]*)+)"
 )
-
-
 # One time for every file, so that the same run gives the same bytes: the earliest of ZIP.
 _TIME = (1980, 1, 1, 0, 0, 0)
-
-
 # Far more than any model of this library has, packed or unpacked.
 _MOST_BYTES = 4 << 30
-
-
 _SECONDS_OF_SILENCE = 30
 
 

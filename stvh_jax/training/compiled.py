@@ -45,12 +45,8 @@ def compile_steps(
 ) -> CompiledSteps:
     """Makes the functions of a run, sharded over the devices of a mesh.
 
-    Args:
-      config: the whole config.
-      dataset: for the names of its classes.
-      mesh: the devices.
-      steps_per_epoch: how many steps an epoch has.
-      backbone_options: what the backbone's weights need, such as their pixel normalisation.
+    `dataset` gives the names of the classes, `backbone_options` what the backbone's weights need,
+    such as their pixel normalisation.
 
     Raises:
       UserError: a field of the model or the optimizer has a value that cannot be used.

@@ -9,22 +9,12 @@ from stvh_jax.runs import checkpoints, folders
 
 # Where the variables of `visual.RoiFeatures`, and of the backbone in it, stand in a model's.
 ROI_FEATURES = ("visual", "roi")
-
-
 PLACE = (*ROI_FEATURES, "pool", "backbone")
-
-
 # Options by which the same weights compute something else.
 DEFINING_OPTIONS = ("normalisation", "count_padding", "din_compat")
-
-
 # Where people get the weights: Keras's file, and torchvision's.
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
-
-
 _TORCH = "https://download.pytorch.org/models"
-
-
 SOURCES = {
     "inception_v3": (
         f"{_KERAS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",

@@ -1,6 +1,7 @@
 """search.py: from a trained run to an index, and from clips to hits, as a user sees it."""
 
 import csv
+import dataclasses
 import json
 import pathlib
 import re
@@ -183,7 +184,9 @@ def test_a_clip_of_another_split_is_encoded(command, indexed, encoded, monkeypat
     # In the fake data the splits share their names; here the test split has its own.
     def other_names(config):
         dataset = FakeDataset()
-        dataset.clips["test"].match[:] += 10
+        clips = dataset.clips["test"]
+        matches = (clips.match.astype(int) + 10).astype(str)
+        dataset.clips["test"] = dataclasses.replace(clips, match=matches)
         return dataset
 
     monkeypatch.setattr("data.prepared.pipeline.open_dataset", other_names)
@@ -345,7 +348,7 @@ MISTAKES = [
         ["query", "--index", "INDEX", *CLIP, "--export", "x.xls"],
         "x.xls cannot be written; its name must end in .csv",
     ),
-    (["query", "--index", "INDEX", "--boxes", "x.npy"], "x.npy is no readable array"),
+    (["query", "--index", "INDEX", "--boxes", "x.npy"], "x.npy: no such file"),
     (
         ["query", "--index", "INDEX", *CLIP, "--grid", "x.png"],
         "the prepared set has boxes only; prepare it with frames for images",

@@ -101,9 +101,8 @@ def test_derived_codes_are_judged_as_the_own_are(evaluated):
     codes = matrix.derive(evaluation.everything.codes[1], 0)
     assert derived["distinct_codes"] == len({code.tobytes() for code in codes})
     everything = [FakeDataset().clips[split] for split in FakeDataset.splits]
-    labels, clips = (
-        np.concatenate([getattr(part, name) for part in everything]) for name in ("match", "clip")
-    )
+    labels = np.concatenate([part.match for part in everything]).astype(int)
+    clips = np.concatenate([part.frame for part in everything])
     ids = np.stack([labels, clips, clips], axis=1)
     expected = retrieval_metrics(codes, codes, labels, labels, query_ids=ids, base_ids=ids)
     assert derived["match_map@10"] == expected["map@10"]

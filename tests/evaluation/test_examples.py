@@ -40,18 +40,20 @@ def test_pictures_are_of_the_clips_that_were_found():
             assert set(clips) <= set(zip(known.match.tolist(), known.clip.tolist()))
             place = self.splits.index(split)
             return {
-                name: np.array([[[place, name[0], name[1] // 100]]], np.uint8) for name in clips
+                name: np.array([[[place, int(name[0]), int(name[1]) // 100]]], np.uint8)
+                for name in clips
             }
 
     dataset = Pictured(sizes=(4, 3, 2))
     random, parts = np.random.default_rng(1), []
     for split in dataset.splits:
         clips = dataset.clips[split]
-        codes = random.integers(0, 256, len(clips.clip))
+        codes = random.integers(0, 256, len(clips.frame))
         # Names that no other split has, as in a real data set.
-        clip = clips.clip + 1000 * dataset.splits.index(split)
-        dataset.clips[split] = dataclasses.replace(clips, clip=clip)
-        parts.append(encoded(codes, clips.activity, clips.match, clip=clip.astype(str), frame=clip))
+        frame = clips.frame + 1000 * dataset.splits.index(split)
+        clip = frame.astype(str)
+        dataset.clips[split] = dataclasses.replace(clips, clip=clip, frame=frame)
+        parts.append(encoded(codes, clips.activity, clips.match, clip=clip, frame=frame))
     everything = type(parts[0]).concatenate(parts)
     splits = np.repeat(dataset.splits, [4, 3, 2]).tolist()
     rows = picture_hits(dataset, parts[2], everything, splits, focus=1, count=9, k=8)
@@ -67,5 +69,5 @@ def test_pictures_are_of_the_clips_that_were_found():
             split = dataset.splits[place]
             assert picture.match == str(match)
             clips = dataset.clips[split]
-            (index,) = np.flatnonzero(clips.clip == 100 * number)
+            (index,) = np.flatnonzero(clips.frame == 100 * number)
             assert picture.activity == dataset.activity_names[clips.activity[index]]

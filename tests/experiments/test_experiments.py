@@ -166,7 +166,7 @@ class FramesDataset(FakeDataset):
     has_frames = True
 
     def key_frame_images(self, split, clips):
-        return {clip: np.full((20, 30, 3), clip[1] % 256, np.uint8) for clip in clips}
+        return {clip: np.full((20, 30, 3), int(clip[1]) % 256, np.uint8) for clip in clips}
 
 
 class TrainedStudy(Study):

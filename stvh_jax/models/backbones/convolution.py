@@ -14,8 +14,6 @@ import jax.numpy as jnp
 from jax import lax
 
 AXES = ("NHWC", "HWIO", "NHWC")
-
-
 # What `nn.Conv` passes where nothing of it was asked for.
 PLAIN = {
     "lhs_dilation": (1, 1),

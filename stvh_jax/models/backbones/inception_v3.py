@@ -44,11 +44,7 @@ class Fork(NamedTuple):
 
 
 AVERAGE, MAXIMUM = Pooling("average"), Pooling("maximum")
-
-
 HALVING = {"kernel": (3, 3), "stride": 2, "padding": "VALID"}
-
-
 STEM = (
     Convolution("Conv2d_1a_3x3", 32, **HALVING),
     Convolution("Conv2d_2a_3x3", 32, (3, 3), padding="VALID"),
@@ -148,8 +144,6 @@ MIXED = {
     "Mixed_7b": _mixed_7(),
     "Mixed_7c": _mixed_7(),
 }
-
-
 TAPS = (*MIXED, "pooled")
 
 

@@ -13,8 +13,6 @@ from stvh_jax.models.backbones.taps import check_taps
 
 # Channels and convolutions of each block; a pooling follows each.
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
-
-
 TAPS = tuple(f"pool{block}" for block in range(1, len(BLOCKS) + 1))
 
 

@@ -33,8 +33,6 @@ from stvh_jax.models.weights.names import (
 )
 
 FORMAT, VERSION = "stvh_jax backbone", "1"
-
-
 # The options that the weights of a framework need.
 OPTIONS = {
     ("keras", "inception_v3"): {"count_padding": False, "normalisation": "symmetric"},

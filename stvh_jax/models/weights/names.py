@@ -20,8 +20,6 @@ from stvh_jax.models.backbones import inception_v3, vgg16
 from stvh_jax.models.weights.containers import KerasLayers, NamedTensors, first_few
 
 TITLES = {"inception_v3": "Inception-v3", "vgg16": "VGG-16"}
-
-
 # The tensors of a layer: path in the module around the layer's, names in torchvision and Keras.
 TENSORS = {
     "inception_v3": {
@@ -36,26 +34,16 @@ TENSORS = {
         "params/{}/bias": ("bias", "bias"),
     },
 }
-
-
 # Convolutions and batch normalisations, by which Keras's networks are told apart.
 KERAS_COUNTS = {(94, 94): "inception_v3", (13, 0): "vgg16"}
-
-
 # How Keras orders the tensors of a convolution or dense layer, and of a normalisation.
 KERAS_WEIGHTS = ("kernel", "bias")
-
-
 KERAS_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
-
-
 # torchvision's dense layers and auxiliary head, and its counters of training steps.
 TORCH_TOP = {
     "inception_v3": re.compile(r"(fc|AuxLogits)\.|.*\.num_batches_tracked$"),
     "vgg16": re.compile(r"classifier\."),
 }
-
-
 # Tensors that give other networks away.
 OTHER_NETWORKS = {
     "features.1.running_mean": "a VGG with batch normalisation",
