@@ -62,14 +62,14 @@ def setup(app) -> None:
 def from_markdown(app, what, name, documented, options, lines: list[str]) -> None:
     """Brings what docstrings share with Markdown to reStructuredText; changes `lines`.
 
-    A paragraph between $$ is a formula, one that is indented by four spaces is shown as it is, |F|
-    is not a substitution, and a star is a star.
+    A paragraph between $$ is a formula, one that is indented by four spaces is shown as it is, and
+    |F| is not a substitution.
     """
     text = re.sub(
         r"^( *)\$\$(?P<formula>.+?)\$\$$"
         r"|(?<=\n\n)(?P<block>    \S[^\n]*(?:\n    [^\n]*)*)"
         r"|(?P<code>`[^`]*`)"
-        r"|(?P<sign>[|*])",
+        r"|\|",
         _translated,
         "\n".join(lines),
         flags=re.MULTILINE | re.DOTALL,
@@ -82,4 +82,4 @@ def _translated(found: re.Match) -> str:
         return f"{found[1]}.. math:: {' '.join(found['formula'].split())}\n"
     if found["block"]:
         return f"::\n\n{found['block']}"
-    return found["code"] or "\\" + found["sign"]
+    return found["code"] or r"\|"
