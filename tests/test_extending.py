@@ -23,6 +23,8 @@ from stvh_jax.training import losses
 from stvh_jax.training.trainer import train
 from tests.helpers.fakes import FakeDataset, frames_config, frames_dataset, tiny_config
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text()
 

@@ -189,6 +189,7 @@ def test_poses_are_eighths_of_a_turn():
         assert last == f"1\t0.00\t6.20\t1.75\t{pose}.00"
 
 
+@pytest.mark.slow
 def test_same_bytes_on_every_run_and_for_any_number_of_sequences(tmp_path):
     synthesize(tmp_path / "one", clips_per_match=1)
     synthesize(tmp_path / "two", clips_per_match=1, matches=21, extended=True)
