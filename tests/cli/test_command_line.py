@@ -13,6 +13,8 @@ from absl import flags
 from stvh_jax.training.trainer import train
 from tests.helpers.fakes import FakeDataset, tiny_config
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BOXES = f"--config={ROOT}/configs/vd_boxes.py"
 

@@ -31,6 +31,8 @@ from tests.helpers.collective_files import (
 from tests.helpers.prepared_sets import examples_of, prepare
 from tests.helpers.volleyball_files import SIZE, write_frame
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def whole(tmp_path):

@@ -14,6 +14,8 @@ from stvh_jax.errors import NotFound
 from tests.helpers.prepared_sets import prepare
 from tests.helpers.volleyball_files import SIZE, write_raw
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = [(5, 6, 7, 11, "digging"), (30, 10, 6, 12, "waiting")]
 CLIPS = {video: [(key, "r_set", PEOPLE) for key in range(10, 140, 13)] for video in (1, 2, 10)}
 SPLITS = {"train": [1, 10], "validation": [2], "test": []}

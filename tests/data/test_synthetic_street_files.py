@@ -14,6 +14,8 @@ from data.tracks import box_iou
 from stvh_jax.errors import Exists, UserError
 from tests.helpers.streets import SIZE, in_sight, lone_person, sample, sequence_of
 
+pytestmark = pytest.mark.slow
+
 ROW = re.compile(r"(\d{3,})\t(-?\d+)\t(-?\d+)\t(\d+)\t(\d+)\t([1-8])\t-1")
 TRACKS = re.compile(
     r"Total frames (\d+)\nNumber of Targets (\d+)\n"

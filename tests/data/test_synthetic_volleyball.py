@@ -11,6 +11,8 @@ from data.synthetic import volleyball, volleyball_rendering
 from data.synthetic.scene import generator
 from data.volleyball.constants import ACTIONS, ACTIVITIES
 
+pytestmark = pytest.mark.slow
+
 SIZE = (96, 160)
 
 

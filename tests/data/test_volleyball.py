@@ -39,6 +39,7 @@ def whole(tmp_path):
     return write_raw(tmp_path / "raw", videos, splits=SPLITS)
 
 
+@pytest.mark.slow
 class VolleyballTest(tfds.testing.DatasetBuilderTestCase):
     """TFDS's own tests of a builder, on the dummy data."""
 

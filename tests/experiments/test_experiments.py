@@ -123,6 +123,7 @@ def test_a_table_is_made_written_and_not_made_again(folder, capsys):
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_other_clips_is_made_again(folder, capsys):
     assert run("fig10", "--data", "vd_boxes", "--seeds", "1") == 0
     path = pathlib.Path("runs/vd_boxes-mstvh-128-0/evaluation-test.json")
@@ -198,6 +199,7 @@ def test_the_pictures_are_of_a_trained_model(name, trained):
         assert all(0 <= float(row[3]) <= 1 for row in table.rows)
 
 
+@pytest.mark.slow
 def test_what_a_real_evaluation_writes_can_be_read(trained):
     encoder = load(trained())
     evaluation = evaluate(encoder, FakeDataset(), run=trained(), filter_options={"values": "none"})

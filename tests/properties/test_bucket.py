@@ -8,6 +8,8 @@ from stvh_jax.errors import UserError
 from stvh_jax.retrieval.index import Index
 from tests.helpers.indexed_clips import BITS, listed, random_codes, random_matrix, random_record
 
+pytestmark = pytest.mark.slow
+
 CLIPS = 101
 
 

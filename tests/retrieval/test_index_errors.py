@@ -228,6 +228,7 @@ def test_a_mistake_of_our_own_is_not_made_a_users(small, monkeypatch, kind, plac
     assert names(index) == ["a/1", "a/2", "b/3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["lancedb", "faiss", "pyarrow"])
 def test_the_library_alone_names_what_is_missing(missing):
     program = (

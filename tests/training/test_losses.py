@@ -112,6 +112,7 @@ def test_contrastive_gradient_is_finite_at_a_zero_code():
     assert np.isfinite(jax.grad(loss)(jnp.zeros((2, K)))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learned", [L, 1])
 def test_total_is_equation_15_and_of_one_focus_equation_9(batch, learned):
     outputs, clips = batch
