@@ -177,12 +177,12 @@ def record_of(
     split: str,
     frames_per_second: float | None,
 ) -> dict[str, list]:
-    """Gives the record of encoded clips, a list for each field but `media`; no times if no rate."""
-    first_frames = encoded.frame - dataset.key_frame
-    times = np.stack([first_frames, first_frames + encoder.config.model.num_frames])
-    none = [None] * len(encoded)
-    start, stop = (
-        (none, none) if frames_per_second is None else (times / frames_per_second).tolist()
+    """Gives the record of encoded clips, a list for each field but `media`."""
+    start, stop = _times_of(
+        encoded.frame,
+        frames_before=dataset.key_frame,
+        num_frames=encoder.config.model.num_frames,
+        frames_per_second=frames_per_second,
     )
     probabilities = np.asarray(jax.nn.softmax(encoded.activity_scores))
     activities = encoder.activity_names
@@ -196,6 +196,26 @@ def record_of(
         "confidence": probabilities.max(axis=1).tolist(),
         "split": [split] * len(encoded),
     }
+
+
+def _times_of(
+    frames: Int[np.ndarray, "M"],
+    *,
+    frames_before: int,
+    num_frames: int,
+    frames_per_second: float | None,
+) -> tuple[list[float | None], list[float | None]]:
+    """Gives the seconds at which clips start and stop; None where frame or rate is unknown."""
+    if frames_per_second is None:
+        return [None] * len(frames), [None] * len(frames)
+    known = (frames != UNKNOWN).tolist()
+    first = frames - frames_before
+    seconds = np.stack([first, first + num_frames]) / frames_per_second
+    start, stop = (
+        [time if is_known else None for time, is_known in zip(times, known)]
+        for times in seconds.tolist()
+    )
+    return start, stop
 
 
 def encode_clip(

@@ -14,10 +14,7 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from data import open_dataset
-from stvh_jax.cli import search
 from stvh_jax.codes.packing import hamming_distances
-from stvh_jax.inference.encoded_clips import encode_split
 from stvh_jax.inference.encoder import load
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.indexing import index_split
@@ -27,43 +24,8 @@ from tests.helpers.fakes import FakeDataset, frames_config, frames_dataset, tiny
 
 pytestmark = pytest.mark.slow
 
+CLIP = ["--clip", "1/100"]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LINE = re.compile(r"error: [^\n]+\n")
-
-
-@pytest.fixture
-def command(monkeypatch, tmp_path, capsys):
-    """Runs `python search.py ARGUMENTS` in an empty folder, on the data of the shared run."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("data.prepared.pipeline.open_dataset", lambda config: FakeDataset())
-
-    def run(*arguments):
-        try:
-            status = search.main(open_dataset, [str(one) for one in arguments])
-        except SystemExit as stopped:
-            status = stopped.code
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def indexed(trained, tmp_path_factory):
-    """Gives the shared run and an index of its training clips; to be read only."""
-    folder = epath.Path(tmp_path_factory.mktemp("indexed"))
-    shutil.copytree(trained(), folder / "run")
-    index_split(
-        folder / "run", load(folder / "run"), FakeDataset(), folder / "index", split="train"
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def encoded(indexed):
-    """Gives the network's own codes of each split."""
-    encoder, dataset = load(indexed / "run"), FakeDataset()
-    return {split: encode_split(encoder, dataset, split) for split in dataset.splits}
 
 
 def nearest(encoded, focus, place, *, query_split="test"):
@@ -292,85 +254,6 @@ def test_a_grid_of_key_frames(command, tmp_path, monkeypatch):
         "query", "--index", "index", "--clip", "1/100", "--exclude-match", "--grid", "x.gif"
     )
     assert (status, err) == (2, "error: x.gif cannot be written; its name must end in .png, .svg\n")
-
-
-CLIP = ["--clip", "1/100"]
-MISTAKES = [
-    ([], "the following arguments are required: index | query; see search.py --help"),
-    (["find"], "argument index | query: invalid choice: 'find'"),
-    (["index", "--run", "RUN"], "the following arguments are required: --out; see search.py index"),
-    (["index", "--run", "nowhere", "--out", "x"], "nowhere has no checkpoint"),
-    (["index", "--run", "RUN", "--out", "x", "--split", "tset"], "split 'tset' has no clip"),
-    (["index", "--run", "RUN", "--out", "x", "--stored-foci", "0"], "stored foci [0]; choose some"),
-    (
-        ["index", "--run", "RUN", "--out", "x", "--stored-foci", "a"],
-        "'a' is not a list of foci; give numbers, for example 0,3",
-    ),
-    (["index", "--run", "RUN", "--out", "x", "--fps", "0"], "0.0 frames per second; give more"),
-    (["index", "--run", "RUN", "--out", "x", "--media", "{video}"], "media '{video}' cannot be"),
-    (
-        ["index", "--run", "RUN", "--out", "INDEX", "--fps", "30"],
-        "is an index with frames_per_second = 25.0, not 30.0; give another place, or delete it",
-    ),
-    (
-        ["index", "--run", "RUN", "--out", "INDEX", "--filter-values", "real"],
-        "is an index with filter_matrix = {'values': 'binary', ",
-    ),
-    (["query", "--index", "nowhere", *CLIP], "nowhere holds no index; make one with: python"),
-    (["query", "--index", "INDEX"], "give --clip MATCH/CLIP, or --frames DIR with --boxes FILE"),
-    (["query", "--index", "INDEX", *CLIP, "--frames", "x"], "--frames needs --boxes FILE"),
-    (["query", "--index", "INDEX", "--frames", "x"], "--frames needs --boxes FILE"),
-    (["query", "--index", "INDEX", "--clip", "1/"], "'1/' is not the name of a clip; give MATCH/"),
-    (["query", "--index", "INDEX", *CLIP, "--exclude-near", "nan"], "nan seconds around the query"),
-    (["query", "--index", "INDEX", *CLIP, "--export", "no/x.csv"], "there is no folder no"),
-    (["query", "--index", ""], "give --clip MATCH/CLIP"),
-    (["query", "--index", "", *CLIP], "an index needs a place"),
-    (["index", "--run", "RUN", "--out", "x", "--fps", "nan"], "nan frames per second; give more"),
-    (["index", "--run", "RUN", "--out", "x", "--media", "{match.x}"], "cannot be filled in"),
-    (["index", "--run", "RUN", "--out", "INDEX", "--media", "a"], "with media = '', not 'a'"),
-    (
-        ["query", "--index", "INDEX", "--clip", "7"],
-        "'7' is not the name of a clip; give MATCH/CLIP",
-    ),
-    (["query", "--index", "INDEX", "--clip", "9/9"], "clip 9/9 is neither in the index nor in"),
-    (["query", "--index", "INDEX", *CLIP, "--focus", "2"], "focus '2' cannot be searched"),
-    (["query", "--index", "INDEX", *CLIP, "--k", "0"], "k = 0; give a whole number of clips"),
-    (["query", "--index", "INDEX", *CLIP, "--k", "ten"], "invalid int value: 'ten'"),
-    (["query", "--index", "INDEX", *CLIP, "--radius", "99"], "radius = 99.0; give 0 to 16 bits"),
-    (["query", "--index", "INDEX", *CLIP, "--where", "mach = '2'"], "No field named mach"),
-    (
-        ["query", "--index", "INDEX", *CLIP, "--filter", "match = '2'"],
-        "argument --filter: a condition on the clips is now given by --where; see search.py query",
-    ),
-    (["query", "--index", "INDEX", *CLIP, "--filtr", "x"], "unrecognized arguments: --filtr x"),
-    (["query", "--index", "INDEX", *CLIP, "--exclude-near", "-3"], "-3.0 seconds around the query"),
-    (
-        ["query", "--index", "INDEX", *CLIP, "--export", "x.xls"],
-        "x.xls cannot be written; its name must end in .csv",
-    ),
-    (["query", "--index", "INDEX", "--boxes", "x.npy"], "x.npy: no such file"),
-    (
-        ["query", "--index", "INDEX", *CLIP, "--grid", "x.png"],
-        "the prepared set has boxes only; prepare it with frames for images",
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"), MISTAKES, ids=[message for _, message in MISTAKES]
-)
-def test_a_mistake_is_one_line_and_status_2(command, indexed, monkeypatch, arguments, message):
-    if "--grid" in arguments:
-        from data.prepared.pipeline import ClipDataset
-
-        monkeypatch.setattr(
-            FakeDataset, "key_frame_images", ClipDataset.key_frame_images, raising=False
-        )
-    places = {"RUN": indexed / "run", "INDEX": indexed / "index"}
-    status, _, err = command(*(places.get(one, one) for one in arguments))
-    assert status == 2
-    assert LINE.fullmatch(err), err
-    assert message in err
 
 
 def test_clips_that_are_missing_are_added(indexed, encoded, tmp_path):
