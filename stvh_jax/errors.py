@@ -30,6 +30,7 @@ EXTRAS = {
     "pyarrow": "search",
     "pymilvus": "milvus",
     "safetensors": "train",
+    "sqlglot": "search",
     "tensorboardX": "train",
     "torch": "torch",
 }
