@@ -1,7 +1,8 @@
 """Containers of weights: .h5, .keras, .pth and .safetensors files, read into NumPy arrays.
 
 A file is known by its first bytes, never by its name. Files of others are not trusted: a pickle is
-read by PyTorch's unpickler for tensors alone.
+read by PyTorch's unpickler for tensors alone, an HDF5 file may not point to other files, and none
+may announce more than `MOST_BYTES` of tensors.
 """
 
 import importlib
@@ -20,6 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stvh_jax.errors import UserError
+
+# Four times what VGG-16 takes with its dense layers. A file of a few bytes may announce anything.
+MOST_BYTES = 2 << 30
 
 
 class NamedTensors(NamedTuple):
@@ -40,6 +44,7 @@ def read_container(path: pathlib.Path) -> NamedTensors | KerasLayers:
 
     Raises:
       UserError: what is wrong with the file, without its name.
+      Exception: whatever a parser raises of a damaged file.
     """
     kind = container_kind(path)
     if kind == "safetensors":
@@ -129,6 +134,8 @@ def _read_torch(path: pathlib.Path) -> NamedTensors:
             f"is not a state dict: {first_few(strange)} are not tensors; save the model's "
             "state_dict() alone"
         )
+    # A tensor may be larger than its storage, and is copied where its type is changed.
+    _check_size(value.numel() * 4 for value in state.values())
     # NumPy knows no bfloat16.
     tensors = {
         str(name): (value.float() if value.is_floating_point() else value).detach().numpy()
@@ -145,6 +152,7 @@ def _read_hdf5(source: os.PathLike | io.BytesIO) -> KerasLayers:
         raise UserError("is a Keras file, and h5py is not installed: pip install h5py") from error
     try:
         with h5py.File(source, "r") as file:
+            _check_hdf5(file)
             root: Any = file.get("model_weights", file)
             if "layer_names" in root.attrs:
                 names = [_text(name) for name in root.attrs["layer_names"]]
@@ -154,9 +162,36 @@ def _read_hdf5(source: os.PathLike | io.BytesIO) -> KerasLayers:
                 return KerasLayers(
                     {name: _tensors(group.get("vars", {})) for name, group in groups}
                 )
-    except (AttributeError, KeyError, OSError, RuntimeError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # what h5py makes of a damaged file is of any kind
         raise UserError("is a damaged HDF5 file; download it again") from error
     raise UserError("is an HDF5 file, but not a Keras model or weights: it lists no layers")
+
+
+def _check_hdf5(file: Any) -> None:
+    """Raises a `UserError` for a file that is read from other files, or has too large tensors."""
+    import h5py
+
+    sizes = []
+
+    def elsewhere(name: str, member: Any) -> str | None:
+        """Gives the name of what is read from another file; an error would not pass h5py whole."""
+        if isinstance(member, h5py.Dataset):
+            sizes.append(member.nbytes)
+            return name if member.is_virtual or member.external else None
+        return name if isinstance(member, h5py.ExternalLink) else None
+
+    name = file.visititems_links(elsewhere) or file.visititems(elsewhere)
+    if name is not None:
+        raise UserError(f"points to another file at {first_few([name])}; give one file")
+    _check_size(sizes)
+
+
+def _check_size(sizes: Iterable[int]) -> None:
+    total = sum(map(int, sizes))
+    if total > MOST_BYTES:
+        raise UserError(f"announces {total >> 20} MiB of tensors; no file known here has as much")
 
 
 def _text(value: bytes | str) -> str:
@@ -183,6 +218,7 @@ def _read_zip(path: pathlib.Path) -> NamedTensors | KerasLayers:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if "model.weights.h5" in names:
+                _check_size([archive.getinfo("model.weights.h5").file_size])
                 return _read_hdf5(io.BytesIO(archive.read("model.weights.h5")))
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise UserError("is a damaged zip archive; download it again") from error
@@ -205,7 +241,8 @@ def _with_sorted_header(data: bytes) -> bytes:
 
 
 def first_few(names: Iterable[str]) -> str:
-    """Lists the first few names and says how many more there are."""
+    """Lists the first few names, which may be of a file's own, and says how many more there are."""
     names = list(names)
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    shown = ("".join(c if c.isprintable() else " " for c in name[:200]) for name in names[:3])
+    return ", ".join(shown) + more
