@@ -62,7 +62,8 @@ def read_clip(
     if not present.any():
         raise UserError(f"{boxes_file} has nobody in frames {first} to {last}")
     if report and count > num_frames:
-        report(f"frames {first} to {last} of {count}")
+        which = f"frame {first}" if first == last else f"frames {first} to {last}"
+        report(f"{which} of {count}")
     boxes = _nearest_seen(boxes[:, present], seen[:, present])
     return pixels, boxes.astype(np.float32), np.ones(int(present.sum()), bool)
 
