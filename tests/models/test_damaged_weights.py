@@ -1,7 +1,9 @@
 """Files of weights that are damaged or hostile: one line each, and nothing outside them is read."""
 
 import json
+import signal
 import struct
+import subprocess
 import zipfile
 
 import h5py
@@ -63,6 +65,28 @@ def test_no_file_announces_more_than_there_is_memory_for(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "x.keras", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model.weights.h5", bytes(10**6))
     assert "announces 0 MiB" in refusal(tmp_path / "x.keras")
+
+
+def test_a_file_that_would_be_read_forever_is_given_up(tmp_path, monkeypatch):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["a", "b"]
+    content = bytearray(path.read_bytes())
+    # The size of a text in HDF5's heap of texts: with none, its library never comes to the next.
+    content[content.index(b"GCOL") + 24] = 0
+    path.write_bytes(content)
+    monkeypatch.setattr(containers, "LONGEST_SECONDS", 2)
+    assert "is a damaged HDF5 file: it is read forever; download it again" in refusal(path)
+
+
+def test_a_file_that_ends_the_process_that_reads_it_is_refused(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["layers/conv2d/vars/0"] = np.zeros((3, 3, 1, 1))
+    killed = subprocess.CompletedProcess([], -signal.SIGSEGV)
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: killed)
+    assert "is a damaged HDF5 file: reading it crashes; download it again" in refusal(
+        tmp_path / "x.h5"
+    )
 
 
 def with_header(path, header):

@@ -12,6 +12,8 @@ import os
 import pathlib
 import pickle
 import re
+import subprocess
+import sys
 import warnings
 import zipfile
 import zlib
@@ -24,6 +26,8 @@ from stvh_jax.errors import UserError
 
 # Four times what VGG-16 takes with its dense layers. A file of a few bytes may announce anything.
 MOST_BYTES = 2 << 30
+# How long trying an HDF5 file may take, besides a second for every 10 MB of it.
+LONGEST_SECONDS = 120
 
 
 class NamedTensors(NamedTuple):
@@ -49,9 +53,13 @@ def read_container(path: pathlib.Path) -> NamedTensors | KerasLayers:
     kind = container_kind(path)
     if kind == "safetensors":
         return _read_safetensors(path)
-    if kind == "hdf5":
-        return _read_hdf5(path)
-    return _read_zip(path) if kind == "zip" else _read_torch(path)
+    if kind == "pickle":
+        return _read_torch(path)
+    source = path if kind == "hdf5" else _zipped_hdf5(path)
+    if source is None:
+        return _read_torch(path)
+    _try_hdf5(path)
+    return _read_hdf5(source)
 
 
 def container_kind(path: pathlib.Path) -> str:
@@ -212,19 +220,36 @@ def _counted(name: str) -> tuple[str, int]:
     return (numbered[1], int(numbered[2])) if numbered else (name, 0)
 
 
-def _read_zip(path: pathlib.Path) -> NamedTensors | KerasLayers:
-    """Reads what Keras or PyTorch has put into a zip archive."""
+def _zipped_hdf5(path: pathlib.Path) -> io.BytesIO | None:
+    """Gives what Keras has put into a zip archive; None of one of PyTorch's."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if "model.weights.h5" in names:
                 _check_size([archive.getinfo("model.weights.h5").file_size])
-                return _read_hdf5(io.BytesIO(archive.read("model.weights.h5")))
+                return io.BytesIO(archive.read("model.weights.h5"))
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise UserError("is a damaged zip archive; download it again") from error
     if any(name.endswith("/data.pkl") for name in names):
-        return _read_torch(path)
+        return None
     raise UserError("is a zip archive, but neither Keras's nor PyTorch's")
+
+
+def _try_hdf5(path: pathlib.Path) -> None:
+    """Reads a file in another process first: HDF5's library may crash of a damaged one, or hang.
+
+    Raises:
+      UserError: it does; what is wrong with the file otherwise, reading it here will say.
+    """
+    command = [sys.executable, "-m", __spec__.name, os.fspath(path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    seconds = LONGEST_SECONDS + path.stat().st_size / 10e6
+    try:
+        tried = subprocess.run(command, env=environment, capture_output=True, timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        raise UserError("is a damaged HDF5 file: it is read forever; download it again") from error
+    if tried.returncode < 0:
+        raise UserError("is a damaged HDF5 file: reading it crashes; download it again")
 
 
 def safetensors_bytes(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
@@ -246,3 +271,8 @@ def first_few(names: Iterable[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     shown = ("".join(c if c.isprintable() else " " for c in name[:200]) for name in names[:3])
     return ", ".join(shown) + more
+
+
+if __name__ == "__main__":  # in the process of _try_hdf5
+    file = pathlib.Path(sys.argv[1])
+    _read_hdf5(file if container_kind(file) == "hdf5" else _zipped_hdf5(file) or io.BytesIO())
