@@ -128,7 +128,8 @@ def _read_array(path: pathlib.Path) -> Float[np.ndarray, "frames N 4"]:
         raise UserError(f"{path} holds {boxes.dtype} {boxes.shape}; give floats [frames, N, 4]")
     with np.errstate(over="ignore"):
         boxes = np.array(boxes, np.float64)
-    fault = first_fault(boxes, ~np.isnan(boxes).any(axis=-1))
+    # Where any is NaN nobody is seen.
+    fault = first_fault(boxes, np.all(~np.isnan(boxes), axis=-1))
     if fault is not None:
         (frame, person), reason = fault
         message = "has boxes beyond the frame" if "beyond" in reason else "has an impossible box"
