@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from data.raw import RawClips
-from stvh_jax.inference.clip_files import read_images
+from stvh_jax.images import read_images
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

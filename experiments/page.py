@@ -1,6 +1,5 @@
 """Makes docs/results.md from the JSON files of all experiments."""
 
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from collections.abc import Sequence
 from experiments import results
 from experiments.settings import SETTINGS
 from stvh_jax import files
-from stvh_jax.errors import Damaged, NotFound
+from stvh_jax.errors import NotFound
 
 PAGE = pathlib.Path("docs/results.md")
 _INTRODUCTION = """# Results
@@ -34,7 +33,7 @@ def write(folder: pathlib.Path, names: Sequence[str]) -> pathlib.Path:
     """
     parts, without = [_INTRODUCTION], []
     for setting in SETTINGS.values():
-        found = [_read(path) for path in sorted((folder / setting.name).glob("*.json"))]
+        found = [_read(path, names) for path in sorted((folder / setting.name).glob("*.json"))]
         if not found:
             without.append(setting)
             continue
@@ -62,14 +61,11 @@ def write(folder: pathlib.Path, names: Sequence[str]) -> pathlib.Path:
     return PAGE
 
 
-def _read(path: pathlib.Path) -> dict:
-    try:
-        found = json.loads(path.read_text())
+def _read(path: pathlib.Path, names: Sequence[str]) -> dict:
+    what, cure = "a result of an experiment", "run the experiment again"
+    found = files.read_json(path, what, cure=cure)
+    with files.reading(path, what, cure):
         results.markdown(found)
-        if found["experiment"] != path.stem:
-            raise ValueError(found["experiment"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise Damaged(
-            f"{path} is not a result of an experiment; run the experiment again"
-        ) from error
+        if found["experiment"] != path.stem or path.stem not in names:
+            raise ValueError(f"of {found['experiment']}")
     return found

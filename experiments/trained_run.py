@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.settings import Setting
+from stvh_jax import files
 from stvh_jax.codes.packing import code_lengths
 from stvh_jax.config import Config
 from stvh_jax.errors import UserError
@@ -141,23 +142,33 @@ class TrainedRun:
         name = f"evaluation-{data.test_split.replace('+', '-')}"
         if self.length != code_lengths(self.config.model.bits)[-1]:
             name += f"-{self.length}_bits"
+        path = self.folder / f"{name}.json"
         try:
-            checkpoint = choose_step(folders.open_folder(self.folder), self.setting.checkpoint)
-            results = json.loads((self.folder / f"{name}.json").read_text())
-            of_these_clips = results["data"] | {
-                "base_split": data.train_split,
-                "query_split": data.test_split,
-                "exclude_within_frames": None,
-            }
-            fits = (
-                results["data"] == of_these_clips
-                and results["bits"] == self.length
-                and (results["checkpoint"]["step"], results["checkpoint"]["kind"]) == checkpoint
-                and results.keys() >= READ
-            )
-        except (OSError, ValueError, LookupError, TypeError, UserError):
+            with files.reading(path, "an evaluation"):
+                checkpoint = choose_step(folders.open_folder(self.folder), self.setting.checkpoint)
+                results = files.read_json(path, "an evaluation")
+                fits = self._fits(results) and checkpoint == (
+                    results["checkpoint"]["step"],
+                    results["checkpoint"]["kind"],
+                )
+        except UserError:
             return None
         return results if fits and self.is_trained else None
+
+    def _fits(self, results: dict) -> bool:
+        """Says whether results are of these clips and bits, and have all that experiments read."""
+        data = self.config.data
+        of_these_clips = results["data"] | {
+            "base_split": data.train_split,
+            "query_split": data.test_split,
+            "exclude_within_frames": None,
+        }
+        return (
+            results["data"] == of_these_clips
+            and results["bits"] == self.length
+            and results.keys() >= READ
+            and all(isinstance(focus, dict) for focus in results["foci"].values())
+        )
 
     def seconds_left(self, *, is_trained: bool) -> float | None:
         """Estimates how long it takes to make the results; None if that was never measured."""

@@ -82,6 +82,12 @@ def _add_query(parser: parsing.StrictParser) -> None:
         help="its people: a tracker's lines (frame, person, left, top, width, height in pixels) or "
         "a .npy file [frames, people, 4] (y_min, x_min, y_max, x_max in 0..1)",
     )
+    parser.add_argument(
+        "--start",
+        type=int,
+        metavar="FRAME",
+        help="the first of --frames that is read, from 1; the middle ones are, if left out",
+    )
     parser.add_argument("--focus", default="activity", help="activity, visual, 0 to L, or 2.3")
     parser.add_argument("--k", type=int, help="how many hits; 10, or all within a radius")
     parser.add_argument("--radius", type=float, help="the largest distance in bits, included")
@@ -152,6 +158,8 @@ def _query(arguments: argparse.Namespace) -> int:
         raise UserError("--frames needs --boxes FILE, the boxes of the people in them")
     if bool(arguments.clip) == bool(arguments.boxes):
         raise UserError("give --clip MATCH/CLIP, or --frames DIR with --boxes FILE")
+    if arguments.start is not None and not arguments.boxes:
+        raise UserError("--start chooses among the frames of --boxes FILE; give that")
     from stvh_jax.retrieval import hits_report, queries
     from stvh_jax.retrieval.hits import EXPORTS, check_output
     from stvh_jax.retrieval.index import Index
@@ -224,7 +232,15 @@ def _files_query(arguments: argparse.Namespace, index):
         checkpoint=origin.get("checkpoint_kind", "best"),
         bits=index.info.bits,
     )
-    clip = read_clip(arguments.boxes, arguments.frames, num_frames=encoder.config.model.num_frames)
+    clip = read_clip(
+        arguments.boxes,
+        arguments.frames,
+        num_frames=encoder.config.model.num_frames,
+        start=arguments.start,
+        report=lambda frames: print(
+            f"searching with {frames}; choose others with --start", file=sys.stderr
+        ),
+    )
     return queries.files_query(index, encoder, *clip)
 
 

@@ -14,8 +14,6 @@ import functools
 import hashlib
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -24,8 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, Int64, Integer, UInt8
 
-from stvh_jax.codes.packing import pack
-from stvh_jax.errors import Damaged, UserError
+from stvh_jax import files
+from stvh_jax.codes.packing import check_codes, pack
+from stvh_jax.errors import UserError
 
 Values = Literal["binary", "01", "real"]
 Normalise = Literal["code", "bit"]
@@ -36,11 +35,9 @@ LARGEST_REAL = 2**15 - 1
 # is faster: there is nothing to compile or to transfer.
 _SLAB, _BLOCK, _FEW = 1 << 16, 512, 256
 _FORMAT = "stvh filter matrix 1"
-# What reading a damaged or foreign file raises; RuntimeError if it looks encrypted or compressed.
-_UNREADABLE = (
-    ValueError, LookupError, TypeError, OSError, EOFError, RuntimeError, zipfile.BadZipFile,
-    zlib.error,
-)  # fmt: skip
+# Far more than any F takes, and what a small archive may announce.
+_MOST_BYTES = 256 << 20
+_MOST_LAYERS = 1000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,8 +106,9 @@ class FilterMatrix:
           focus: 0..L; for L the codes themselves are returned.
 
         Raises:
-          UserError: the codes are of another length, or there is no such focus.
+          UserError: these are no codes, or of another length, or there is no such focus.
         """
+        check_codes(codes, "codes")
         if codes.shape[-1] * 8 != self.bits:
             raise UserError(
                 f"the codes have {codes.shape[-1] * 8} bits, "
@@ -171,6 +169,24 @@ class FilterMatrix:
         table = _narrowest(table, max(most, int(np.abs(constant).max())))
         return table, np.zeros(table.shape[:2], np.int16), constant.astype(table.dtype)
 
+    def check(self) -> None:
+        """Checks that the parts fit each other.
+
+        Raises:
+          ValueError: they do not.
+        """
+        if self.values not in ENTRY_BITS or self.normalise not in ("code", "bit"):
+            raise ValueError(f"unknown values {self.values!r} or normalise {self.normalise!r}")
+        if not isinstance(self.layers, int) or not 1 <= self.layers <= _MOST_LAYERS:
+            raise ValueError(f"it has {self.layers!r} layers")
+        steps, bits = len(self.factors), self.bits
+        if self.factors.shape != (steps, bits, bits) or steps not in (1, self.layers) or not bits:
+            raise ValueError(f"its factors have shape {self.factors.shape}")
+        means = None if self.means is None else (self.means.dtype, self.means.shape)
+        wanted = (np.dtype(np.int64), (self.layers, bits)) if self.normalise == "bit" else None
+        if means != wanted or not isinstance(self.facts, Mapping):
+            raise ValueError("its means do not fit its factors, or its facts are damaged")
+
     def to_bytes(self) -> bytes:
         """Serialises F; entries with two values take one bit each."""
         buffer = io.BytesIO()
@@ -203,8 +219,11 @@ class FilterMatrix:
         Raises:
           Damaged: the bytes are damaged or something else.
         """
-        try:
+        cure = "delete it, and it will be fitted again"
+        with files.reading(where, "a readable filter matrix", cure):
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                if sum(member.file_size for member in arrays.zip.infolist()) > _MOST_BYTES:
+                    raise ValueError(f"more than {_MOST_BYTES >> 20} MiB")
                 about = json.loads(arrays["about"].tobytes())
                 factors = arrays["factors"]
                 means = arrays.get("means")
@@ -221,11 +240,7 @@ class FilterMatrix:
             )
             if matrix.digest != about["digest"]:
                 raise ValueError("its digest does not match its content")
-        except _UNREADABLE as error:
-            raise Damaged(
-                f"{where} is not a readable filter matrix ({error}); delete it, and it will be "
-                "fitted again"
-            ) from error
+            matrix.check()
         return matrix
 
 

@@ -6,11 +6,15 @@ their order is settled here, and how many there are is counted.
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import faiss
 import numpy as np
 from jaxtyping import Int, Int64, UInt8
+
+from stvh_jax.codes.packing import check_codes
+from stvh_jax.errors import UserError
 
 # Neighbours asked for beyond k: usually all that are as near as the k-th are among them, and one
 # pass over the codes is enough.
@@ -77,7 +81,12 @@ def nearest(
       queries: packed codes.
       k: how many; fewer are found where there are fewer.
       without: ranges of rows (start, stop) that are left out, sorted and disjoint.
+
+    Raises:
+      UserError: these are no packed codes of one length, contiguous in memory, or no such ranges.
     """
+    _check(codes, queries, k)
+    queries = np.ascontiguousarray(queries)
     # FAISS pays where it has threads to divide queries among. On one it is hardly faster than the
     # sum of one term, and where many are as near as the k-th it has to search twice.
     if min(len(queries), faiss.omp_get_max_threads()) == 1:
@@ -99,7 +108,12 @@ def within(
     *,
     without: Sequence[Range] = (),
 ) -> Neighbours:
-    """Finds every row within a Hamming distance, `radius` itself included."""
+    """Finds every row within a Hamming distance, `radius` itself included.
+
+    Raises:
+      UserError: as `nearest`.
+    """
+    _check(codes, query, 1, axes=1)
     parts = _complement(without, len(codes))
     with _threads(1):
         pairs = [_within_part(codes, part, query, radius) for part in parts]
@@ -121,7 +135,18 @@ def weighted_nearest(
       k: how many; None for all within the radius.
       radius: the largest sum, itself included; None for any.
       without: see `nearest`.
+
+    Raises:
+      UserError: as `nearest`, or the terms do not have codes of as many rows.
     """
+    if not terms:
+        raise UserError("there are no terms; give one at least")
+    for term in terms:
+        _check(term.codes, term.query, 1 if k is None else k, axes=1)
+        if len(term.codes) != len(terms[0].codes):
+            raise UserError(
+                f"the terms have {len(terms[0].codes)} and {len(term.codes)} codes; give as many"
+            )
     most = 8 * sum(term.weight * term.codes.shape[1] for term in terms)
     limit = most if radius is None else radius
     pairs, held, sifted = [_NONE], 0, 0
@@ -147,9 +172,25 @@ def weighted_nearest(
     return _sorted(rows, sums).cut(len(rows) if k is None else k)
 
 
+def _check(codes, queries, k: int, *, axes: int = 2) -> None:
+    """Checks what is searched and what for: FAISS reads the memory, whatever is in it.
+
+    Raises:
+      UserError: these are no codes that it can read, or k is none.
+    """
+    check_codes(codes, "codes")
+    check_codes(queries, "queries" if axes == 2 else "query", axes=axes, like=codes)
+    if not codes.flags.c_contiguous:
+        raise UserError("codes are not contiguous in memory; give np.ascontiguousarray(codes)")
+    if k < 1:
+        raise UserError(f"k is {k}; give 1 or more")
+
+
 def _complement(without: Sequence[Range], rows: int) -> list[Range]:
     """Gives the ranges that are left."""
     edges = [0, *(edge for pair in without for edge in pair), rows]
+    if any(first > second for first, second in itertools.pairwise(edges)):
+        raise UserError("the ranges to leave out are not sorted and disjoint, or beyond the codes")
     return [(start, stop) for start, stop in zip(edges[::2], edges[1::2]) if start < stop]
 
 

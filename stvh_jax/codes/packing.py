@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float, Int32, Shaped, UInt8
 
+from stvh_jax.errors import UserError
+
 # Pairs compared at a time: the scratch arrays of one chunk fit into a core's own cache.
 _CHUNK_PAIRS = 1 << 15
 
@@ -40,23 +42,63 @@ def pack(signs: Shaped[Array | np.ndarray, "... K"]) -> UInt8[np.ndarray, "... b
       K / 8 bytes per code.
 
     Raises:
-      ValueError: K is not a multiple of 8.
+      UserError: they are no numbers, or K is not a multiple of 8.
     """
+    signs = np.asarray(signs)
+    if not signs.ndim or signs.dtype.kind not in "biufV":
+        raise UserError(f"signs are {signs.dtype} {signs.shape}; give -1 and +1, [..., K]")
     bits = signs.shape[-1]
     if bits % 8:
-        raise ValueError(f"a code has {bits} bits; the length must be a multiple of 8")
-    return np.packbits(np.asarray(signs) > 0, axis=-1)
+        raise UserError(f"a code has {bits} bits; the length must be a multiple of 8")
+    return np.packbits(signs > 0, axis=-1)
+
+
+def check_codes(
+    codes: Any, name: str, *, axes: int | None = 2, like: np.ndarray | None = None
+) -> None:
+    """Checks that an array holds packed codes; the values of other types would be taken for bits.
+
+    Args:
+      codes: what should be `uint8`, `[M, bytes]`.
+      name: what the message calls it.
+      axes: how many axes it should have; None for any but none.
+      like: other codes, which should have as many bytes.
+
+    Raises:
+      UserError: it does not.
+    """
+    array = isinstance(codes, np.ndarray)
+    if not array or codes.dtype != np.uint8 or codes.ndim != (axes or max(1, codes.ndim)):
+        what = f"{codes.dtype} {codes.shape}" if array else f"of type {type(codes).__name__}"
+        shape = {1: "[bytes]", 2: "[M, bytes]", None: "[..., bytes]"}[axes]
+        raise UserError(f"{name}: {what} are no packed codes; give NumPy's uint8 {shape}")
+    if like is not None and codes.shape[-1] != like.shape[-1]:
+        raise UserError(
+            f"{name}: codes of {8 * codes.shape[-1]} bits cannot be compared with codes of "
+            f"{8 * like.shape[-1]}"
+        )
 
 
 def unpack(codes: UInt8[np.ndarray, "... bytes"]) -> Float[np.ndarray, "... K"]:
-    """Unpacks bytes into K = 8 * bytes signs, -1 or +1 as float32: the inverse of `pack`."""
+    """Unpacks bytes into K = 8 * bytes signs, -1 or +1 as float32: the inverse of `pack`.
+
+    Raises:
+      UserError: they are no packed codes.
+    """
+    check_codes(codes, "codes", axes=None)
     return np.float32(2) * np.unpackbits(codes, axis=-1) - np.float32(1)
 
 
 def hamming_distances(
     queries: UInt8[np.ndarray, "Q bytes"], base: UInt8[np.ndarray, "M bytes"]
 ) -> Int32[np.ndarray, "Q M"]:
-    """Counts the bits in which each query differs from each base code."""
+    """Counts the bits in which each query differs from each base code.
+
+    Raises:
+      UserError: they are no packed codes, or of different lengths.
+    """
+    check_codes(queries, "queries")
+    check_codes(base, "base", like=queries)
     query_words = _words(queries)
     # One contiguous column per word, which the scan reads once, in order.
     base_words = np.ascontiguousarray(_words(base).T)

@@ -6,6 +6,7 @@ Needs JAX and Orbax alone; reads checkpoints from a folder or a bucket.
 import dataclasses
 import functools
 import hashlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,8 @@ from stvh_jax.clips import Clips
 from stvh_jax.codes.packing import binarize, code_lengths, pack
 from stvh_jax.config import Config
 from stvh_jax.errors import UserError
+from stvh_jax.inference.boxes import first_fault
+from stvh_jax.models.baselines import GlobalVideoHasher
 from stvh_jax.models.build import Model, build_model, encode
 from stvh_jax.models.hash_heads import activity_layer
 from stvh_jax.models.outputs import Outputs
@@ -107,16 +110,23 @@ class Encoder:
 
         Args:
           frames: pixels of any size; None for a model that needs none of them.
-          boxes: `[y_min, x_min, y_max, x_max]` in 0..1 of the frame; up to `num_actors` actors,
-            in any order.
-          actor_mask: false for padded actors; None for none.
+          boxes: `[y_min, x_min, y_max, x_max]` in 0..1 of the frame, or a little beyond; up to
+            `num_actors` actors, in any order.
+          actor_mask: false for padded actors, whose slots may hold anything; None for none.
           actor_features: precomputed features, for a model that takes them in place of frames.
 
         Raises:
-          UserError: the clips do not fit the model.
+          UserError: the clips do not fit the model, a box cannot be one of a person, a clip has
+            nobody, or features are not finite.
         """
         clips = self._clips(frames, boxes, actor_mask, actor_features)
         outputs = jax.device_get(self.apply(self.variables, clips))
+        finite = np.isfinite(outputs.relaxed).all(axis=(0, 2))
+        if not finite.all():
+            raise UserError(
+                f"clip {finite.argmin()} (counted from 0) has no codes: the model makes NaN or "
+                "infinity of it; its features or the model's weights are too large"
+            )
         actions = outputs.action_logits
         if actions is not None:
             actions = np.asarray(jax.nn.softmax(actions))[:, : np.shape(boxes)[-2]]
@@ -135,16 +145,27 @@ class Encoder:
             "frames": frames,
             "actor_features": actor_features,
         }
-        arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
+        if boxes is None:
+            raise UserError("there are no boxes; give [T, N, 4] or [B, T, N, 4]")
+        arrays = {
+            name: _as_array(name, value) for name, value in given.items() if value is not None
+        }
         if arrays["boxes"].ndim == 3:
             arrays = {name: array[None] for name, array in arrays.items()}
         self._check(arrays)
         batch, _, actors = arrays["boxes"].shape[:3]
         mask = arrays.get("actor_mask", np.ones((batch, actors), bool))
+        _check_boxes(arrays["boxes"], mask)
+        if not isinstance(self.model, GlobalVideoHasher):
+            _check_people(mask)
+        if "actor_features" in arrays:
+            arrays["actor_features"] = _finite_features(arrays["actor_features"], mask)
         pad_actors = functools.partial(_pad, size=self.config.model.num_actors)
         source = self.config.model.source
+        with np.errstate(over="ignore"):  # what is in the slots of nobody
+            boxes = arrays["boxes"].astype(np.float32)
         return Clips(
-            boxes=pad_actors(arrays["boxes"].astype(np.float32), axis=2),
+            boxes=pad_actors(boxes, axis=2),
             actor_mask=pad_actors(mask, axis=1),
             frames=self._resize(arrays["frames"]) if source == "frames" else None,
             actor_features=(
@@ -157,6 +178,8 @@ class Encoder:
         model, boxes = self.config.model, arrays["boxes"]
         if boxes.ndim != 4:
             raise UserError(f"boxes have shape {boxes.shape}; give [T, N, 4] or [B, T, N, 4]")
+        if not len(boxes):
+            raise UserError(f"boxes have shape {boxes.shape}, which is no clip; give one at least")
         batch, _, actors = boxes.shape[:3]
         wanted = {
             "boxes": (np.floating, (batch, model.num_frames, actors, 4)),
@@ -181,6 +204,8 @@ class Encoder:
             )
         if model.source == "frames" and "frames" not in arrays:
             raise UserError("this model reads frames; give uint8 pixels [T, H, W, 3]")
+        if "frames" in arrays and not arrays["frames"].size:
+            raise UserError(f"frames have no pixels: their shape is {arrays['frames'].shape}")
         if (model.source == "features") != ("actor_features" in arrays):
             takes = "actor_features; give them" if model.source == "features" else model.source
             raise UserError(f"this model takes {takes}, see config.model.source")
@@ -194,6 +219,48 @@ class Encoder:
             frames.astype(np.float32), (*frames.shape[:2], *size, 3), "bilinear", antialias=True
         )
         return jnp.clip(jnp.round(resized), 0, 255).astype(jnp.uint8)
+
+
+def _as_array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} is not one array of numbers; give one") from error
+
+
+def _check_boxes(boxes: Float[np.ndarray, "B T N 4"], mask: Bool[np.ndarray, "B N"]) -> None:
+    """Raises a `UserError` for a box that cannot be one of a person."""
+    present = np.broadcast_to(mask[:, None], boxes.shape[:3])
+    fault = first_fault(boxes, present)
+    if fault is not None:
+        (clip, frame, person), reason = fault
+        raise UserError(
+            f"boxes of clip {clip}, frame {frame}, person {person} (counted from 0): {reason}"
+        )
+
+
+def _check_people(mask: Bool[np.ndarray, "B N"]) -> None:
+    """Raises a `UserError` for a clip with nobody: what a group does is of nobody."""
+    people = mask.any(axis=1)
+    if not people.all():
+        raise UserError(f"clip {people.argmin()} (counted from 0) has nobody; leave it out")
+
+
+def _finite_features(
+    features: Float[np.ndarray, "B T N D"], mask: Bool[np.ndarray, "B N"]
+) -> Float[np.ndarray, "B T N D"]:
+    """Gives features as the model takes them, after a check of those of people."""
+    if features.dtype.itemsize > 4:
+        with np.errstate(over="ignore"):
+            features = features.astype(np.float32)
+    faults = np.argwhere(~np.isfinite(features).all(axis=-1) & mask[:, None])
+    if len(faults):
+        clip, frame, person = faults[0]
+        raise UserError(
+            f"actor_features of clip {clip}, frame {frame}, person {person} (counted from 0) are "
+            "not finite"
+        )
+    return features
 
 
 def _pad(array, *, axis: int, size: int):

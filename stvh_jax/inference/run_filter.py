@@ -43,7 +43,8 @@ def load_or_fit(
     kind = "per_step" if per_step else "shared"
     path = run / "filter_matrix" / f"{checkpoint}-{base_split}-{values}-{kind}-{normalise}.npz"
     if path.exists():
-        return FilterMatrix.from_bytes(path.read_bytes(), where=str(path))
+        content = files.read_bytes(path, "a readable filter matrix")
+        return FilterMatrix.from_bytes(content, where=str(path))
     matrix = fit(
         base_codes(),
         values=values,

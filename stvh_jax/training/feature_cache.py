@@ -2,10 +2,10 @@
 
 Computing `models.frame_features.RoiFeatures` takes almost all of a training step and, with a frozen
 backbone, always gives the same features for a clip. A cache is a folder. `made_of.json` says how
-the features were made. For every split, `<split>.features` holds them in half precision, one clip
-after the other, and `<split>.digests` the SHA-256 of each clip's names and boxes, written after its
-features. An interrupted cache is therefore noticed and finished, and features of other boxes are
-noticed too.
+and of what the features were made. For every split, `<split>.features` holds them in half
+precision, one clip after the other, and `<split>.digests` two SHA-256 of each clip, of its names
+and boxes and of its features, written after its features. An interrupted cache is therefore noticed
+and finished, features of other boxes are noticed, and so are features that the disk has changed.
 """
 
 import contextlib
@@ -17,22 +17,56 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import IO
 
 import jax
 import numpy as np
 from etils import epath
 from flax import linen as nn
-from jaxtyping import UInt8
+from jaxtyping import Float16, UInt8
 
 from stvh_jax import files
 from stvh_jax.clips import Clips
 from stvh_jax.config import Config
 from stvh_jax.console import say
 from stvh_jax.dataset import Dataset
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, UserError
 
 MADE_OF = "made_of.json"
+# 1, which was not written, had no digests of features and did not know of what pixels they were.
+FORMAT = 2
 DIGEST_BYTES = 32
+# What `<split>.digests` holds of a clip: what it is, and what its features are.
+ENTRY_BYTES = 2 * DIGEST_BYTES
+_MOST_MADE_OF = 1 << 20
+
+
+class _Stored:
+    """The features of a split; those of a clip are checked when they are first read."""
+
+    def __init__(self, path: pathlib.Path, shape: tuple[int, ...], sums: list[bytes]):
+        with files.reading(f"{path}.features", "a file of features"):
+            self._features = np.memmap(
+                f"{path}.features", np.float16, mode="r", shape=(len(sums), *shape)
+            )
+        self._path, self._sums = path, sums
+        self._sound = np.zeros(len(sums), bool)
+
+    def read(self, row: int, name: str) -> Float16[np.ndarray, "T N h w C"]:
+        """Reads the features of a clip.
+
+        Raises:
+          Damaged: they are not those that were written; the message has the name of the clip.
+        """
+        features = self._features[row]
+        if not self._sound[row]:
+            if _sum(features) != self._sums[row]:
+                raise Damaged(
+                    f"{self._path}.features is damaged: the features of clip {name} are not those "
+                    f"that were written; delete {self._path.parent}, and they are computed again"
+                )
+            self._sound[row] = True
+        return features
 
 
 class CachedDataset:
@@ -55,7 +89,8 @@ class CachedDataset:
         Args:
           dataset: a data set with frames.
           folder: of the cache, on a disk of this machine.
-          made_of: what the features depend on besides the clips, as JSON.
+          made_of: what the features depend on besides the clips and their pixels, as JSON. Of the
+            pixels it is the `content_digest` of the data set, where it has one.
           shape: `(T, N, h, w, C)` of a clip's features.
 
         Raises:
@@ -75,8 +110,10 @@ class CachedDataset:
             )
         self._folder = pathlib.Path(folder)
         # digest of a clip -> the features of its split, and its row there.
-        self._rows: dict[bytes, tuple[np.ndarray, int]] = {}
-        check_made_of(self._folder, made_of)
+        self._rows: dict[bytes, tuple[_Stored, int]] = {}
+        self.content_digest = getattr(dataset, "content_digest", None)
+        pixels = self.content_digest and str(self.content_digest)
+        check_made_of(self._folder, {"format": FORMAT, "content_digest": pixels, **made_of})
 
     def num_clips(self, split: str) -> int:
         """Counts the clips of a split."""
@@ -145,7 +182,7 @@ class CachedDataset:
         for index, digest in enumerate(digests(clips)):
             if clips.clip_mask[index]:
                 stored, row = self._rows[digest]
-                features[index] = stored[row]
+                features[index] = stored.read(row, f"{clips.match[index]}/{clips.clip[index]}")
         return dataclasses.replace(clips, roi_features=features)
 
     def fill(
@@ -181,46 +218,44 @@ class CachedDataset:
                 for digest, valid in zip(digests(clips), clips.clip_mask)
                 if valid
             ]
-            if self._done(path, expected) < len(expected):
+            if len(self._sums(path, expected)) < len(expected):
                 if not may_write:
                     raise UserError(
                         f"{path}.features is not complete, and several processes would write it "
                         "at once; make it with one process first"
                     )
                 with self._locked():
-                    done = self._done(path, expected)
+                    done = len(self._sums(path, expected))
                     # Whole batches, as an uninterrupted run computes them.
                     done -= done % batch_size if done < len(expected) else 0
                     self._cut(path, done)
                     self._append(path, batches(start=done), compute, done, len(expected))
-            stored = np.memmap(
-                f"{path}.features", np.float16, mode="r", shape=(len(expected), *self._shape)
-            )
+            stored = _Stored(path, self._shape, self._sums(path, expected))
             self._rows |= {digest: (stored, row) for row, digest in enumerate(expected)}
 
-    def _done(self, path: pathlib.Path, expected: list[bytes]) -> int:
-        """Counts the clips whose features are stored.
+    def _sums(self, path: pathlib.Path, expected: list[bytes]) -> list[bytes]:
+        """Reads the digests of the features that are stored, which may be of the first clips only.
 
         Raises:
           UserError: the features are of other clips.
         """
         names, features = pathlib.Path(f"{path}.digests"), pathlib.Path(f"{path}.features")
         if not (names.exists() and features.exists()):
-            return 0
-        raw = names.read_bytes()
-        done = min(len(raw) // DIGEST_BYTES, features.stat().st_size // self._row_bytes)
-        stored = [raw[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES] for i in range(done)]
-        if stored != expected[:done]:
+            return []
+        raw = files.read_bytes(names, "a file of digests")
+        done = min(len(raw) // ENTRY_BYTES, features.stat().st_size // self._row_bytes)
+        entries = [raw[i * ENTRY_BYTES : (i + 1) * ENTRY_BYTES] for i in range(done)]
+        if [entry[:DIGEST_BYTES] for entry in entries] != expected[:done]:
             raise UserError(
                 f"{path}.features is stale: it was made from clips with other boxes, or from other "
                 f"clips; delete {self._folder}"
             )
-        return done
+        return [entry[DIGEST_BYTES:] for entry in entries]
 
     def _cut(self, path: pathlib.Path, done: int) -> None:
         """Keeps only the first `done` clips in both files, and makes the files if missing."""
-        for end, size in (("digests", DIGEST_BYTES), ("features", self._row_bytes)):
-            with open(f"{path}.{end}", "ab") as file:
+        for end, size in (("digests", ENTRY_BYTES), ("features", self._row_bytes)):
+            with files.writing(f"{path}.{end}"), open(f"{path}.{end}", "ab") as file:
                 file.truncate(done * size)
 
     @contextlib.contextmanager
@@ -250,12 +285,12 @@ class CachedDataset:
                         f"the backbone gives features of {path.name} clips that half precision "
                         "cannot hold; check its weights and their pixel normalisation"
                     )
-                features.write(made.tobytes())
-                features.flush()
-                os.fsync(features.fileno())
-                names.write(b"".join(np.array(digests(clips), object)[valid]))
-                names.flush()
-                os.fsync(names.fileno())
+                entries = zip(np.array(digests(clips), object)[valid], map(_sum, made))
+                with files.writing(f"{path}.features"):
+                    _write(features, made.tobytes())
+                    _write(
+                        names, b"".join(of_clip + of_features for of_clip, of_features in entries)
+                    )
                 done += int(valid.sum())
                 seconds = time.monotonic() - start
                 if seconds - reported > 10 or done == total:
@@ -264,31 +299,46 @@ class CachedDataset:
                     say(f"features of {path.name}: {done}/{total} clips  {rate:.1f} clips/s")
 
 
+def _write(file: IO[bytes], content: bytes) -> None:
+    """Writes to the disk itself before it returns."""
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sum(features: Float16[np.ndarray, "T N h w C"]) -> bytes:
+    """Computes the SHA-256 of a clip's features."""
+    return hashlib.sha256(np.ascontiguousarray(features).data).digest()
+
+
 def check_made_of(folder: pathlib.Path, made_of: dict) -> None:
     """Checks that a cache was made in this way; a new one notes it.
 
     Raises:
       UserError: it was made in another way, or cannot be read or written.
     """
-    path = folder / MADE_OF
+    path, otherwise = folder / MADE_OF, "delete it or give another config.train.feature_cache"
     try:
         if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            files.write(path, json.dumps(made_of, indent=2))
-        stored = dict(json.loads(path.read_text()))
-    except (OSError, TypeError, ValueError) as error:
-        raise UserError(
-            f"cannot use the feature cache {folder} ({error}); delete it or give another "
-            "config.train.feature_cache"
-        ) from error
+            with files.writing(path):
+                folder.mkdir(parents=True, exist_ok=True)
+                files.write(path, json.dumps(made_of, indent=2))
+        stored = files.read_json(path, "what a feature cache was made of", most=_MOST_MADE_OF)
+    except UserError as error:
+        raise UserError(f"cannot use the feature cache {folder} ({error}); {otherwise}") from error
     # JSON turns tuples into lists.
     expected = json.loads(json.dumps(made_of))
+    if expected.get("format") != stored.get("format"):
+        raise UserError(
+            f"the feature cache {folder} is stale: it was made by another version of stvh_jax; "
+            f"{otherwise}"
+        )
     for name in sorted(expected.keys() | stored.keys()):
         if stored.get(name) != expected.get(name):
+            held, wanted = (repr(made.get(name))[:200] for made in (stored, expected))
             raise UserError(
-                f"the feature cache {folder} is stale: it was made with {name}="
-                f"{stored.get(name)!r}, not {expected.get(name)!r}; delete it or give another "
-                "config.train.feature_cache"
+                f"the feature cache {folder} is stale: it was made with {name[:80]}={held}, not "
+                f"{wanted}; {otherwise}"
             )
 
 

@@ -2,6 +2,7 @@
 
 from etils import epath
 
+from stvh_jax import files
 from stvh_jax.config import Config
 from stvh_jax.errors import UserError
 from stvh_jax.models.weights.convert import Weights, digest, read
@@ -86,25 +87,28 @@ def of_run(run: epath.Path) -> Weights:
     Raises:
       UserError: the run has no readable checkpoint, or no backbone.
     """
-    step, _ = checkpoints.choose_step(run, "best")
-    config = checkpoints.load_config(run, step)
-    if config["model"]["source"] != "frames":
-        source = config["model"]["source"]
-        raise UserError(f"{run} has no backbone: its config.model.source is {source}, not frames")
-    variables = take(checkpoints.load_variables(run, step))
-    own = config["model"]["backbone"]
-    return Weights(
-        backbone=own["name"],
-        options={
-            **config.get("backbone_weights", {}).get("options", {}),
-            **{option: own[option] for option in DEFINING_OPTIONS if option in own},
-        },
-        variables=variables,
-        unused=(),
-        sha256=digest(variables),
-        source=f"{run.name}, step {step}",
-        framework="stvh_jax",
-    )
+    with files.reading(run, "a run with a backbone"):
+        step, _ = checkpoints.choose_step(run, "best")
+        config = checkpoints.load_config(run, step)
+        if config["model"]["source"] != "frames":
+            source = config["model"]["source"]
+            raise UserError(
+                f"{run} has no backbone: its config.model.source is {source}, not frames"
+            )
+        variables = take(checkpoints.load_variables(run, step))
+        own = config["model"]["backbone"]
+        return Weights(
+            backbone=own["name"],
+            options={
+                **config.get("backbone_weights", {}).get("options", {}),
+                **{option: own[option] for option in DEFINING_OPTIONS if option in own},
+            },
+            variables=variables,
+            unused=(),
+            sha256=digest(variables),
+            source=f"{run.name}, step {step}",
+            framework="stvh_jax",
+        )
 
 
 def take(variables: dict, place: tuple[str, ...] = PLACE) -> dict:

@@ -214,6 +214,20 @@ def test_files_of_ones_own(command, indexed, encoded):
     assert hits == nearest(encoded, 1, place)[:4]
 
 
+def test_of_more_frames_it_is_said_which_are_searched_with(command, indexed, encoded):
+    clips = FakeDataset().clips["test"]
+    present = clips.actor_mask[2]
+    wanted = clips.boxes[2][:, present].astype(np.float64)
+    np.save("boxes.npy", np.concatenate([wanted, np.full((3, *wanted.shape[1:]), 0.5)]))
+    query = ["query", "--index", indexed / "index", "--boxes", "boxes.npy", "--json", "--k", 4]
+    status, _, err = command(*query)
+    assert (status, err) == (0, "searching with frame 2 of 4; choose others with --start\n")
+    status, out, err = command(*query, "--start", 1)
+    assert (status, err) == (0, "searching with frame 1 of 4; choose others with --start\n")
+    np.save("boxes.npy", wanted)
+    assert json.loads(command(*query)[1])["hits"] == json.loads(out)["hits"]
+
+
 def test_a_grid_of_key_frames(command, tmp_path, monkeypatch):
     dataset = frames_dataset()
     train(frames_config(), dataset, epath.Path(tmp_path / "run"))

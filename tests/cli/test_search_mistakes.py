@@ -36,6 +36,7 @@ MISTAKES = [
     (["query", "--index", "INDEX"], "give --clip MATCH/CLIP, or --frames DIR with --boxes FILE"),
     (["query", "--index", "INDEX", *CLIP, "--frames", "x"], "--frames needs --boxes FILE"),
     (["query", "--index", "INDEX", "--frames", "x"], "--frames needs --boxes FILE"),
+    (["query", "--index", "INDEX", *CLIP, "--start", "3"], "--start chooses among the frames of"),
     (["query", "--index", "INDEX", "--clip", "1/"], "'1/' is not the name of a clip; give MATCH/"),
     (["query", "--index", "INDEX", *CLIP, "--exclude-near", "nan"], "exclude_near is nan seconds"),
     (["query", "--index", "INDEX", *CLIP, "--export", "no/x.csv"], "there is no folder no"),

@@ -346,3 +346,32 @@ def test_compression_ratio_by_hand():
     # Volleyball: (3493 * 128 + 128^2) bits of 3 * 3493 * 128.
     assert compression_ratio(bits=128, layers=3, clips=3493) == pytest.approx(463488 / 1341312)
     assert round(compression_ratio(bits=128, layers=3, clips=3493), 4) == 0.3455
+
+
+def archived(about, **arrays):
+    file = io.BytesIO()
+    np.savez_compressed(file, about=np.frombuffer(about, np.uint8), **arrays)
+    return file.getvalue()
+
+
+def test_hostile_files_are_refused_in_one_line(unchecked_shapes):
+    matrix = random_matrix(23, bits=8, layers=1)
+    with np.load(io.BytesIO(matrix.to_bytes())) as arrays:
+        about, factors = json.loads(arrays["about"].tobytes()), arrays["factors"]
+    for changes in ({"layers": 10**9}, {"layers": None}, {"values": []}, {"normalise": "bit"}):
+        # A digest tells damage; who computes it anew has to be told, too.
+        changed = {**about, **changes}
+        fields = (changed["layers"], changed["values"], changed["normalise"])
+        other = FilterMatrix(matrix.factors, *fields)
+        refused(archived(json.dumps({**changed, "digest": other.digest}).encode(), factors=factors))
+    for text in (b"[" * 10**5, b"null", b"[]", b"\xff", json.dumps({**about, "facts": 3}).encode()):
+        refused(archived(text, factors=factors))
+    refused(archived(json.dumps(about).encode(), factors=np.zeros(300 << 20, np.uint8)))
+    refused(archived(json.dumps(about).encode(), factors=factors[0]))
+
+
+def test_a_filter_matrix_of_other_things_than_codes(unchecked_shapes):
+    matrix = random_matrix(24, bits=8, layers=1)
+    for codes in (np.zeros((2, 1), int), np.zeros((2, 1)), np.zeros(1, np.uint8), [[1]]):
+        with pytest.raises(UserError, match="^codes: .* are no packed codes; give"):
+            matrix.derive(codes, 0)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from stvh_jax.codes.nearest import Term, nearest, weighted_nearest, within
+from stvh_jax.errors import UserError
 
 QUERIES = 5
 # Codes by how many of them are equal: uniform ones, few distinct ones, all the same, one byte.
@@ -82,3 +83,46 @@ def test_read_only_codes_and_one_thread_for_one_query():
     assert within(codes, codes[0], 0).rows.tolist() == [0]
     assert weighted_nearest([Term(codes, codes[0])], 1).rows.tolist() == [0]
     assert faiss.omp_get_max_threads() == before
+
+
+FEW = np.arange(24, dtype=np.uint8).reshape(6, 4)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: nearest(FEW.astype(int), FEW, 1), "codes: int64 (6, 4) are no packed codes"),
+        (lambda: nearest(FEW, FEW.astype(float), 1), "queries: float64 (6, 4) are no packed"),
+        (lambda: nearest(FEW, FEW[0], 1), "queries: uint8 (4,) are no packed codes"),
+        (lambda: nearest(FEW, FEW[:, :3], 1), "queries: codes of 24 bits cannot be compared"),
+        (
+            lambda: nearest(FEW[:, :2], FEW[:, :2], 1),
+            "codes are not contiguous in memory",
+        ),
+        (lambda: nearest(FEW[::2], FEW, 1), "codes are not contiguous"),
+        (lambda: nearest(FEW.tolist(), FEW, 1), "codes: of type list are no packed codes"),
+        (lambda: nearest(FEW, FEW, 0), "k is 0; give 1 or more"),
+        (lambda: nearest(FEW, FEW, 1, without=[(0, 7)]), "the ranges to leave out are not"),
+        (lambda: nearest(FEW, FEW, 1, without=[(3, 4), (1, 2)]), "the ranges to leave out"),
+        (
+            lambda: within(FEW, FEW[:1], 1),
+            "query: uint8 (1, 4) are no packed codes",
+        ),
+        (lambda: within(FEW, FEW[0], 1, without=[(-1, 2)]), "the ranges to leave out"),
+        (lambda: weighted_nearest([], 1), "there are no terms"),
+        (
+            lambda: weighted_nearest([Term(FEW, FEW[0]), Term(FEW[:2], FEW[0])], 1),
+            "the terms have 6 and 2 codes",
+        ),
+        (lambda: weighted_nearest([Term(FEW, FEW[0, :2])], None), "query: codes of 16 bits"),
+    ],
+)
+def test_what_cannot_be_searched_is_said(call, message, unchecked_shapes):
+    with pytest.raises(UserError) as caught:
+        call()
+    assert str(caught.value).startswith(message)
+
+
+def test_queries_need_not_be_contiguous():
+    queries = np.repeat(FEW, 2, axis=1)[:, ::2]
+    assert [found.rows.tolist() for found in nearest(FEW, queries, 1)] == [[i] for i in range(6)]

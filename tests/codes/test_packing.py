@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stvh_jax.codes import packing
+from stvh_jax.errors import UserError
 
 
 def random_signs(seed, *shape):
@@ -45,7 +46,7 @@ def test_unpack_inverts_pack(bits):
 
 
 def test_odd_number_of_bits_is_refused():
-    with pytest.raises(ValueError, match="12 bits"):
+    with pytest.raises(UserError, match="12 bits"):
         packing.pack(np.ones((2, 12)))
 
 
@@ -69,3 +70,30 @@ def test_distances_do_not_depend_on_the_chunks(monkeypatch):
         monkeypatch.setattr(packing, "_CHUNK_PAIRS", pairs)
         distances = packing.hamming_distances(packing.pack(query_signs), packing.pack(base_signs))
         np.testing.assert_array_equal(distances, expected)
+
+
+CODES = np.zeros((3, 2), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: packing.pack(np.ones((2, 12))), "a code has 12 bits; the length must be a multi"),
+        (lambda: packing.pack(np.array(["a"] * 8)), "signs are <U1 (8,); give -1 and +1"),
+        (lambda: packing.pack(np.array([None] * 8)), "signs are object (8,); give"),
+        (lambda: packing.pack(1.0), "signs are float64 (); give"),
+        (lambda: packing.unpack(np.zeros((3, 2))), "codes: float64 (3, 2) are no packed codes; g"),
+        (lambda: packing.unpack([1]), "codes: of type list are no packed codes; give NumPy's"),
+        (lambda: packing.unpack(np.uint8(3)), "codes: of type uint8 are no packed codes"),
+        (lambda: packing.hamming_distances(CODES, CODES[:, :1]), "base: codes of 8 bits cannot be"),
+        (
+            lambda: packing.hamming_distances(CODES.astype(int), CODES),
+            "queries: int64 (3, 2)",
+        ),
+        (lambda: packing.hamming_distances(CODES, CODES[0]), "base: uint8 (2,) are no packed code"),
+    ],
+)
+def test_what_are_no_codes_is_said(call, message, unchecked_shapes):
+    with pytest.raises(UserError) as caught:
+        call()
+    assert str(caught.value).startswith(message)

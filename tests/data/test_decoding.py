@@ -56,7 +56,7 @@ def test_a_file_that_cannot_be_read_is_named(raw):
     (first, *_), annotations = decode_clips(raw, "1"), raw.annotation_path("1")
     frame = raw.frame_path("1", first.clip, first.frame + 2)
     frame.unlink()
-    with pytest.raises(UserError, match=f"^{re.escape(str(frame))}: no such image"):
+    with pytest.raises(UserError, match=f"^{re.escape(str(frame))}: no such file"):
         next(decode_clips(raw, "1"))
     annotations.write_text(annotations.read_text().replace(" l_", " x_").replace(" r_", " x_"))
     with pytest.raises(UserError, match=f"^{re.escape(str(annotations))}:1: unknown activity"):

@@ -134,10 +134,12 @@ def test_an_evaluation_of_other_clips_is_made_again(folder, capsys):
         whole | {"checkpoint": {"step": 1, "kind": "latest"}},
         whole | {"checkpoint": {"step": 2, "kind": "best"}},
         {name: value for name, value in whole.items() if name != "hardware"},
+        whole | {"data": [1]},
+        whole | {"foci": 3},
         [],
     ]
-    for other in others:
-        path.write_text(json.dumps(other))
+    for text in [*map(json.dumps, others), "[" * 10**5, "\0", "null"]:
+        path.write_text(text)
         before = len(calls())
         assert run("fig10", "--data", "vd_boxes", "--seeds", "1") == 0
         assert calls()[before:] == ["evaluate vd_boxes-mstvh-128-0 128"]
@@ -155,10 +157,20 @@ def test_the_page_has_every_result_and_says_what_is_missing(folder, capsys):
     assert "(../results/vd_boxes/fig12.png)" in text
     assert text.index("## Not measured: run this") > places[-1]
     assert "`python -m experiments all --data caed`" in text
-    pathlib.Path("results/vd_boxes/table7.json").write_text("{")
     capsys.readouterr()
+    result = pathlib.Path("results/vd_boxes/table7.json")
+    whole = json.loads(result.read_text())
+    others = [{}, [], None, whole | {"experiment": "fig12"}, whole | {"tables": [3]}]
+    for text in [*map(json.dumps, others), "{", "[" * 10**5, "\0", ""]:
+        result.write_text(text)
+        assert run("page") == 2
+        error = capsys.readouterr().err
+        assert "table7.json is not a result of an experiment" in error
+        assert error.endswith("; run the experiment again\n") and error.count("\n") == 1
+    result.rename(result.with_name("table99.json"))
+    result.with_name("table99.json").write_text(json.dumps(whole | {"experiment": "table99"}))
     assert run("page") == 2
-    assert "table7.json is not a result of an experiment" in capsys.readouterr().err
+    assert "table99.json is not a result of an experiment" in capsys.readouterr().err
 
 
 class FramesDataset(FakeDataset):

@@ -133,7 +133,7 @@ def test_frames_of_another_size_are_encoded(frame_encoder):
 
 def test_given_features_take_the_place_of_frames(feature_encoder):
     random = np.random.default_rng(0)
-    boxes = random.uniform(0, 1, (5, 2, 2, 4)).astype(np.float32)
+    boxes = np.sort(random.uniform(0, 1, (5, 2, 2, 4)).astype(np.float32), axis=-1)
     features = random.normal(size=(5, 2, 2, 8)).astype(np.float32)
     encoding = feature_encoder.encode(None, boxes, actor_features=features)
     clips = feature_encoder._clips(None, boxes, None, features)
@@ -160,6 +160,14 @@ MISTAKES = [
     ((np.zeros((8, 8, 3), np.uint8), float_boxes(2, 3, 4)), "frames is uint8 (1, 8, 8, 3);"),
     ((None, float_boxes(2, 3, 4), np.ones(2, bool)), "actor_mask is bool (1, 2); this model takes"),
     ((None, float_boxes(2, 3, 4), np.ones(3)), "actor_mask is float64 (1, 3);"),
+    ((None, None), "there are no boxes; give [T, N, 4]"),
+    ((None, "boxes"), "boxes have shape (); give"),
+    ((None, [[[1, 2], [3]], [4]]), "boxes is not one array of numbers"),
+    ((None, float_boxes(2, 3, 4).astype(object)), "boxes is object (1, 2, 3, 4);"),
+    ((None, float_boxes(2, 3, 4), [[True], [True, False]]), "actor_mask is not one array"),
+    ((None, float_boxes(0, 2, 3, 4)), "boxes have shape (0, 2, 3, 4), which is no clip; give one"),
+    ((np.zeros((2, 0, 8, 3), np.uint8), float_boxes(2, 3, 4)), "frames have no pixels: their sha"),
+    ((np.zeros((2, 8, 8, 4), np.uint8), float_boxes(2, 3, 4)), "frames is uint8 (1, 2, 8, 8, 4);"),
 ]
 
 
@@ -167,6 +175,61 @@ MISTAKES = [
 def test_what_does_not_fit_is_said(given, message, frame_encoder, unchecked_shapes):
     with pytest.raises(UserError, match=f"^{re.escape(message)}"):
         frame_encoder.encode(*given)
+
+
+@pytest.mark.parametrize(
+    ("box", "reason"),
+    [
+        ([10, 20, 30, 40], "[10, 20, 30, 40] is far beyond the frame; give boxes in 0..1 of it"),
+        ([0.1, 0.1, 0.2, 1.6], "[0.1, 0.1, 0.2, 1.6] is far beyond the frame"),
+        ([0.5, 0.1, 0.4, 0.2], "[0.5, 0.1, 0.4, 0.2] is inverted; give y_min, x_min, y_max, x_ma"),
+        ([0.1, 0.5, 0.2, 0.4], "[0.1, 0.5, 0.2, 0.4] is inverted"),
+        ([np.nan, 0.1, 0.4, 0.2], "[nan, 0.1, 0.4, 0.2] is not finite"),
+        ([0.1, 0.1, np.inf, 0.2], "[0.1, 0.1, inf, 0.2] is not finite"),
+        ([0.1, 0.1, 1e300, 0.2], "[0.1, 0.1, 1e+300, 0.2] is far beyond the frame"),
+    ],
+)
+def test_a_box_that_cannot_be_a_persons_is_said(box, reason, encoder, unchecked_shapes):
+    boxes = np.full((3, 1, 4, 4), [0.1, 0.2, 0.3, 0.4])
+    expected = encoder.encode(None, boxes[:, :, :3])
+    boxes[1, 0, 3] = box
+    message = f"boxes of clip 1, frame 0, person 3 (counted from 0): {reason}"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}"):
+        encoder.encode(None, boxes)
+    # Of nobody it may be anything.
+    masked = encoder.encode(None, boxes, np.tile([True, True, True, False], (3, 1)))
+    np.testing.assert_array_equal(masked.codes[1], expected.codes[1])
+
+
+def test_people_may_leave_the_frame_by_a_part_of_it(encoder):
+    boxes = np.full((1, 2, 4), [-0.4, 0.2, 1.4, 0.2], np.float32)
+    assert np.isfinite(encoder.encode(None, boxes).activity_probabilities).all()
+
+
+def test_a_clip_with_nobody_is_said(encoder, clips):
+    mask = clips.actor_mask.copy()
+    mask[5] = False
+    with pytest.raises(UserError, match=r"^clip 5 \(counted from 0\) has nobody; leave it out$"):
+        encoder.encode(None, clips.boxes, mask)
+
+
+def test_features_that_are_not_finite_are_said(feature_encoder):
+    boxes, features = float_boxes(2, 3, 4), np.ones((2, 3, 8))
+    mask = np.array([True, True, False])
+    expected = feature_encoder.encode(None, boxes, mask, actor_features=features)
+    features[1, 2, 5] = np.nan
+    padded = feature_encoder.encode(None, boxes, mask, actor_features=features)
+    np.testing.assert_array_equal(padded.codes[1], expected.codes[1])
+    for value in (np.nan, np.inf, 1e300):
+        features[1, 1, 5] = value
+        with pytest.raises(UserError, match="^actor_features of clip 0, frame 1, person 1"):
+            feature_encoder.encode(None, boxes, mask, actor_features=features)
+
+
+def test_codes_of_numbers_that_overflow_are_refused(feature_encoder):
+    features = np.full((2, 3, 8), 3e38, np.float32)
+    with pytest.raises(UserError, match=r"^clip 0 \(counted from 0\) has no codes: the model mak"):
+        feature_encoder.encode(None, float_boxes(2, 3, 4), actor_features=features)
 
 
 def test_features_of_another_size_are_said(feature_encoder, unchecked_shapes):

@@ -250,7 +250,7 @@ def test_a_cached_data_set_has_all_that_a_data_set_has(tmp_path):
 
 
 def test_digests_of_named_clips_are_those_of_numbers():
-    """A cache that was filled when matches and clips were numbers is still good."""
+    """What a clip is called does not change with the type of its name."""
     clips = frames_dataset().clips["train"]
     numbers = dataclasses.replace(clips, match=clips.match.astype(int), clip=clips.clip.astype(int))
     assert digests(numbers) == digests(clips)

@@ -1,7 +1,8 @@
 """Containers of weights: .h5, .keras, .pth and .safetensors files, read into NumPy arrays.
 
 A file is known by its first bytes, never by its name. Files of others are not trusted: a pickle is
-read by PyTorch's unpickler for tensors alone.
+read by PyTorch's unpickler for tensors alone, an HDF5 file may not point to other files, and none
+may announce more than `MOST_BYTES` of tensors.
 """
 
 import importlib
@@ -11,6 +12,8 @@ import os
 import pathlib
 import pickle
 import re
+import subprocess
+import sys
 import warnings
 import zipfile
 import zlib
@@ -20,6 +23,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stvh_jax.errors import UserError
+
+# Four times what VGG-16 takes with its dense layers. A file of a few bytes may announce anything.
+MOST_BYTES = 2 << 30
+# How long trying an HDF5 file may take, besides a second for every 10 MB of it.
+LONGEST_SECONDS = 120
 
 
 class NamedTensors(NamedTuple):
@@ -40,13 +48,18 @@ def read_container(path: pathlib.Path) -> NamedTensors | KerasLayers:
 
     Raises:
       UserError: what is wrong with the file, without its name.
+      Exception: whatever a parser raises of a damaged file.
     """
     kind = container_kind(path)
     if kind == "safetensors":
         return _read_safetensors(path)
-    if kind == "hdf5":
-        return _read_hdf5(path)
-    return _read_zip(path) if kind == "zip" else _read_torch(path)
+    if kind == "pickle":
+        return _read_torch(path)
+    source = path if kind == "hdf5" else _zipped_hdf5(path)
+    if source is None:
+        return _read_torch(path)
+    _try_hdf5(path)
+    return _read_hdf5(source)
 
 
 def container_kind(path: pathlib.Path) -> str:
@@ -129,6 +142,8 @@ def _read_torch(path: pathlib.Path) -> NamedTensors:
             f"is not a state dict: {first_few(strange)} are not tensors; save the model's "
             "state_dict() alone"
         )
+    # A tensor may be larger than its storage, and is copied where its type is changed.
+    _check_size(value.numel() * 4 for value in state.values())
     # NumPy knows no bfloat16.
     tensors = {
         str(name): (value.float() if value.is_floating_point() else value).detach().numpy()
@@ -145,6 +160,7 @@ def _read_hdf5(source: os.PathLike | io.BytesIO) -> KerasLayers:
         raise UserError("is a Keras file, and h5py is not installed: pip install h5py") from error
     try:
         with h5py.File(source, "r") as file:
+            _check_hdf5(file)
             root: Any = file.get("model_weights", file)
             if "layer_names" in root.attrs:
                 names = [_text(name) for name in root.attrs["layer_names"]]
@@ -154,9 +170,36 @@ def _read_hdf5(source: os.PathLike | io.BytesIO) -> KerasLayers:
                 return KerasLayers(
                     {name: _tensors(group.get("vars", {})) for name, group in groups}
                 )
-    except (AttributeError, KeyError, OSError, RuntimeError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # what h5py makes of a damaged file is of any kind
         raise UserError("is a damaged HDF5 file; download it again") from error
     raise UserError("is an HDF5 file, but not a Keras model or weights: it lists no layers")
+
+
+def _check_hdf5(file: Any) -> None:
+    """Raises a `UserError` for a file that is read from other files, or has too large tensors."""
+    import h5py
+
+    sizes = []
+
+    def elsewhere(name: str, member: Any) -> str | None:
+        """Gives the name of what is read from another file; an error would not pass h5py whole."""
+        if isinstance(member, h5py.Dataset):
+            sizes.append(member.nbytes)
+            return name if member.is_virtual or member.external else None
+        return name if isinstance(member, h5py.ExternalLink) else None
+
+    name = file.visititems_links(elsewhere) or file.visititems(elsewhere)
+    if name is not None:
+        raise UserError(f"points to another file at {first_few([name])}; give one file")
+    _check_size(sizes)
+
+
+def _check_size(sizes: Iterable[int]) -> None:
+    total = sum(map(int, sizes))
+    if total > MOST_BYTES:
+        raise UserError(f"announces {total >> 20} MiB of tensors; no file known here has as much")
 
 
 def _text(value: bytes | str) -> str:
@@ -177,18 +220,36 @@ def _counted(name: str) -> tuple[str, int]:
     return (numbered[1], int(numbered[2])) if numbered else (name, 0)
 
 
-def _read_zip(path: pathlib.Path) -> NamedTensors | KerasLayers:
-    """Reads what Keras or PyTorch has put into a zip archive."""
+def _zipped_hdf5(path: pathlib.Path) -> io.BytesIO | None:
+    """Gives what Keras has put into a zip archive; None of one of PyTorch's."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if "model.weights.h5" in names:
-                return _read_hdf5(io.BytesIO(archive.read("model.weights.h5")))
+                _check_size([archive.getinfo("model.weights.h5").file_size])
+                return io.BytesIO(archive.read("model.weights.h5"))
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise UserError("is a damaged zip archive; download it again") from error
     if any(name.endswith("/data.pkl") for name in names):
-        return _read_torch(path)
+        return None
     raise UserError("is a zip archive, but neither Keras's nor PyTorch's")
+
+
+def _try_hdf5(path: pathlib.Path) -> None:
+    """Reads a file in another process first: HDF5's library may crash of a damaged one, or hang.
+
+    Raises:
+      UserError: it does; what is wrong with the file otherwise, reading it here will say.
+    """
+    command = [sys.executable, "-m", __spec__.name, os.fspath(path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    seconds = LONGEST_SECONDS + path.stat().st_size / 10e6
+    try:
+        tried = subprocess.run(command, env=environment, capture_output=True, timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        raise UserError("is a damaged HDF5 file: it is read forever; download it again") from error
+    if tried.returncode < 0:
+        raise UserError("is a damaged HDF5 file: reading it crashes; download it again")
 
 
 def safetensors_bytes(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
@@ -205,7 +266,13 @@ def _with_sorted_header(data: bytes) -> bytes:
 
 
 def first_few(names: Iterable[str]) -> str:
-    """Lists the first few names and says how many more there are."""
+    """Lists the first few names, which may be of a file's own, and says how many more there are."""
     names = list(names)
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    shown = ("".join(c if c.isprintable() else " " for c in name[:200]) for name in names[:3])
+    return ", ".join(shown) + more
+
+
+if __name__ == "__main__":  # in the process of _try_hdf5
+    file = pathlib.Path(sys.argv[1])
+    _read_hdf5(file if container_kind(file) == "hdf5" else _zipped_hdf5(file) or io.BytesIO())

@@ -85,28 +85,25 @@ def read(path: os.PathLike | str, normalisation: str | None = None) -> Weights:
         raise UserError(
             f"normalisation {normalisation!r} is unknown; choose one of {', '.join(NORMALISATIONS)}"
         )
-    try:
-        contents = read_container(path)
-        if isinstance(contents, NamedTensors) and contents.metadata.get("format") == FORMAT:
-            return _own_weights(contents.tensors, contents.metadata, normalisation)
-        return _foreign_weights(name_tensors(contents), path, normalisation)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with files.reading(path, "a readable file of weights", "download it again"):
+        try:
+            contents = read_container(path)
+            if isinstance(contents, NamedTensors) and contents.metadata.get("format") == FORMAT:
+                return _own_weights(contents.tensors, contents.metadata, normalisation)
+            return _foreign_weights(name_tensors(contents), path, normalisation)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
 
 
 def write(weights: Weights, path: os.PathLike | str) -> None:
     """Writes a file of our own format, whole or not at all; equal weights give equal bytes.
 
     Raises:
-      UserError: `path` is a folder.
-      OSError: the file, or the folder it goes to, cannot be made.
+      UserError: `path` is a folder, or the file or the folder it goes to cannot be made.
     """
     path = pathlib.Path(path)
     if path.is_dir():
         raise UserError(f"{path}: is a folder; give the name of a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {
         "format": FORMAT,
         "version": VERSION,
@@ -117,8 +114,11 @@ def write(weights: Weights, path: os.PathLike | str) -> None:
         "source_sha256": weights.sha256,
         "tensors_sha256": digest(weights.variables),
     }
+    metadata["metadata_sha256"] = _metadata_digest(metadata)
     tensors: dict[str, Any] = traverse_util.flatten_dict(weights.variables, sep="/")
-    files.write(path, safetensors_bytes(tensors, metadata))
+    with files.writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, safetensors_bytes(tensors, metadata))
 
 
 def select(weights: Weights, shapes: Mapping) -> dict:
@@ -184,7 +184,10 @@ def _own_weights(
         options = json.loads(metadata["options"])
         if options.keys() != OPTIONS[framework, backbone].keys():
             raise KeyError("options")
-    except (AttributeError, KeyError, ValueError) as error:
+        # A file of an earlier version has no such digest.
+        if metadata.get("metadata_sha256") not in (None, _metadata_digest(metadata)):
+            raise ValueError("metadata_sha256")
+    except (AttributeError, KeyError, RecursionError, ValueError) as error:
         raise UserError("is damaged in its metadata; convert the original file again") from error
     names = {path: path for path in variable_shapes(backbone)}
     variables, _ = match_variables(
@@ -194,6 +197,12 @@ def _own_weights(
     if digest(variables) != metadata.get("tensors_sha256"):
         raise UserError("was changed after it was written; convert the original file again")
     return Weights(backbone, options, variables, (), sha256, source, framework)
+
+
+def _metadata_digest(metadata: Mapping[str, str]) -> str:
+    """Computes the SHA-256 of all metadata but its own."""
+    rest = {name: value for name, value in metadata.items() if name != "metadata_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def digest(variables: Mapping) -> str:
