@@ -34,6 +34,8 @@ Config = Any
 # The most clips in a batch, and the most classes of activities or actions.
 MOST_CLIPS = 1 << 16
 MOST_CLASSES = 1 << 12
+# So many steps or epochs that nothing is done before them, for who wants it never.
+MOST_STEPS = 10**12
 
 # Fields that the configs of older runs lack, with what every run was before they were added.
 ADDED_FIELDS = {f"model.{name}": value for name, value in ModelConfig.added().items()}
@@ -175,11 +177,11 @@ class TrainConfig(Checked):
     # Random zoom and shift of each training clip's boxes (standard deviation, in frames); for
     # models of boxes alone.
     box_jitter: Number = number(0.0, high=10)
-    log_every_steps: int = whole(50, low=1, high=10**9)
+    log_every_steps: int = whole(50, low=1, high=MOST_STEPS)
     # Validation, and a checkpoint with it.
-    evaluate_every_epochs: int = whole(1, low=1, high=10**6)
+    evaluate_every_epochs: int = whole(1, low=1, high=MOST_STEPS)
     # More checkpoints in between; 0 for none.
-    checkpoint_every_steps: int = whole(500, low=0, high=10**9)
+    checkpoint_every_steps: int = whole(500, low=0, high=MOST_STEPS)
     # The validation metric that the best checkpoint is chosen by; higher is better.
     select: str = choice("activity_accuracy", "action_accuracy")
 
@@ -215,18 +217,22 @@ def get_config() -> Config:
     return ConfigDict(TopConfig.defaults() | parts)
 
 
-def check(config: Any) -> None:
+def check(config: Any, *, stored: bool = False) -> None:
     """Checks every field of a config by itself, whether it is new or of a run.
 
     Args:
       config: a `ConfigDict`, or the same as nested dicts. That of a run has the names of the
         classes beside the fields, and maybe where the backbone's weights are from.
+      stored: whether it is of a run: it has a folder, which its name does not choose any more.
 
     Raises:
       UserError: a field is unknown, absent, or has a value that it cannot have.
     """
     values = mapping("config", config)
-    TopConfig.of({k: v for k, v in values.items() if k not in PARTS and k not in OF_RUNS})
+    top = {name: value for name, value in values.items() if name not in (*PARTS, *OF_RUNS)}
+    if stored and isinstance(top.get("name"), str):
+        top["name"] = TopConfig.name
+    TopConfig.of(top)
     for name, part in PARTS.items():
         if name not in values:
             raise UserError(f"config has no field {name!r}: it is of another version of stvh_jax")
@@ -239,7 +245,7 @@ def check_run(run_config: Any) -> None:
     Raises:
       UserError: as `check`, or the names of the classes are not lists of short lines of text.
     """
-    check(run_config)
+    check(run_config, stored=True)
     for name in ("activity_names", "action_names"):
         names = run_config.get(name)
         fits = isinstance(names, (list, tuple)) and 0 < len(names) <= MOST_CLASSES
