@@ -1,7 +1,7 @@
 """What every experiment shares: each field with its meaning, its default and what it may hold.
 
 `configs/<name>.py` change some of them; the command line overrides any, e.g.
-`--config.model.bits=64`. `check` checks a config wherever it is from.
+`--config.model.bits=64`. `check_fields` checks a config wherever it is from.
 """
 
 import dataclasses
@@ -217,7 +217,7 @@ def get_config() -> Config:
     return ConfigDict(TopConfig.defaults() | parts)
 
 
-def check(config: Any, *, stored: bool = False) -> None:
+def check_fields(config: Any, *, stored: bool = False) -> None:
     """Checks every field of a config by itself, whether it is new or of a run.
 
     Args:
@@ -240,12 +240,12 @@ def check(config: Any, *, stored: bool = False) -> None:
 
 
 def check_run(run_config: Any) -> None:
-    """Checks the config that a run has stored; `check` does the rest.
+    """Checks the config that a run has stored; `check_fields` does the rest.
 
     Raises:
-      UserError: as `check`, or the names of the classes are not lists of short lines of text.
+      UserError: as `check_fields`; or the names of the classes are not lists of short texts.
     """
-    check(run_config, stored=True)
+    check_fields(run_config, stored=True)
     for name in ("activity_names", "action_names"):
         names = run_config.get(name)
         fits = isinstance(names, (list, tuple)) and 0 < len(names) <= MOST_CLASSES

@@ -103,9 +103,9 @@ def parse_flags(arguments: list[str]) -> list[str]:
     if rest[1:]:
         raise UserError(f"{rest[1]!r} is not a flag; see --help")
     if config is not None:
-        from stvh_jax.config import check
+        from stvh_jax.config import check_fields
 
-        check(config)
+        check_fields(config)
     return rest
 
 

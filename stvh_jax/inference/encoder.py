@@ -17,13 +17,13 @@ from ml_collections import ConfigDict
 from stvh_jax import files
 from stvh_jax.clips import Clips
 from stvh_jax.codes.packing import binarize, code_lengths, pack
-from stvh_jax.config import Config, check_run
+from stvh_jax.config import Config
 from stvh_jax.errors import Damaged, UserError
 from stvh_jax.models.build import Model, build_model, encode
 from stvh_jax.models.hash_heads import activity_layer
 from stvh_jax.models.outputs import Outputs
 from stvh_jax.models.shapes import variable_shapes
-from stvh_jax.runs import checkpoints, packed
+from stvh_jax.runs import checkpoints, folders, packed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,23 +231,9 @@ def load(path: epath.PathLike, *, checkpoint: str = "best", bits: int | None = N
     with files.reading(path, "a run of stvh_jax"):
         run = packed.open_run(path)
         step, checkpoint = checkpoints.choose_step(run, checkpoint)
-        config = _config_of(run, step, source=path)
+        config = ConfigDict(folders.read_checkpoint_config(run, step, source=path))
         variables = _variables_of(run, step, config, source=path)
     return Encoder(config, variables, step=step, checkpoint=checkpoint, bits=bits)
-
-
-def _config_of(run: epath.Path, step: int, *, source: epath.PathLike) -> Config:
-    """Reads the config of a checkpoint.
-
-    Raises:
-      Damaged: it cannot be read, or a field has a value that it cannot have.
-    """
-    config = checkpoints.load_config(run, step)
-    try:
-        check_run(config)
-    except UserError as error:
-        raise Damaged(f"{source} is not a run that can be used: {error}") from error
-    return ConfigDict(config)
 
 
 def _variables_of(run: epath.Path, step: int, config: Config, *, source: epath.PathLike) -> dict:
@@ -264,7 +250,7 @@ def _variables_of(run: epath.Path, step: int, config: Config, *, source: epath.P
     for name in sorted(expected.keys() | stored.keys()):
         if stored.get(name) != expected.get(name):
             raise Damaged(
-                f"{source} has variables of another model than its config's: {name} is "
+                f"{source} has variables of another model than its config: {name} is "
                 f"{stored.get(name, 'absent')}, not {expected.get(name, 'absent')}"
             )
     return checkpoints.load_variables(run, step)

@@ -1,6 +1,6 @@
 """Finds what could not be trained before anything is compiled."""
 
-from stvh_jax.config import Config, check
+from stvh_jax.config import Config, check_fields
 from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
 from stvh_jax.fields import check_number
@@ -14,7 +14,7 @@ def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
     Raises:
       UserError: names the field and what to do.
     """
-    check(config)
+    check_fields(config)
     _check_batches(config, devices=devices)
     _check_clips(config, dataset)
     _check_source(config)

@@ -87,7 +87,7 @@ def of_run(run: epath.Path) -> Weights:
       UserError: the run has no readable checkpoint, or no backbone.
     """
     step, _ = checkpoints.choose_step(run, "best")
-    config = checkpoints.load_config(run, step)
+    config = folders.read_checkpoint_config(run, step)
     if config["model"]["source"] != "frames":
         raise UserError(f"{run} is of config.model.source={config['model']['source']}: no backbone")
     variables = take(checkpoints.load_variables(run, step))
