@@ -94,5 +94,6 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         """Makes the next request."""
         scheme = urllib.parse.urlsplit(newurl).scheme
         if scheme != "https" and (scheme, req.type) != ("http", "http"):
+            fp.close()
             raise urllib.error.URLError(f"it leads from {req.type} to {scheme}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

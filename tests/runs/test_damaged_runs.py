@@ -14,8 +14,9 @@ from stvh_jax.errors import Damaged, UserError
 from stvh_jax.inference import encoder
 from stvh_jax.runs import checkpoints, folders
 
-# What takes a field's place, as JSON: some of it cannot be written by Python's encoder.
-VALUES = ["null", "[]", "{}", '"x"', "-1", "1e400", "NaN", "true", "1" * 5000, "[" * 10**5]
+# What takes a field's place, as JSON, and what takes the place of a whole file.
+VALUES = ["null", "[]", "{}", '"x"', "-1", "1e400", "true", "[[[[[[[[[[[[[[[[[[[[[[[[0" + "]" * 24]
+FILES = [*VALUES, "", "NaN", "1" * 5000, "[" * 10**5, '"' + "x" * 10**6 + '"', "\ufeff{}", "{cut"]
 
 # As outside the tests: a wrong type meets the checks of the library alone.
 pytestmark = pytest.mark.usefixtures("unchecked_shapes")
@@ -65,7 +66,7 @@ def mutations(values):
         text = json.dumps(changed)
         for value in VALUES:
             yield text.replace('"PLACE"', value)
-    yield from VALUES
+    yield from FILES
 
 
 def refused(call):
