@@ -145,7 +145,7 @@ def entry(default: str, **metadata) -> Any:
     """Declares a field that names an entry of a table, which `look_up` checks."""
 
     def check(name: str, value: Any) -> None:
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not value.isprintable():
             raise UserError(f"{name} is {show(value)}; give a name, e.g. {default}")
 
     return setting(default, check, **metadata)

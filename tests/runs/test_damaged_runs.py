@@ -8,6 +8,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import tensorstore
 from etils import epath
 
 from stvh_jax.errors import Damaged, UserError
@@ -171,3 +172,15 @@ def test_the_shapes_of_a_checkpoint_are_those_of_its_variables(run):
 def test_a_run_whose_name_would_be_no_folder_s_today_is_still_loaded(run, metadata):
     metadata.write_text(metadata.read_text().replace('"vd_boxes"', '"my first/run"'))
     assert encoder.load(run).config.name == "my first/run"
+
+
+@pytest.mark.parametrize("field", ["shape", "chunks", "dtype"])
+def test_an_array_that_lies_about_itself_is_refused_before_it_is_read(field, run):
+    (path,) = run.glob("checkpoints/*/variables")
+    store = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{path}/"}).result()
+    key = next(key for key in store.list().result() if key.endswith(b"kernel/.zarray"))
+    array = json.loads(store.read(key).result().value)
+    array[field] = "<f8" if field == "dtype" else [10**6, 10**6]
+    store.write(key, json.dumps(array).encode()).result()
+    with pytest.raises(Damaged, match=f"^{re.escape(str(run))}.*(kernel is float64|claims more)"):
+        encoder.load(run)
