@@ -95,6 +95,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(("script", "arguments", "message"), MISTAKES)
 def test_a_mistake_is_one_line_and_status_2(script, arguments, message, command):
     status, printed = command(script, *arguments)
