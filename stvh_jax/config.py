@@ -1,20 +1,47 @@
-"""What every experiment shares: each field with its meaning; `configs/<name>.py` change some.
+"""What every experiment shares: each field with its meaning, its default and what it may hold.
 
-Override any field on the command line, e.g. `--config.model.bits=64`.
+`configs/<name>.py` change some of them; the command line overrides any, e.g.
+`--config.model.bits=64`. `check_fields` checks a config wherever it is from.
 """
 
-from typing import Any
+import dataclasses
+from typing import Any, ClassVar
 
 from ml_collections import ConfigDict, config_dict
 
+from stvh_jax.errors import UserError
+from stvh_jax.fields import (
+    Checked,
+    Number,
+    check_whole,
+    choice,
+    folder_name,
+    mapping,
+    number,
+    rising,
+    setting,
+    several,
+    show,
+    switch,
+    text,
+    whole,
+)
 from stvh_jax.models.config import ModelConfig
 
 # A `ConfigDict` of the fields below, or a part of it. Any, for no type checker can know the fields.
 Config = Any
 
+# The most clips in a batch, and the most classes of activities or actions.
+MOST_CLIPS = 1 << 16
+MOST_CLASSES = 1 << 12
+# So many steps or epochs that nothing is done before them, for who wants it never.
+MOST_STEPS = 10**12
+
 # Fields that the configs of older runs lack, with what every run was before they were added.
 ADDED_FIELDS = {f"model.{name}": value for name, value in ModelConfig.added().items()}
 
+# What the config of a run has beside the fields of an experiment's.
+OF_RUNS = ("activity_names", "action_names", "backbone_weights")
 # What stands before RoIAlign at the paper's size, by the name that a config's path may end in.
 BACKBONES = {
     # Stride 8 and stride 16 joined, 1056 channels; the 1x1 convolution makes them the printed 512.
@@ -25,117 +52,213 @@ BACKBONES = {
 }
 
 
-def get_config() -> Config:
-    """Returns the default config."""
-    config: Config = ConfigDict()
-    # Names the run's folder, with the model, bits and seed: runs/<name>-<model>-<bits>-<seed>.
-    config.name = "base"
-    config.seed = 0
-    # Devices that share a batch (the paper's machine had two); 0: all there are. Fewer are used
-    # where fewer exist; a CPU stands for any number.
-    config.devices = 2
-    config.data = _data()
-    config.model = _model()
-    config.loss = _loss()
-    config.optimizer = _optimizer()
-    config.train = _train()
-    return config
+def _image_size(default: tuple[int, int]) -> Any:
+    """Declares a field that holds a height and a width in pixels."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, tuple) or len(value) != 2:
+            raise UserError(f"{name} is {show(value)}; give height and width, e.g. (720, 1280)")
+        for side in value:
+            check_whole(f"a side of {name}", side, low=1, high=8192)
+
+    return setting(default, check)
 
 
-def _data() -> Config:
-    """Which clips are read, and how."""
-    data: Config = ConfigDict()
-    data.name = "volleyball"
+def _splits(default: str, *, empty: bool = False) -> Any:
+    """Declares a field that names a split, or several joined by a plus sign."""
+
+    def check(name: str, value: Any) -> None:
+        cure = "give a split, or several as in train+validation" + (", or none" if empty else "")
+        if not isinstance(value, str) or not value.isprintable() or len(value) > 1000:
+            raise UserError(f"{name} is {show(value)}; {cure}")
+        parts = value.split("+")
+        if not all(parts) and (value or not empty):
+            raise UserError(f"{name} is {show(value)}; {cure}")
+        if len(set(parts)) < len(parts):
+            raise UserError(f"{name} is {show(value)}; name each split once")
+
+    return setting(default, check)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(Checked):
+    """Which clips are read, and how; a data set of your own may have further fields."""
+
+    path: ClassVar[str] = "config.data"
+    extensible: ClassVar[bool] = True
+
+    name: str = text("volleyball", empty=False)
     # "frames", or "boxes_only" for a set prepared without pixels; then every choice that is not
     # the default, as in "frames-five" (data/variants.py).
-    data.variant = "frames"
+    variant: str = text("frames", empty=False)
     # The folder of prepared data sets (`python -m data prepare`).
-    data.dir = "datasets"
+    dir: str = text("datasets")
     # Height and width that frames are resized to.
-    data.image_size = (720, 1280)
+    image_size: tuple[int, int] = _image_size((720, 1280))
     # T: the frames around the key frame, as evenly as those stored allow; 1 is the key frame alone.
-    data.num_frames = 10
+    num_frames: int = whole(10, low=1, high=1024)
     # N: the most actors of a clip; clips with fewer are masked.
-    data.num_actors = 12
+    num_actors: int = whole(12, low=1, high=1024)
     # Everybody keeps the annotated box of the key frame in all T frames, whatever the tracks say.
-    data.still_boxes = False
+    still_boxes: bool = switch(False)
     # Horizontal flip of every second training clip, left and right classes swapped with it.
-    data.flip = False
-    data.train_split = "train"
+    flip: bool = switch(False)
+    train_split: str = _splits("train")
     # Chooses the best checkpoint; "" trains without one.
-    data.validation_split = "validation"
+    validation_split: str = _splits("validation", empty=True)
     # The clips that evaluate.py takes as queries; the base is `train_split`.
-    data.test_split = "test"
-    return data
+    test_split: str = _splits("test", empty=True)
 
 
-def _model() -> Config:
-    """The model; each field and its meaning: stvh_jax/models/config.py."""
-    fields = ModelConfig.defaults()
-    # One length of codes or several: a value of another type may take the place of the default.
-    fields["bits"] = config_dict.FieldReference(fields["bits"], field_type=object)
-    return ConfigDict(fields)
+@dataclasses.dataclass(frozen=True)
+class LossConfig(Checked):
+    """What each loss weighs; a loss of your own may have its fields beside these."""
 
+    path: ClassVar[str] = "config.loss"
+    extensible: ClassVar[bool] = True
 
-def _loss() -> Config:
-    """What each loss weighs."""
-    loss: Config = ConfigDict()
     # Weights beside the activity's: 0.5 in L_cls, lambda_1 = mu_1, lambda_2 = mu_2, mu_3.
-    loss.action = 0.5
-    loss.quantisation = 0.1
-    loss.contrastive = 0.5
-    loss.reconstruction = 0.01
+    action: Number = number(0.5, high=1e6)
+    quantisation: Number = number(0.1, high=1e6)
+    contrastive: Number = number(0.5, high=1e6)
+    reconstruction: Number = number(0.01, high=1e6)
     # Divides the cosine in Eq 8; 1 is the printed form.
-    loss.temperature = 1.0
+    temperature: Number = number(1.0, high=1e6, positive=True)
     # Leaves other clips of the same activity out of Eq 8's sum.
-    loss.same_class_mask = False
+    same_class_mask: bool = switch(False)
     # A weight for every action class, in the order of the data's names; () for ones.
-    loss.action_class_weights = ()
-    return loss
+    action_class_weights: tuple[Number, ...] = several(high=1e6)
 
 
-def _optimizer() -> Config:
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig(Checked):
     """Adam and its learning rate."""
-    optimizer: Config = ConfigDict()
-    optimizer.learning_rate = 1e-5
+
+    path: ClassVar[str] = "config.optimizer"
+
+    learning_rate: Number = number(1e-5, high=1000)
     # "piecewise": `rates` after `boundaries_epochs`; "cosine": after `warmup_epochs`, to zero.
-    optimizer.schedule = "piecewise"
-    optimizer.boundaries_epochs = ()
-    optimizer.rates = ()
-    optimizer.warmup_epochs = 0.0
+    schedule: str = choice("piecewise", "cosine")
+    boundaries_epochs: tuple[Number, ...] = rising(high=1e6)
+    rates: tuple[Number, ...] = several(high=1000)
+    warmup_epochs: Number = number(0.0, high=1e6)
     # Decoupled, on kernels; 0 is plain Adam.
-    optimizer.weight_decay = 0.0
+    weight_decay: Number = number(0.0, high=1000)
     # Bound on the gradient's norm; 0 for none.
-    optimizer.clip_norm = 0.0
-    return optimizer
+    clip_norm: Number = number(0.0, high=1e6)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.boundaries_epochs) != len(self.rates):
+            raise UserError(
+                f"config.optimizer has {len(self.boundaries_epochs)} boundaries_epochs and "
+                f"{len(self.rates)} rates; give one rate for each boundary"
+            )
 
 
-def _train() -> Config:
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(Checked):
     """How long, in which batches, and which checkpoint is chosen."""
-    train: Config = ConfigDict()
-    train.epochs = 60
+
+    path: ClassVar[str] = "config.train"
+
+    epochs: int = whole(60, low=1, high=10**6)
     # Clips a step over all devices.
-    train.batch_size = 2
+    batch_size: int = whole(2, low=1, high=MOST_CLIPS)
     # Parts that a batch is computed in, one after the other, to need less memory; Eq 7 and 8 then
     # compare the clips of one part at a time.
-    train.accumulate = 1
+    accumulate: int = whole(1, low=1, high=MOST_CLIPS)
     # What the backbone starts with: a file of ImageNet weights, or the folder of a run; "": from
     # scratch.
-    train.backbone_weights = ""
+    backbone_weights: str = text("")
     # A folder that keeps a frozen backbone's features of every clip; "" computes them each time.
-    train.feature_cache = ""
-    train.evaluation_batch_size = 2
+    feature_cache: str = text("")
+    evaluation_batch_size: int = whole(2, low=1, high=MOST_CLIPS)
     # Random zoom and shift of each training clip's boxes (standard deviation, in frames); for
     # models of boxes alone.
-    train.box_jitter = 0.0
-    train.log_every_steps = 50
+    box_jitter: Number = number(0.0, high=10)
+    log_every_steps: int = whole(50, low=1, high=MOST_STEPS)
     # Validation, and a checkpoint with it.
-    train.evaluate_every_epochs = 1
+    evaluate_every_epochs: int = whole(1, low=1, high=MOST_STEPS)
     # More checkpoints in between; 0 for none.
-    train.checkpoint_every_steps = 500
-    # The validation metric that the best checkpoint is chosen by.
-    train.select = "activity_accuracy"
-    return train
+    checkpoint_every_steps: int = whole(500, low=0, high=MOST_STEPS)
+    # The validation metric that the best checkpoint is chosen by; higher is better.
+    select: str = choice("activity_accuracy", "action_accuracy")
+
+
+@dataclasses.dataclass(frozen=True)
+class TopConfig(Checked):
+    """What stands beside the parts."""
+
+    # Names the run's folder, with the model, bits and seed: runs/<name>-<model>-<bits>-<seed>.
+    name: str = folder_name("base")
+    # A generator of random numbers takes 32 bits.
+    seed: int = whole(0, low=0, high=2**32 - 1)
+    # Devices that share a batch (the paper's machine had two); 0: all there are. Fewer are used
+    # where fewer exist; a CPU stands for any number.
+    devices: int = whole(2, low=0, high=1024)
+
+
+PARTS: dict[str, type[Checked]] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "loss": LossConfig,
+    "optimizer": OptimizerConfig,
+    "train": TrainConfig,
+}
+
+
+def get_config() -> Config:
+    """Returns the default config."""
+    parts = {name: part.defaults() for name, part in PARTS.items()}
+    # One length of codes or several: a value of another type may take the place of the default.
+    bits = config_dict.FieldReference(parts["model"]["bits"], field_type=object)
+    parts["model"]["bits"] = bits
+    return ConfigDict(TopConfig.defaults() | parts)
+
+
+def check_fields(config: Any, *, stored: bool = False) -> None:
+    """Checks every field of a config by itself, whether it is new or of a run.
+
+    Args:
+      config: a `ConfigDict`, or the same as nested dicts. That of a run has the names of the
+        classes beside the fields, and maybe where the backbone's weights are from.
+      stored: whether it is of a run: it has a folder, which its name does not choose any more.
+
+    Raises:
+      UserError: a field is unknown, absent, or has a value that it cannot have.
+    """
+    values = mapping("config", config)
+    top = {name: value for name, value in values.items() if name not in (*PARTS, *OF_RUNS)}
+    if stored and isinstance(top.get("name"), str):
+        top["name"] = TopConfig.name
+    TopConfig.of(top)
+    for name, part in PARTS.items():
+        if name not in values:
+            raise UserError(f"config has no field {name!r}: it is from another version of stvh_jax")
+        part.of(values[name])
+
+
+def check_run(run_config: Any) -> None:
+    """Checks the config that a run has stored; `check_fields` does the rest.
+
+    Raises:
+      UserError: as `check_fields`; or the names of the classes are not lists of short texts.
+    """
+    check_fields(run_config, stored=True)
+    for name in ("activity_names", "action_names"):
+        names = run_config.get(name)
+        fits = isinstance(names, (list, tuple)) and 0 < len(names) <= MOST_CLASSES
+        if not fits or not all(_is_name(one) for one in names):
+            raise UserError(f"config.{name} is {show(names)}; it lists the names of classes")
+        if len(set(names)) < len(names):
+            raise UserError(f"config.{name} is {show(names)}; each class has one name")
+    options = mapping("config.backbone_weights", run_config.get("backbone_weights", {}))
+    mapping("config.backbone_weights.options", options.get("options", {}))
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
 
 
 def get_config_at_paper_size(name: str, backbone: str) -> ConfigDict:

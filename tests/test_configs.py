@@ -12,9 +12,9 @@ import pytest
 from data.variants import DATASETS, Variant
 from stvh_jax import config
 from stvh_jax.models.build import build_model
+from stvh_jax.models.shapes import example_clips
 from stvh_jax.training.checks import check_config
 from stvh_jax.training.optimizer import learning_rate_schedule
-from stvh_jax.training.state import example_clips
 from tests.helpers.fakes import FakeDataset
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "configs"

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import re
 import sys
 
 from absl import app, flags, logging
@@ -84,18 +85,27 @@ def parse_flags(arguments: list[str]) -> list[str]:
     Raises:
       UserError: an unknown flag or config field, a bad value, or a word that is not a flag.
     """
+    config = None
     try:
         rest = flags.FLAGS(arguments)
         # A config file that cannot be found fails when its config is first read.
         if "config" in flags.FLAGS:
-            getattr(flags.FLAGS.config, "name", None)
+            config = flags.FLAGS.config
+            getattr(config, "name", None)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(" ".join(last_line(message(error)).split())) from error
+        raise UserError(" ".join(last_line(message(error)).split())[:500]) from error
+    except SystemExit as error:
+        if any(re.fullmatch(r"--?(help\w*|\?)(=.*)?", argument) for argument in arguments):
+            raise
+        raise UserError("cannot read the file of --config: it ends the program") from error
     except Exception as error:  # a config file is a program, and may fail in any way
-        cause = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise UserError(f"cannot read the file of --config: {cause[0].strip()}") from error
+        raise UserError(f"cannot read the file of --config: {last_words(error)}") from error
     if rest[1:]:
         raise UserError(f"{rest[1]!r} is not a flag; see --help")
+    if config is not None:
+        from stvh_jax.config import check_fields
+
+        check_fields(config)
     return rest
 
 
@@ -104,7 +114,19 @@ def message(error: Exception) -> str:
     first = error.args[0] if error.args else ""
     if isinstance(first, Exception):
         return message(first)
-    return first if isinstance(error, KeyError) else str(error)
+    if not isinstance(error, KeyError):
+        return str(error)
+    # Where no field has a similar name, the message is the name alone.
+    unknown = re.fullmatch(r"'[^']*'", str(first))
+    return (
+        f"{first} is not a field of the config; see stvh_jax/config.py" if unknown else str(first)
+    )
+
+
+def last_words(error: Exception) -> str:
+    """Gives the last line of an error's message, or the error's kind where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip()[:500] if lines else type(error).__name__
 
 
 def last_line(text: str) -> str:

@@ -15,16 +15,18 @@ from etils import epath
 from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 
+from stvh_jax import files
 from stvh_jax.clips import Clips
 from stvh_jax.codes.packing import binarize, code_lengths, pack
 from stvh_jax.config import Config
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, UserError
 from stvh_jax.inference.boxes import first_fault
 from stvh_jax.models.baselines import GlobalVideoHasher
 from stvh_jax.models.build import Model, build_model, encode
 from stvh_jax.models.hash_heads import activity_layer
 from stvh_jax.models.outputs import Outputs
-from stvh_jax.runs import checkpoints, packed
+from stvh_jax.models.shapes import variable_shapes
+from stvh_jax.runs import checkpoints, folders, packed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +64,7 @@ class Encoder:
         self.step, self.checkpoint = step, checkpoint
         self.activity_names = tuple(config.activity_names)
         self.action_names = tuple(config.action_names)
-        self.model = build_model(
-            config.model,
-            activity_names=self.activity_names,
-            action_names=self.action_names,
-            backbone_options=dict(config.get("backbone_weights", {}).get("options", {})),
-        )
+        self.model = model_of(config)
         if not self.model.foci:
             raise UserError(
                 "this run classifies frames and has no codes; train a model with codes that "
@@ -269,8 +266,25 @@ def _pad(array, *, axis: int, size: int):
     return np.pad(array, widths)
 
 
+def model_of(config: Config) -> Model:
+    """Builds the model of a run's config, which includes the class names.
+
+    Raises:
+      UserError: a field has a value that no model has.
+    """
+    return build_model(
+        config.model,
+        activity_names=config.activity_names,
+        action_names=config.action_names,
+        backbone_options=dict(config.get("backbone_weights", {}).get("options", {})),
+    )
+
+
 def load(path: epath.PathLike, *, checkpoint: str = "best", bits: int | None = None) -> Encoder:
     """Loads a trained model from a run's folder, or from a file that `stvh_jax.cli.share` packed.
+
+    A run may come from anybody: its config is checked field by field, and its arrays are read only
+    if they are those of the config's model, which is of a sensible size.
 
     Args:
       path: the workdir of a run, or a `.zip` of one, local or in a bucket (`gs://...`); or the URL
@@ -281,11 +295,40 @@ def load(path: epath.PathLike, *, checkpoint: str = "best", bits: int | None = N
     Raises:
       UserError: there is no run or no readable checkpoint at `path`, or it has no such bits.
     """
-    run = packed.open_run(path)
-    step, checkpoint = checkpoints.choose_step(run, checkpoint)
-    config = ConfigDict(checkpoints.load_config(run, step))
-    variables = checkpoints.load_variables(run, step)
+    with files.reading(path, "a run of stvh_jax"):
+        run = packed.open_run(path)
+        step, checkpoint = checkpoints.choose_step(run, checkpoint)
+        config = ConfigDict(folders.read_checkpoint_config(run, step, source=path))
+        variables = _variables_of(run, step, config, source=path)
     return Encoder(config, variables, step=step, checkpoint=checkpoint, bits=bits)
+
+
+def _variables_of(run: epath.Path, step: int, config: Config, *, source: epath.PathLike) -> dict:
+    """Loads the variables of a checkpoint, if they are those of the config's model.
+
+    Raises:
+      Damaged: they are others, or cannot be read, or the model is absurdly large.
+    """
+    try:
+        expected = _flat(variable_shapes(model_of(config), config))
+    except UserError as error:
+        raise Damaged(f"{source} is not a run that can be used: {error}") from error
+    stored = _flat(checkpoints.variable_shapes(run, step))
+    for name in sorted(expected.keys() | stored.keys()):
+        if stored.get(name) != expected.get(name):
+            raise Damaged(
+                f"{source} has variables of another model than its config: {name} is "
+                f"{stored.get(name, 'absent')}, not {expected.get(name, 'absent')}"
+            )
+    return checkpoints.load_variables(run, step)
+
+
+def _flat(shapes: dict) -> dict[str, str]:
+    """Lists variables by their paths, each as its type and shape."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{list(leaf.shape)}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)
+    }
 
 
 def make_encode_step(model: Model, *, bits: int | None = None):

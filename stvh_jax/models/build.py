@@ -5,9 +5,10 @@ from typing import Any, cast
 
 from stvh_jax.clips import Clips
 from stvh_jax.config import Config
+from stvh_jax.fields import look_up
 from stvh_jax.models.backbones.build import check_backbone
 from stvh_jax.models.baselines import FrameClassifier, GlobalVideoHasher
-from stvh_jax.models.config import ModelConfig, look_up
+from stvh_jax.models.config import ModelConfig
 from stvh_jax.models.fusions import FUSIONS
 from stvh_jax.models.hash_heads import HASH_HEADS
 from stvh_jax.models.hasher import GroupActivityHasher
@@ -46,8 +47,8 @@ def build_model(
     model_config = ModelConfig.of(config, **classes)
     if backbone_options:
         model_config = model_config.with_backbone_options(backbone_options)
-    look_up(FUSIONS, "position", model_config.fusion.position)
-    look_up(HASH_HEADS, "hash_head", model_config.heads.hash_head)
+    look_up(FUSIONS, "config.model.position", model_config.fusion.position)
+    look_up(HASH_HEADS, "config.model.hash_head", model_config.heads.hash_head)
     if model_config.visual.source == "frames":
         check_backbone(**model_config.visual.backbone)
     return MODELS[model_config.name](model_config)

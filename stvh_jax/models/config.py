@@ -6,133 +6,67 @@ position, `heads` make codes of them. In an experiment the same fields lie flat 
 """
 
 import dataclasses
-import numbers
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from stvh_jax.errors import UserError
-
-Part = TypeVar("Part")
+from stvh_jax.fields import (
+    Checked,
+    Number,
+    check_names,
+    choice,
+    declared,
+    default_of,
+    entry,
+    mapping,
+    setting,
+    share,
+    show,
+    switch,
+    whole,
+)
 
 # Ways in which a standard transformer block takes position, and the attention heads of a block.
 PLAIN_POSITIONS = ("before", "after", "add", "concat")
 ATTENTION_HEADS = 8
-
-
-def setting(default: Any, check: Callable[[str, Any], None], **metadata) -> Any:
-    """Declares a field of `config.model` with what it starts with and what it may hold."""
-    return dataclasses.field(default=default, metadata={"check": check, **metadata})
-
-
-def choice(*choices: str) -> Any:
-    """Declares a field that holds one of a few words, the first by default."""
-
-    def check(name: str, value: Any) -> None:
-        if value not in choices:
-            raise UserError(f"config.model.{name} is {value!r}; choose one of {', '.join(choices)}")
-
-    return setting(choices[0], check)
-
-
-def entry(default: str, **metadata) -> Any:
-    """Declares a field that names an entry of a table, which `look_up` checks."""
-
-    def check(name: str, value: Any) -> None:
-        if not isinstance(value, str):
-            raise UserError(f"config.model.{name} is {value!r}; give a name, e.g. {default}")
-
-    return setting(default, check, **metadata)
-
-
-def whole(default: int, *, low: int, high: int) -> Any:
-    """Declares a field that holds a whole number from `low` to `high`."""
-
-    def check(name: str, value: Any) -> None:
-        if not _is_number(value, numbers.Integral):
-            raise UserError(f"config.model.{name} is {value!r}; use a whole number")
-        if value < low:
-            raise UserError(f"config.model.{name} is {value}; use {low} or more")
-        if value > high:
-            raise UserError(f"config.model.{name} is {value}; use {high} or less")
-
-    return setting(default, check)
-
-
-def share(default: float) -> Any:
-    """Declares a field that holds a number from 0 to below 1."""
-
-    def check(name: str, value: Any) -> None:
-        if not _is_number(value, numbers.Real) or not 0 <= value < 1:
-            raise UserError(f"config.model.{name} is {value!r}; use a number from 0 to below 1")
-
-    return setting(default, check)
-
-
-def _is_number(value: Any, kind: type) -> bool:
-    """Says whether a value is a number of this kind; True and False are not."""
-    return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def switch(default: bool) -> Any:
-    """Declares a field that is on or off."""
-
-    def check(name: str, value: Any) -> None:
-        if not isinstance(value, bool):
-            raise UserError(f"config.model.{name} is {value!r}; use True or False")
-
-    return setting(default, check)
-
-
-def look_up(table: Mapping[str, Part], field: str, name: str) -> Part:
-    """Finds the part of a model that a field names.
-
-    Raises:
-      UserError: the table has no such entry; lists those it has.
-    """
-    if name not in table:
-        raise UserError(f"config.model.{field} is {name!r}; choose one of {', '.join(table)}")
-    return table[name]
+# The most lengths of nested codes: each has a classifier of its own.
+MOST_LENGTHS = 64
 
 
 def _check_lengths(name: str, bits: Any) -> None:
     """Checks that these are the length of a code, or lengths of nested codes."""
     lengths = bits if isinstance(bits, tuple) else (bits,)
-    if not lengths or any(
+    if not 0 < len(lengths) <= MOST_LENGTHS or any(
         type(length) is not int or length < 8 or length % 8 for length in lengths
     ):
         raise UserError(
-            f"config.model.{name} is {bits!r}; use a multiple of 8, e.g. 128, or several of them "
+            f"{name} is {show(bits)}; use a multiple of 8, e.g. 128, or several of them "
             "for nested codes, e.g. (16, 32, 64, 128)"
         )
     if list(lengths) != sorted(set(lengths)):
-        raise UserError(
-            f"config.model.{name} is {bits!r}; give each length once, the shortest first"
-        )
+        raise UserError(f"{name} is {show(bits)}; give each length once, the shortest first")
     if lengths[-1] > 8192:
-        raise UserError(f"config.model.{name} is {bits!r}; use 8192 or less")
+        raise UserError(f"{name} is {show(bits)}; use 8192 or less")
 
 
 def _check_backbone(name: str, backbone: Any) -> None:
     """Checks that this names a backbone; `build_backbone` checks the name and the options."""
     if not isinstance(backbone, Mapping) or not isinstance(backbone.get("name"), str):
         raise UserError(
-            f"config.model.{name} is {backbone!r}; give a backbone's name and options, "
+            f"{name} is {show(backbone)}; give a backbone's name and options, "
             "e.g. {'name': 'small'}"
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class _Checked:
-    """A part of the config that checks each of its fields by itself."""
+class _Part(Checked):
+    """A part of `config.model`, where the fields of all parts lie flat."""
 
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if "check" in field.metadata:
-                field.metadata["check"](field.name, getattr(self, field.name))
+    path: ClassVar[str] = "config.model"
 
 
 @dataclasses.dataclass(frozen=True)
-class VisualConfig(_Checked):
+class VisualConfig(_Part):
     """How actor features are made."""
 
     # Where they come from: "frames", "boxes" alone, or precomputed "features".
@@ -163,7 +97,7 @@ class VisualConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class FusionConfig(_Checked):
+class FusionConfig(_Part):
     """How appearance and position are joined, layer by layer."""
 
     # L, the number of layers.
@@ -190,7 +124,7 @@ class FusionConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class HeadsConfig(_Checked):
+class HeadsConfig(_Part):
     """What codes and scores are made of the features."""
 
     # K, the length of a code, a multiple of 8; several, as (16, 32, 64, 128), train one code whose
@@ -221,7 +155,7 @@ class HeadsConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(_Checked):
+class ModelConfig(_Part):
     """Everything that a model is built from; a config that cannot be built raises a `UserError`."""
 
     # "stvh": one code, for the activity; "mstvh": a code for every focus 0..layers;
@@ -234,7 +168,7 @@ class ModelConfig(_Checked):
     key_frame: int = whole(5, low=0, high=1023)
     # D, the size of an actor feature.
     features: int = whole(1024, low=1, high=16384)
-    dropout: float = share(0.0)
+    dropout: Number = share(0.0)
     # Compute type; parameters, softmaxes, hash heads and losses stay in float32.
     dtype: str = choice("float32", "bfloat16")
     visual: VisualConfig = VisualConfig()
@@ -263,14 +197,8 @@ class ModelConfig(_Checked):
         Raises:
           UserError: a field is unknown, absent, or has a value that no model has.
         """
-        values = {name: _frozen(value) for name, value in dict(config).items()}
-        known = _fields(cls)
-        optional = {name for name, field in known.items() if field.metadata.get("added")}
-        for name in sorted((known.keys() ^ values.keys()) - optional):
-            has = "has no" if name in known else "has an unknown"
-            raise UserError(
-                f"config.model {has} field {name!r}: it is from another version of stvh_jax"
-            )
+        values = mapping(cls.path, config)
+        check_names(cls.path, _fields(), values)
         values |= given
 
         def taken(part: type) -> dict[str, Any]:
@@ -284,16 +212,12 @@ class ModelConfig(_Checked):
     @classmethod
     def defaults(cls) -> dict[str, Any]:
         """Lists the fields of `config.model`, flat, each with its default."""
-        return {name: _default(field) for name, field in _fields(cls).items()}
+        return {field.name: default_of(field) for field in _fields()}
 
     @classmethod
     def added(cls) -> dict[str, Any]:
         """Lists the fields that an older run's config may lack, with what models were before."""
-        return {
-            name: _default(field)
-            for name, field in _fields(cls).items()
-            if field.metadata.get("added")
-        }
+        return {field.name: default_of(field) for field in _fields() if field.metadata.get("added")}
 
     def with_backbone_options(self, options: Mapping[str, Any]) -> "ModelConfig":
         """Adds to the backbone's options what its weights ask of it.
@@ -359,25 +283,6 @@ class ModelConfig(_Checked):
 _PARTS = {"visual": VisualConfig, "fusion": FusionConfig, "heads": HeadsConfig}
 
 
-def _fields(kind: type) -> dict[str, dataclasses.Field]:
-    """Lists the fields of `config.model`, those of the parts included, by their names."""
-    return {
-        field.name: field
-        for part in (kind, *_PARTS.values())
-        for field in dataclasses.fields(part)
-        if "check" in field.metadata
-    }
-
-
-def _default(field: dataclasses.Field) -> Any:
-    make: Any = field.default_factory
-    return field.default if make is dataclasses.MISSING else make()
-
-
-def _frozen(value: Any) -> Any:
-    """Turns lists into tuples and any mapping into a dict, all the way down."""
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_frozen, value))
-    if hasattr(value, "items"):
-        return {name: _frozen(one) for name, one in value.items()}
-    return value
+def _fields() -> list[dataclasses.Field]:
+    """Lists the fields of `config.model`, those of the parts included."""
+    return declared(ModelConfig, *_PARTS.values())

@@ -6,6 +6,7 @@ needs, `train` is what resuming needs besides. The latest one is kept, and the b
 
 import contextlib
 import json
+import math
 import re
 
 import jax
@@ -19,6 +20,8 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from stvh_jax.errors import Damaged, NotFound, UserError
 
 FOLDER = "checkpoints"
+# Far more than the variables of any model of this library.
+MOST_BYTES = 8 << 30
 
 
 class Checkpoints:
@@ -151,19 +154,47 @@ def load_config(run: epath.Path, step: int) -> dict:
     return _read_json(run / FOLDER / str(step) / "config" / "metadata")
 
 
-def load_variables(run: epath.Path, step: int) -> dict:
-    """Loads the model's variables as NumPy arrays, whichever devices they were saved on.
+def variable_shapes(run: epath.Path, step: int) -> dict:
+    """Reads the shapes and types of a checkpoint's variables, and none of their values.
+
+    Returns:
+      `jax.ShapeDtypeStruct`s in the places of the variables.
 
     Raises:
-      Damaged: the checkpoint is damaged.
+      Damaged: the checkpoint is damaged, or asks for absurdly much memory.
     """
     path = run / FOLDER / str(step) / "variables"
     with _damage_reported(path), _quiet(), ocp.StandardCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(path).item_metadata
         if metadata is None:
             raise ValueError("what arrays it has cannot be read")
-        target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), metadata.tree)
-        return checkpointer.restore(path, target)
+        leaves = jax.tree.leaves(metadata.tree)
+        # An array is read in chunks, each of them whole.
+        sizes = [max(math.prod(leaf.shape), _chunk(leaf)) * leaf.dtype.itemsize for leaf in leaves]
+        if sum(sizes) > MOST_BYTES:
+            raise ValueError(f"it claims more than {MOST_BYTES >> 30} GiB")
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), metadata.tree
+        )
+
+
+def _chunk(leaf) -> int:
+    """Counts the numbers in a chunk of a stored array."""
+    return math.prod(leaf.storage.chunk_shape) if leaf.storage else 0
+
+
+def load_variables(run: epath.Path, step: int) -> dict:
+    """Loads the model's variables as NumPy arrays, whichever devices they were saved on.
+
+    Raises:
+      Damaged: the checkpoint is damaged, or asks for absurdly much memory.
+    """
+    shapes = variable_shapes(run, step)
+    path = run / FOLDER / str(step) / "variables"
+    with _damage_reported(path), _quiet(), ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore(
+            path, jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
+        )
 
 
 @contextlib.contextmanager

@@ -9,13 +9,16 @@ from etils import epath
 
 from stvh_jax import files
 from stvh_jax.codes.packing import code_lengths
-from stvh_jax.config import ADDED_FIELDS
+from stvh_jax.config import ADDED_FIELDS, check_fields, check_run
 from stvh_jax.errors import Damaged, NotFound, UserError
-from stvh_jax.fields import flatten
+from stvh_jax.fields import check_number, flatten
+from stvh_jax.runs import checkpoints
 
 FOLDER = "runs"
 CONFIG = "config.json"
 FINISHED = "finished.json"
+# Far more than either of them has.
+MOST_BYTES = 16 << 20
 # Fields that may differ when a run is resumed: they change numbers by rounding at most.
 FREE_FIELDS = (
     "backbone_weights.source",
@@ -134,7 +137,8 @@ def _finished_runs() -> list[tuple[epath.Path, dict]]:
     finished = []
     for path in epath.Path(FOLDER).glob(f"*/{FINISHED}"):
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError, UserError):
-            time_of = float(json.loads(path.read_text())["finished_at"])
+            time_of = files.read_json(path, "the end of a run", most=MOST_BYTES)["finished_at"]
+            check_number("finished_at", time_of, high=1e15)
             finished.append((time_of, path.parent, read_config(path.parent)))
     return [
         (run, run_config)
@@ -149,17 +153,38 @@ def read_config(run: epath.Path) -> dict:
       NotFound: the folder holds no run.
       Damaged: its config cannot be read.
     """
+    said = f"{run} is not a run (no readable {CONFIG}); give the folder that train.py printed"
     try:
-        run_config = json.loads((run / CONFIG).read_text())
-        run_config["model"]["bits"]
-    except OSError as error:
-        raise NotFound(
-            f"{run} is not a run (no readable {CONFIG}); give the folder that train.py printed"
-        ) from error
-    except (ValueError, LookupError, TypeError) as error:
-        raise Damaged(
-            f"{run} is not a run (no readable {CONFIG}); give the folder that train.py printed"
-        ) from error
+        run_config = files.read_json(run / CONFIG, "a run's config", most=MOST_BYTES)
+    except NotFound as error:
+        raise NotFound(said) from error
+    except Damaged as error:
+        raise Damaged(f"{said} ({error})") from error
+    try:
+        check_fields(run_config, stored=True)
+    except UserError as error:
+        raise Damaged(f"{run / CONFIG} cannot be used: {error}") from error
+    return run_config
+
+
+def read_checkpoint_config(
+    run: epath.Path, step: int, *, source: epath.PathLike | None = None
+) -> dict:
+    """Reads the config that a checkpoint was made with, and checks it.
+
+    Args:
+      run: the run's folder.
+      step: the checkpoint's.
+      source: the file that the run was unpacked from, for messages.
+
+    Raises:
+      Damaged: it cannot be read, or a field has a value that it cannot have.
+    """
+    run_config = checkpoints.load_config(run, step)
+    try:
+        check_run(run_config)
+    except UserError as error:
+        raise Damaged(f"{source or run} is not a run that can be used: {error}") from error
     return run_config
 
 

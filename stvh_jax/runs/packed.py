@@ -1,14 +1,12 @@
 """A run as one file, to share: packs what encoding needs, and opens it from disk or a URL."""
 
 import hashlib
-import http.client
 import io
 import os
 import pathlib
 import re
 import shutil
 import tempfile
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO, cast
@@ -17,20 +15,25 @@ from etils import epath
 
 from stvh_jax import files
 from stvh_jax.errors import Damaged, NotFound, UserError
-from stvh_jax.runs import checkpoints, folders
+from stvh_jax.runs import checkpoints, download, folders
 
 ENDING = ".zip"
 # The files of a run that are packed, and the only ones that are unpacked. No part of such a name
 # begins with a dot or a slash, so none leads out of the folder.
 _MEMBER = re.compile(
     rf"({re.escape(folders.CONFIG)}|{re.escape(folders.FINISHED)}"
-    rf"|{checkpoints.FOLDER}/\d+/(config|metrics|variables)(/\w[\w.-]*)+)"
+    rf"|{checkpoints.FOLDER}/[0-9]{{1,15}}/(config|metrics|variables)(/\w[\w.-]*)+)"
 )
 # One time for every file, so that the same run gives the same bytes: the earliest of ZIP.
 _TIME = (1980, 1, 1, 0, 0, 0)
-# Far more than any model of this library has, packed or unpacked.
+# Far more than any model of this library has: bytes, packed or unpacked; bytes of a file that holds
+# no arrays; files; and bytes of an archive's list of them.
 _MOST_BYTES = 4 << 30
-_SECONDS_OF_SILENCE = 30
+_MOST_TEXT = 16 << 20
+_MOST_MEMBERS = 10_000
+_MOST_LISTED = 8 << 20
+# The bit of a member's flags that says so.
+_ENCRYPTED = 1
 
 
 def pack(
@@ -106,16 +109,22 @@ def open_run(path: epath.PathLike) -> epath.Path:
       Damaged: the file is cut or holds something else than a run.
       UserError: it cannot be read or unpacked.
     """
-    if str(path).startswith(("https://", "http://")):
-        folder = _folder_of(hashlib.sha256(str(path).encode()))
-        if not folder.is_dir():
-            with tempfile.TemporaryFile() as file:
-                _download(str(path), file)
-                _unpack(file, folder, source=path)
-        return folder
-    run = folders.open_folder(path)
-    if run.suffix != ENDING or run.is_dir():
-        return run
+    with files.reading(path, "a packed run", "fetch it again"):
+        if str(path).startswith(("https://", "http://")):
+            folder = _folder_of(hashlib.sha256(str(path).encode()))
+            if not folder.is_dir():
+                with tempfile.TemporaryFile() as file:
+                    download.fetch(str(path), file, most=_MOST_BYTES)
+                    _unpack(file, folder, source=path)
+            return folder
+        run = folders.open_folder(path)
+        if run.suffix != ENDING or run.is_dir():
+            return run
+        return _open_file(run)
+
+
+def _open_file(run: epath.Path) -> epath.Path:
+    """Names the folder where a packed run is unpacked in the cache."""
     try:
         with run.open("rb") as file:
             opened = cast(io.BufferedReader, file)
@@ -133,19 +142,6 @@ def _folder_of(digest) -> epath.Path:
     return epath.Path(files.cache_folder().absolute() / "runs" / digest.hexdigest()[:32])
 
 
-def _download(url: str, file: BinaryIO) -> None:
-    try:
-        request = urllib.request.Request(url, headers={"User-Agent": "stvh_jax"})
-        with urllib.request.urlopen(request, timeout=_SECONDS_OF_SILENCE) as response:
-            while block := response.read(1 << 20):
-                file.write(block)
-                if file.tell() > _MOST_BYTES:
-                    raise UserError(f"{url} has more than {_MOST_BYTES >> 30} GiB; it is not a run")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        cause = str(error).removeprefix("<urlopen error ").removesuffix(">")
-        raise NotFound(f"{url} cannot be fetched ({cause}); try it in a browser") from error
-
-
 def _unpack(file: BinaryIO, folder: epath.Path, *, source: epath.PathLike) -> None:
     """Unpacks the run in an archive, whole or not at all.
 
@@ -155,7 +151,7 @@ def _unpack(file: BinaryIO, folder: epath.Path, *, source: epath.PathLike) -> No
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (
-            zipfile.ZipFile(file) as archive,
+            zipfile.ZipFile(cast(BinaryIO, _InPieces(file))) as archive,
             tempfile.TemporaryDirectory(dir=folder.parent) as temporary,
         ):
             members = _members(archive, source)
@@ -164,6 +160,7 @@ def _unpack(file: BinaryIO, folder: epath.Path, *, source: epath.PathLike) -> No
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as packed, target.open("wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked)
+            _check_config(pathlib.Path(temporary, "run"), source)
             _put(pathlib.Path(temporary, "run"), folder)
     except UserError:
         raise
@@ -171,24 +168,68 @@ def _unpack(file: BinaryIO, folder: epath.Path, *, source: epath.PathLike) -> No
         cause = error.strerror or error
         raise UserError(f"{source} cannot be unpacked into {folder.parent} ({cause})") from error
     except Exception as error:  # a damaged archive raises whatever its decompressor does
-        raise Damaged(f"{source} is not a whole .zip file ({error}); fetch it again") from error
+        cause = files.reason(error)
+        raise Damaged(f"{source} is not a whole .zip file ({cause}); fetch it again") from error
+
+
+class _InPieces:
+    """A file that is read in pieces: `ZipFile` reads an archive's list of members at once."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self.seek, self.tell = file, file.seek, file.tell
+        self.seekable = file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """Reads as a file does.
+
+        Raises:
+          ValueError: more is wanted than a list of members takes.
+        """
+        content = self._file.read(min(size, _MOST_LISTED + 1) if size >= 0 else _MOST_LISTED + 1)
+        if len(content) > _MOST_LISTED:
+            raise ValueError("its list of members is absurdly long")
+        return content
 
 
 def _members(archive: zipfile.ZipFile, source: epath.PathLike) -> list[zipfile.ZipInfo]:
     """Lists what belongs to a run.
 
     Raises:
-      Damaged: there is no run in it.
+      Damaged: there is no run in it, or it is not as `pack` makes it.
       UserError: it is absurdly large.
     """
     members = [member for member in archive.infolist() if _MEMBER.fullmatch(member.filename)]
-    names = [member.filename for member in members]
+    names = {member.filename for member in members}
     if folders.CONFIG not in names or not any("/variables/" in name for name in names):
         raise Damaged(f"{source} does not hold a run; pack one with: stvh share RUN OUT.zip")
+    if len(members) > _MOST_MEMBERS:
+        raise UserError(f"{source} has more than {_MOST_MEMBERS} files; it is not a run")
+    if len(names) < len(members):
+        raise Damaged(f"{source} has a file twice; pack the run again: stvh share RUN OUT.zip")
+    if any(member.flag_bits & _ENCRYPTED for member in members):
+        raise Damaged(f"{source} is encrypted; pack the run again: stvh share RUN OUT.zip")
     # No member gives more bytes than it announces.
     if sum(member.file_size for member in members) > _MOST_BYTES:
         raise UserError(f"{source} unpacks to more than {_MOST_BYTES >> 30} GiB; it is not a run")
+    for member in members:
+        if "/d/" not in member.filename and member.file_size > _MOST_TEXT:
+            raise Damaged(
+                f"{source} is not a run: {member.filename} has more than {_MOST_TEXT >> 20} MiB"
+            )
     return members
+
+
+def _check_config(run: pathlib.Path, source: epath.PathLike) -> None:
+    """Checks that an unpacked run has a config, so that no other is kept under a URL's name.
+
+    Raises:
+      Damaged: it has none.
+    """
+    try:
+        folders.read_config(epath.Path(run))
+    except UserError as error:
+        said = str(error).replace(f"{run}/", "")
+        raise Damaged(f"{source} is not a run that can be used: {said}") from error
 
 
 def _put(made: pathlib.Path, folder: epath.Path) -> None:

@@ -1,21 +1,20 @@
 """Finds what could not be trained before anything is compiled."""
 
-from stvh_jax.config import Config
+from stvh_jax.config import Config, check_fields
 from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
+from stvh_jax.fields import check_number
 from stvh_jax.training import pretrained
-
-# Validation metrics that a checkpoint can be chosen by: higher is better.
-SELECTABLE = ("activity_accuracy", "action_accuracy")
+from stvh_jax.training.losses import LOSSES
 
 
 def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
-    """Checks that the parts of a config fit each other, the data set and the devices.
+    """Checks each field of a config, and that its parts fit each other, the data and the devices.
 
     Raises:
       UserError: names the field and what to do.
     """
-    _check_counts(config.train)
+    check_fields(config)
     _check_batches(config, devices=devices)
     _check_clips(config, dataset)
     _check_source(config)
@@ -23,18 +22,6 @@ def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
     _check_losses(config, dataset)
     _check_selection(config)
     _check_splits(config, dataset)
-
-
-def _check_counts(train: Config) -> None:
-    for name in (
-        "epochs",
-        "batch_size",
-        "evaluation_batch_size",
-        "evaluate_every_epochs",
-        "log_every_steps",
-    ):
-        if train[name] < 1:
-            raise UserError(f"config.train.{name} is {train[name]}; use 1 or more")
 
 
 def _check_batches(config: Config, *, devices: int) -> None:
@@ -45,7 +32,7 @@ def _check_batches(config: Config, *, devices: int) -> None:
                 f"config.train.{name}={train[name]} does not divide over {devices} devices; "
                 "change it or config.devices"
             )
-    if train.accumulate < 1 or train.batch_size % (devices * train.accumulate):
+    if train.batch_size % (devices * train.accumulate):
         raise UserError(
             f"config.train.batch_size={train.batch_size} does not divide into config.train."
             f"accumulate={train.accumulate} parts over {devices} devices; change one of them"
@@ -124,6 +111,8 @@ def _check_backbone(config: Config) -> None:
 
 def _check_losses(config: Config, dataset: Dataset) -> None:
     train, model = config.train, config.model
+    for name in LOSSES.keys() & config.loss.keys():  # one of the user's own, too
+        check_number(f"config.loss.{name}", config.loss[name], high=1e6)
     weights = config.loss.action_class_weights
     if len(weights) not in (0, len(dataset.action_names)):
         raise UserError(
@@ -144,10 +133,7 @@ def _check_losses(config: Config, dataset: Dataset) -> None:
 
 
 def _check_selection(config: Config) -> None:
-    select = config.train.select
-    if select not in SELECTABLE:
-        raise UserError(f"config.train.select is {select!r}; choose {' or '.join(SELECTABLE)}")
-    if config.model.name == "global_hash" and select == "action_accuracy":
+    if config.model.name == "global_hash" and config.train.select == "action_accuracy":
         raise UserError(
             "config.model.name=global_hash has no actions; set config.train.select="
             "activity_accuracy"

@@ -10,9 +10,10 @@ from jax.sharding import Mesh
 from stvh_jax.config import Config
 from stvh_jax.dataset import Dataset
 from stvh_jax.models.build import Model, build_model
+from stvh_jax.models.shapes import example_clips, variable_shapes
 from stvh_jax.training import sharding
 from stvh_jax.training.optimizer import build_optimizer, learning_rate_schedule
-from stvh_jax.training.state import create_state, example_clips
+from stvh_jax.training.state import create_state
 from stvh_jax.training.step import make_train_step, make_validation_step
 
 
@@ -57,6 +58,7 @@ def compile_steps(
         action_names=dataset.action_names,
         backbone_options=backbone_options,
     )
+    variable_shapes(model, config)  # before anything is allocated
     lengths = {"steps_per_epoch": steps_per_epoch, "epochs": config.train.epochs}
     optimizer = build_optimizer(
         config.optimizer, **lengths, freeze_backbone=config.model.freeze_backbone

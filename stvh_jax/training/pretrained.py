@@ -89,7 +89,7 @@ def of_run(run: epath.Path) -> Weights:
     """
     with files.reading(run, "a run with a backbone"):
         step, _ = checkpoints.choose_step(run, "best")
-        config = checkpoints.load_config(run, step)
+        config = folders.read_checkpoint_config(run, step)
         if config["model"]["source"] != "frames":
             source = config["model"]["source"]
             raise UserError(

@@ -41,22 +41,6 @@ class TrainState:
         return cls(train["step"], variables["params"], model_state, train["opt_state"])
 
 
-def example_clips(config) -> Clips:
-    """Makes one clip of zeros, with the shapes of `config`, to initialise a model with."""
-    frames, actors = config.model.num_frames, config.model.num_actors
-    pixels = features = None
-    if config.model.source == "frames":
-        pixels = jnp.zeros((1, frames, *config.data.image_size, 3), jnp.uint8)
-    if config.model.source == "features":
-        features = jnp.zeros((1, frames, actors, config.model.features))
-    return Clips(
-        boxes=jnp.zeros((1, frames, actors, 4)),
-        actor_mask=jnp.ones((1, actors), bool),
-        frames=pixels,
-        actor_features=features,
-    )
-
-
 def create_state(
     key: jax.Array,
     model: Model,

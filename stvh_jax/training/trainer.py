@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from stvh_jax.clips import Clips
 from stvh_jax.codes.packing import code_lengths
-from stvh_jax.config import Config
+from stvh_jax.config import Config, check_fields
 from stvh_jax.console import Progress, say
 from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
@@ -211,6 +211,7 @@ def open_run(config: Config, dataset: Dataset, workdir: epath.PathLike) -> Train
     Raises:
       UserError: the config, data or workdir cannot be used.
     """
+    check_fields(config)  # first of all, for the number of devices
     mesh = sharding.make_mesh(config.devices)
     check_config(config, dataset, devices=mesh.size)
     steps_per_epoch = dataset.num_clips(config.data.train_split) // config.train.batch_size

@@ -66,6 +66,19 @@ MISTAKES = [
         [f"--config={ROOT}/configs/vd.py:vgg19"],
         "configs/vd.py has no 'vgg19'; choose inception_v3, vgg16, small",
     ),
+    ("train.py", [BOXES, "--config.nosuch=1"], "'nosuch' is not a field of the config; see stvh"),
+    ("train.py", [BOXES, "--config.model.bits=abc"], "config.model.bits is 'abc'; use a multiple"),
+    (
+        "train.py",
+        [BOXES, "--config.name=../../x"],
+        r"config.name is '\.\./\.\./x'; it names",
+    ),
+    (
+        "train.py",
+        [BOXES, "--config.data.image_size=96"],
+        r"config.data.image_size is \(96,\)",
+    ),
+    ("train.py", [BOXES, "--config.seed=-1"], "config.seed is -1; use 0 or more"),
     ("evaluate.py", ["--bits=4"], ".*bits.*"),
     ("evaluate.py", ["--exclude_within_frames=-1"], ".*exclude_within_frames.*"),
     ("evaluate.py", ["--bits=16"], "runs/ has no finished run of 16 bits; train one with train.py"),
@@ -82,12 +95,39 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(("script", "arguments", "message"), MISTAKES)
 def test_a_mistake_is_one_line_and_status_2(script, arguments, message, command):
     status, printed = command(script, *arguments)
     assert status == 2
     assert re.fullmatch(f"error: {message}[^\n]*\n", printed.err), printed.err
     assert printed.out == ""
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("raise SystemExit(7)", "cannot read the file of --config: it ends the program"),
+        (
+            "def get_config():\n    raise SystemExit",
+            "cannot read the file of --config: it ends the",
+        ),
+        (
+            "def get_config():\n    return get_config()",
+            "cannot read the file of --config: maximum",
+        ),
+        ("def get_config():\n    return 5", "config is 5; it holds fields, as in config.NAME"),
+        ("raise RuntimeError", "cannot read the file of --config: RuntimeError"),
+        ("config", "cannot read the file of --config: name 'config' is not defined"),
+        ("(", "cannot read the file of --config: .*never closed"),
+    ],
+)
+def test_a_config_file_may_fail_in_any_way(program, message, command, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(program)
+    status, printed = command("train.py", f"--config={path}")
+    assert status == 2
+    assert re.fullmatch(f"error: {message}[^\n]*\n", printed.err), printed.err
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from stvh_jax.errors import UserError
 from stvh_jax.inference.encoded_clips import encode_clips
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.models.build import build_model
-from stvh_jax.training.state import example_clips
+from stvh_jax.models.shapes import example_clips
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, FakeDataset
 
 

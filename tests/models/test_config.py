@@ -16,8 +16,9 @@ from stvh_jax.inference.encoder import load
 from stvh_jax.models.actor_features import SOURCES
 from stvh_jax.models.build import MODELS, build_model
 from stvh_jax.models.config import FusionConfig, HeadsConfig, ModelConfig, VisualConfig
+from stvh_jax.models.shapes import example_clips
 from stvh_jax.runs import folders
-from stvh_jax.training.state import create_state, example_clips
+from stvh_jax.training.state import create_state
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, small_config
 from tests.helpers.oracles import model_config
 

@@ -14,7 +14,7 @@ import pytest
 
 import stvh_jax
 from stvh_jax.cli import share
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Damaged, UserError
 from stvh_jax.runs import folders
 from stvh_jax.runs import packed as packed_runs
 from tests.helpers.fakes import FakeDataset
@@ -155,13 +155,13 @@ def test_what_cannot_be_fetched(server, cache):
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as closed:
         unreachable = f"http://127.0.0.1:{closed.server_port}/run.zip"
     mistakes = {
-        f"{server.address}/nowhere.zip": r"cannot be fetched \(HTTP Error 404: Not Found\); see",
+        f"{server.address}/nowhere.zip": r"cannot be fetched \(HTTP Error 404: Not Found\); try",
         f"{server.address}/page": r"is not a whole \.zip file \(File is not a zip file\); fetch it",
         # Some Pythons tell that an answer broke off, others leave it to the archive's end.
         f"{server.address}/cut": r"(is not a whole \.zip file|cannot be fetched) \([^\n]+\); ",
-        unreachable: r"cannot be fetched \([^\n]*Connection refused\); see whether",
-        "https://[bad": r"cannot be fetched \(Invalid IPv6 URL\); see whether",
-        "http://": r"cannot be fetched \(no host given\); see whether",
+        unreachable: r"cannot be fetched \([^\n]*Connection refused\); try it",
+        "https://[bad": r"cannot be fetched \(Invalid IPv6 URL\); try it",
+        "http://": r"cannot be fetched \(no host given\); try it",
     }
     for url, message in mistakes.items():
         with pytest.raises(UserError, match=f"^{re.escape(url)} {message}[^\n]*$"):
@@ -266,3 +266,51 @@ def test_mistakes_in_packing_are_one_line(trained, tmp_path, monkeypatch, capsys
         assert LINE.fullmatch(error), error
         assert message in error
     assert {path.name for path in tmp_path.iterdir()} == {"damaged", "folder.zip"}
+
+
+def rezipped(content, change):
+    """Zips the members of an archive again, as `change(name, bytes)` gives them."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(out, "w") as changed:
+        for name in archive.namelist():
+            changed.writestr(name, change(name, archive.read(name)))
+    return out.getvalue()
+
+
+def test_an_archive_that_pack_did_not_make_is_refused(packed, archive, cache, monkeypatch):
+    twice, flagged = io.BytesIO(packed), bytearray(packed)
+    with zipfile.ZipFile(twice, "a") as opened, pytest.warns(UserWarning, match="Duplicate name"):
+        opened.writestr("config.json", "{}")
+    for place in re.finditer(rb"PK\x01\x02", packed):
+        flagged[place.start() + 8] |= 1
+    without = rezipped(packed, lambda name, text: b"{}" if name == "config.json" else text)
+    for content, message in (
+        (twice.getvalue(), "has a file twice; pack the run again"),
+        (bytes(flagged), "is encrypted; pack the run again"),
+        (without, "is not a run that can be used: config.json cannot be used: config has no field"),
+    ):
+        archive.write_bytes(content)
+        with pytest.raises(Damaged, match=f"^{archive} {message}[^\n]*$"):
+            stvh_jax.load(archive)
+    archive.write_bytes(packed)
+    for limit, message in (
+        ("_MOST_MEMBERS", "has more than 2 files; it is not a run"),
+        ("_MOST_LISTED", "is not a whole .zip file .its list of members is absurdly long."),
+        ("_MOST_TEXT", "is not a run: [^ ]+ has more than 0 MiB"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(packed_runs, limit, 2)
+            with pytest.raises(UserError, match=f"^{archive} {message}[^\n]*$"):
+                stvh_jax.load(archive)
+    assert not files(cache)
+
+
+def test_a_link_in_an_archive_is_unpacked_as_a_file(packed, archive, cache):
+    with zipfile.ZipFile(archive, "a") as opened:
+        link = zipfile.ZipInfo("checkpoints/6/variables/link")
+        link.external_attr = 0o120777 << 16
+        opened.writestr(link, "/etc/passwd")
+    stvh_jax.load(archive)
+    (link,) = cache.rglob("link")
+    assert not link.is_symlink()
+    assert link.read_text() == "/etc/passwd"

@@ -179,20 +179,19 @@ def test_a_workdir_that_cannot_be_written(tmp_path):
             3,
             "config.train.batch_size=8 does not divide into config.train.accum",
         ),
+        ("train.accumulate", 0, "config.train.accumulate is 0; use 1 or more"),
         (
-            "train.accumulate",
-            0,
-            "config.train.batch_size=8 does not divide into config.train.accum",
+            "train.select",
+            "loss",
+            "config.train.select is 'loss'; choose one of activity_accuracy, ",
         ),
-        ("train.select", "loss", "config.train.select is 'loss'; choose activity_accuracy or"),
         ("train.box_jitter", 0.1, "config.train.box_jitter moves boxes, but not pixels"),
         ("data.num_frames", 10, "config.model.num_frames is 1, but config.data.num_frames is 10"),
         ("data.num_actors", 12, "config.model.num_actors is 5, but config.data.num_actors is 12"),
         ("data.validation_split", "val", "split 'val' has no clips; choose from train, validation"),
-        ("data.train_split", "", "split '' has no clips"),
+        ("data.train_split", "", "config.data.train_split is ''; give a split, or several as in"),
         ("model.source", "frames", "config.model.source=frames needs pixels"),
         ("model.source", "features", "config.model.source=features needs clips with actor feat"),
-        ("model.key_frame", 5, "config.model.key_frame is 5, but the key frame of these 1 frames"),
         ("loss.action_class_weights", (1.0,) * 4, "config.loss.action_class_weights has 4 numbers"),
     ],
 )
@@ -203,6 +202,15 @@ def test_what_cannot_be_trained_is_said_first(field, value, message):
     config.update_from_flattened_dict({field: value})
     with pytest.raises(UserError, match=f"^{re.escape(message)}"):
         check_config(config, FakeDataset(), devices=2)
+
+
+def test_the_key_frame_is_that_of_the_data():
+    config = tiny_config()
+    config.data.num_frames = config.model.num_frames = 3
+    config.model.key_frame = 2
+    expected = "^config.model.key_frame is 2 and the key frame of these 3 frames is 1; set it to"
+    with pytest.raises(UserError, match=expected):
+        check_config(config, FakeDataset(frames=3), devices=2)
 
 
 def test_a_run_without_validation_is_trained_and_its_latest_is_its_best(tmp_path):

@@ -10,6 +10,7 @@ import dataclasses
 import flax.linen as nn
 
 from stvh_jax.errors import UserError
+from stvh_jax.fields import show
 from stvh_jax.models.backbones.inception_v3 import InceptionV3
 from stvh_jax.models.backbones.small import Small
 from stvh_jax.models.backbones.vgg16 import VGG16
@@ -20,6 +21,9 @@ BACKBONES: dict[str, type[nn.Module]] = {
     "inception_v3": InceptionV3,
 }
 
+# What an option may hold, by the type of its default.
+WORDS = {bool: "True or False", str: "a word", int: "a whole number"}
+
 
 def build_backbone(name: str, *, module_name: str | None = None, **options) -> nn.Module:
     """Builds the backbone of this name; `options` are the fields of its module.
@@ -29,23 +33,28 @@ def build_backbone(name: str, *, module_name: str | None = None, **options) -> n
     Raises:
       UserError: no backbone has this name, or the backbone has no such option.
     """
-    check_backbone(name, **options)
+    check_backbone(name, **{option: options[option] for option in options if option != "dtype"})
     return BACKBONES[name](**options, name=module_name)
 
 
 def check_backbone(name: str, **options) -> None:
     """Checks that there is a backbone of this name with these options.
 
+    An option has the type of its default; of any other, the backbone checks it itself.
+
     Raises:
-      UserError: no backbone has this name, or the backbone has no such option, or a switch of it
-        is neither on nor off.
+      UserError: no backbone has this name, or the backbone has no such option, or it is of another
+        type.
     """
     if name not in BACKBONES:
-        raise UserError(f"backbone {name!r} is unknown; choose one of {', '.join(BACKBONES)}")
+        raise UserError(f"backbone {show(name)} is unknown; choose one of {', '.join(BACKBONES)}")
     fields = {field.name: field for field in dataclasses.fields(BACKBONES[name])}
-    known = [field for field in fields if field not in ("parent", "name")]
+    known = [field for field in fields if field not in ("parent", "name", "dtype")]
     for option, value in options.items():
         if option not in known:
-            raise UserError(f"backbone {name} has no option {option!r}; it has {', '.join(known)}")
-        if isinstance(fields[option].default, bool) and not isinstance(value, bool):
-            raise UserError(f"config.model.backbone.{option} is {value!r}; use True or False")
+            raise UserError(
+                f"backbone {name} has no option {show(option)}; it has {', '.join(known)}"
+            )
+        expected = WORDS.get(type(fields[option].default))
+        if expected and type(value) is not type(fields[option].default):
+            raise UserError(f"config.model.backbone.{option} is {show(value)}; use {expected}")

@@ -9,8 +9,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
 
 from stvh_jax.errors import UserError
+from stvh_jax.fields import show
 from stvh_jax.models.backbones.convolution import Conv
 from stvh_jax.models.backbones.preprocessing import normalise
+
+MOST_STAGES = 64
 
 
 class Small(nn.Module):
@@ -73,9 +76,9 @@ class Small(nn.Module):
 
 def _check_sizes(name: str, values) -> None:
     """Checks that each stage has a size that can be built."""
-    fit = isinstance(values, (list, tuple)) and values
+    fit = isinstance(values, (list, tuple)) and 0 < len(values) <= MOST_STAGES
     if not fit or any(type(value) is not int or not 1 <= value <= 16384 for value in values):
         raise UserError(
-            f"config.model.backbone.{name} is {values!r}; give one whole number from 1 to 16384 "
-            "for each stage, e.g. (16, 32)"
+            f"config.model.backbone.{name} is {show(values)}; give one whole number from 1 to "
+            f"16384 for each of up to {MOST_STAGES} stages, e.g. (16, 32)"
         )
