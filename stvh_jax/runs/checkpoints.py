@@ -1,12 +1,16 @@
 """Checkpoints on disk: saving, keeping and finding them. Only this file calls Orbax.
 
-A run's `checkpoints/<step>/` has three items: `variables` and `config` are all that encoding
-needs, `train` is what resuming needs besides. The latest one is kept, and the best on validation.
+A run's `checkpoints/<step>/` has the items `variables` and `config`, which are all that encoding
+needs, `train`, which is what resuming needs besides, and `digests` of all three and of the score,
+so that no flipped bit is taken for a parameter. The latest one is kept, and the best on validation.
 """
 
 import contextlib
+import gc
+import hashlib
 import json
 import re
+import sys
 
 import jax
 import numpy as np
@@ -16,9 +20,12 @@ from absl import logging
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from stvh_jax import digests, files
 from stvh_jax.errors import Damaged, NotFound, UserError
 
 FOLDER = "checkpoints"
+DIGESTS = "digests"
+_CURE = "copy it again, or delete this folder to go on from an older one"
 
 
 class Checkpoints:
@@ -30,26 +37,31 @@ class Checkpoints:
         Args:
           workdir: absolute path of the run.
           select: the validation metric, higher is better, by which the best is chosen.
+
+        Raises:
+          Damaged: the score of a checkpoint is damaged.
+          UserError: the folder cannot be written.
         """
 
         def score(metrics):
             return metrics[select]
 
-        self._manager = ocp.CheckpointManager(
-            workdir / FOLDER,
-            options=ocp.CheckpointManagerOptions(
-                best_fn=score,
-                best_mode="max",
-                preservation_policy=preservation_policy.AnyPreservationPolicy(
-                    [
-                        preservation_policy.LatestN(1),
-                        preservation_policy.BestN(
-                            get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
-                        ),
-                    ]
-                ),
+        saved_steps(workdir)  # a damaged score would keep the wrong one
+        self._folder = workdir / FOLDER
+        options = ocp.CheckpointManagerOptions(
+            best_fn=score,
+            best_mode="max",
+            preservation_policy=preservation_policy.AnyPreservationPolicy(
+                [
+                    preservation_policy.LatestN(1),
+                    preservation_policy.BestN(
+                        get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
+                    ),
+                ]
             ),
         )
+        with _quiet(), _saving(self._folder):
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def latest_step(self) -> int | None:
         """Returns the step of the newest checkpoint, or None."""
@@ -66,15 +78,25 @@ class Checkpoints:
           train: what else resuming needs.
           config: of the run, as JSON.
           metrics: those it was validated by.
+
+        Raises:
+          UserError: this one, or the one before it, cannot be written.
         """
         if step in self._manager.all_steps():
             return
+        content = {
+            "variables": _of_leaves(variables),
+            "train": _of_leaves(train),
+            "config": _of_json(config),
+            "metrics": _of_json(metrics),
+        }
         args = ocp.args.Composite(
             variables=ocp.args.StandardSave(variables),
             train=ocp.args.StandardSave(train),
             config=ocp.args.JsonSave(config),
+            digests=ocp.args.JsonSave(content),
         )
-        with _quiet():
+        with _quiet(), _saving(self._folder / str(step)):
             self._manager.save(step, args=args, metrics=metrics)
 
     def restore(self, variables: dict, train: dict) -> tuple[dict, dict]:
@@ -84,19 +106,26 @@ class Checkpoints:
           Damaged: the checkpoint is damaged.
         """
         step = self.latest_step()
-        folder = self._manager.directory / str(step)
+        folder = self._folder / str(step)
         items = ocp.args.Composite(
             variables=ocp.args.StandardRestore(variables),
             train=ocp.args.StandardRestore(train),
         )
-        with _damage_reported(folder / "variables", folder / "train"):
+        with _damage_reported(folder / "variables", folder / "train"), _quiet():
             restored = self._manager.restore(step, args=items)
+        for item in ("variables", "train"):
+            _check(folder, item, _of_leaves(restored[item]))
         return dict(restored["variables"]), dict(restored["train"])
 
     def close(self) -> None:
-        """Waits for what is being written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Waits for what is being written.
+
+        Raises:
+          UserError: it cannot be written.
+        """
+        with _quiet(), _saving(self._folder):
+            self._manager.wait_until_finished()
+            self._manager.close()
 
 
 def saved_steps(run: epath.Path) -> dict[int, float | None]:
@@ -105,20 +134,17 @@ def saved_steps(run: epath.Path) -> dict[int, float | None]:
     if not folder.is_dir():
         return {}
     steps = [int(path.name) for path in folder.iterdir() if re.fullmatch(r"\d+", path.name)]
-    return {step: _score(folder / str(step) / "metrics" / "metrics") for step in sorted(steps)}
+    return {step: _score(folder / str(step)) for step in sorted(steps)}
 
 
-def _score(path: epath.Path) -> float | None:
+def _score(folder: epath.Path) -> float | None:
+    path = folder / "metrics" / "metrics"
     if not path.exists():
         return None
-    return next(iter(_read_json(path).values()))
-
-
-def _read_json(path: epath.Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise Damaged(f"{path} of a checkpoint is damaged ({error}); copy it again") from error
+    metrics = files.read_json(path, "the score of a checkpoint", cure=_CURE)
+    _check(folder, "metrics", _of_json(metrics))
+    with files.reading(path, "the score of a checkpoint", _CURE):
+        return float(next(iter(metrics.values())))
 
 
 def choose_step(run: epath.Path, which: str) -> tuple[int, str]:
@@ -148,7 +174,10 @@ def load_config(run: epath.Path, step: int) -> dict:
     Raises:
       Damaged: it is missing or damaged.
     """
-    return _read_json(run / FOLDER / str(step) / "config" / "metadata")
+    folder = run / FOLDER / str(step)
+    config = files.read_json(folder / "config" / "metadata", "a checkpoint's config", cure=_CURE)
+    _check(folder, "config", _of_json(config))
+    return config
 
 
 def load_variables(run: epath.Path, step: int) -> dict:
@@ -157,39 +186,101 @@ def load_variables(run: epath.Path, step: int) -> dict:
     Raises:
       Damaged: the checkpoint is damaged.
     """
-    path = run / FOLDER / str(step) / "variables"
+    folder = run / FOLDER / str(step)
+    path = folder / "variables"
     with _damage_reported(path), _quiet(), ocp.StandardCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(path).item_metadata
         if metadata is None:
             raise ValueError("what arrays it has cannot be read")
         target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), metadata.tree)
-        return checkpointer.restore(path, target)
+        variables = checkpointer.restore(path, target)
+    _check(folder, "variables", _of_leaves(variables))
+    return variables
+
+
+def _of_leaves(tree) -> dict[str, str]:
+    """Computes the digest of each array of a tree: its path in the tree -> digest."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): digests.of_array(_values(leaf))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _values(leaf) -> np.ndarray:
+    """Fetches an array; every process has all of one that is spread over several."""
+    if isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)
+
+
+def _of_json(values: dict | None) -> str:
+    """Computes the digest of what a JSON file says, however it is written."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _check(folder: epath.Path, item: str, content: dict[str, str] | str) -> None:
+    """Compares what was read of an item with what was saved, by digests.
+
+    Checkpoints of earlier versions have no digests, and pass.
+
+    Raises:
+      Damaged: they differ.
+    """
+    if not (folder / DIGESTS).exists():
+        return
+    path = folder / DIGESTS / "metadata"
+    saved = files.read_json(path, "the digests of a checkpoint", cure=_CURE).get(item)
+    if saved != content:
+        named = isinstance(saved, dict) and isinstance(content, dict)
+        names = sorted(saved.keys() | content.keys()) if named else []
+        first = next((f"/{name}" for name in names if saved.get(name) != content.get(name)), "")
+        raise Damaged(f"{folder} is damaged ({item}{first} is not what was saved); {_CURE}")
 
 
 @contextlib.contextmanager
 def _damage_reported(*items: epath.Path):
-    """Turns what a damaged checkpoint raises into one line."""
+    """Turns what a damaged checkpoint raises into one line.
+
+    Of the other arrays Orbax leaves unfinished reads, each of which would print a trace as it goes.
+    """
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
-        for path in items:
-            # Orbax would complain of a missing or cut index once for every array.
-            base = f"{path}/" if "://" in str(path) else f"file://{path}/"
-            store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
-            if not store.list().result():
-                raise ValueError(f"{path.name} has no array")
+        with files.reading(items[0].parent, "a whole checkpoint", _CURE):
+            for path in items:
+                # Orbax would complain of a missing or cut index once for every array.
+                base = f"{path}/" if "://" in str(path) else f"file://{path}/"
+                store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
+                if not store.list().result():
+                    raise ValueError(f"{path.name} has no array")
+            yield
+    except UserError as error:
+        error.__cause__ = error.__context__ = None
+        gc.collect()
+        raise
+    finally:
+        sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
+def _saving(folder: epath.Path):
+    """Turns what Orbax raises where the storage is full or cannot be written into one line.
+
+    What it had begun has no name yet that a checkpoint has, and is removed when the run goes on.
+    """
+    try:
         yield
-    except (OSError, ValueError) as error:
-        cause = str(error).partition("\n")[0][:200]
-        raise Damaged(
-            f"{items[0].parent} cannot be read as a checkpoint ({cause}); copy it again, or delete "
-            "this folder to go on from an older one"
+    except Exception as error:
+        raise UserError(
+            f"cannot write {folder} ({files.reason(error)}); the last whole checkpoint is kept: "
+            "make room, or see who may write there, and the same command resumes"
         ) from error
 
 
 @contextlib.contextmanager
 def _quiet():
-    """Silences the warnings of Orbax about metrics and metadata that a checkpoint need not have."""
+    """Silences Orbax: it warns of what a checkpoint need not have, and raises what fails."""
     level = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(logging.FATAL)
     try:
         yield
     finally:
