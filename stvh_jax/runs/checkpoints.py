@@ -9,6 +9,8 @@ import contextlib
 import gc
 import hashlib
 import json
+import logging as python_logging
+import os
 import re
 import sys
 
@@ -48,6 +50,9 @@ class Checkpoints:
 
         saved_steps(workdir)  # a damaged score would keep the wrong one
         self._folder = workdir / FOLDER
+        # What is written in the background fails in the background, once for every array.
+        self._silence = contextlib.ExitStack()
+        self._silence.enter_context(_quiet())
         options = ocp.CheckpointManagerOptions(
             best_fn=score,
             best_mode="max",
@@ -60,7 +65,7 @@ class Checkpoints:
                 ]
             ),
         )
-        with _quiet(), _saving(self._folder):
+        with _saving(self._folder):
             self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def latest_step(self) -> int | None:
@@ -96,7 +101,7 @@ class Checkpoints:
             config=ocp.args.JsonSave(config),
             digests=ocp.args.JsonSave(content),
         )
-        with _quiet(), _saving(self._folder / str(step)):
+        with _saving(self._folder / str(step)):
             self._manager.save(step, args=args, metrics=metrics)
 
     def restore(self, variables: dict, train: dict) -> tuple[dict, dict]:
@@ -111,7 +116,7 @@ class Checkpoints:
             variables=ocp.args.StandardRestore(variables),
             train=ocp.args.StandardRestore(train),
         )
-        with _damage_reported(folder / "variables", folder / "train"), _quiet():
+        with _damage_reported(folder / "variables", folder / "train"):
             restored = self._manager.restore(step, args=items)
         for item in ("variables", "train"):
             _check(folder, item, _of_leaves(restored[item]))
@@ -123,9 +128,11 @@ class Checkpoints:
         Raises:
           UserError: it cannot be written.
         """
-        with _quiet(), _saving(self._folder):
+        with _saving(self._folder):
             self._manager.wait_until_finished()
             self._manager.close()
+        # What has failed is kept, and would still print its traces at the end of the program.
+        self._silence.close()
 
 
 def saved_steps(run: epath.Path) -> dict[int, float | None]:
@@ -188,7 +195,7 @@ def load_variables(run: epath.Path, step: int) -> dict:
     """
     folder = run / FOLDER / str(step)
     path = folder / "variables"
-    with _damage_reported(path), _quiet(), ocp.StandardCheckpointer() as checkpointer:
+    with _quiet(), _damage_reported(path), ocp.StandardCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(path).item_metadata
         if metadata is None:
             raise ValueError("what arrays it has cannot be read")
@@ -231,19 +238,16 @@ def _check(folder: epath.Path, item: str, content: dict[str, str] | str) -> None
     path = folder / DIGESTS / "metadata"
     saved = files.read_json(path, "the digests of a checkpoint", cure=_CURE).get(item)
     if saved != content:
-        named = isinstance(saved, dict) and isinstance(content, dict)
-        names = sorted(saved.keys() | content.keys()) if named else []
-        first = next((f"/{name}" for name in names if saved.get(name) != content.get(name)), "")
+        first = ""
+        if isinstance(saved, dict) and isinstance(content, dict):
+            names = sorted(saved.keys() | content.keys())
+            first = next(f"/{name}" for name in names if saved.get(name) != content.get(name))
         raise Damaged(f"{folder} is damaged ({item}{first} is not what was saved); {_CURE}")
 
 
 @contextlib.contextmanager
 def _damage_reported(*items: epath.Path):
-    """Turns what a damaged checkpoint raises into one line.
-
-    Of the other arrays Orbax leaves unfinished reads, each of which would print a trace as it goes.
-    """
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    """Turns what a damaged checkpoint raises into one line."""
     try:
         with files.reading(items[0].parent, "a whole checkpoint", _CURE):
             for path in items:
@@ -254,11 +258,10 @@ def _damage_reported(*items: epath.Path):
                     raise ValueError(f"{path.name} has no array")
             yield
     except UserError as error:
+        # The reads that are left unfinished end here, where they are silenced.
         error.__cause__ = error.__context__ = None
         gc.collect()
         raise
-    finally:
-        sys.unraisablehook = hook
 
 
 @contextlib.contextmanager
@@ -270,18 +273,36 @@ def _saving(folder: epath.Path):
     try:
         yield
     except Exception as error:
+        code = re.search(r"os_error_code='(\d+)'", str(error))  # at the end of long paths
+        cause = os.strerror(int(code[1])) if code else files.reason(error)
         raise UserError(
-            f"cannot write {folder} ({files.reason(error)}); the last whole checkpoint is kept: "
+            f"cannot write {folder} ({cause}); the last whole checkpoint is kept: "
             "make room, or see who may write there, and the same command resumes"
         ) from error
 
 
 @contextlib.contextmanager
 def _quiet():
-    """Silences Orbax: it warns of what a checkpoint need not have, and raises what fails."""
-    level = logging.get_verbosity()
-    logging.set_verbosity(logging.FATAL)
+    """Silences Orbax: it warns of what a checkpoint need not have, and raises what fails.
+
+    Where one array fails, the unfinished reads and writes of the others would each print a trace.
+    """
+    loggers = [logging.get_absl_logger(), python_logging.getLogger("asyncio")]
+    levels = [logger.level for logger in loggers]
+    hook = sys.unraisablehook
+
+    def ignore_unfinished(unraisable):
+        code = getattr(unraisable.object, "cr_code", None)
+        unfinished = code is not None and "orbax" in code.co_filename
+        if not unfinished and str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    for logger in loggers:
+        logger.setLevel(python_logging.CRITICAL)
+    sys.unraisablehook = ignore_unfinished
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        sys.unraisablehook = hook
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
