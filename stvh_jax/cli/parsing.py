@@ -1,6 +1,7 @@
 """What the command lines share: parsing, devices, and one line and exit status 2 for a mistake."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -123,17 +124,23 @@ def prepare_devices(devices: int) -> None:
         jax.config.update("jax_num_cpu_devices", devices)
 
 
-def join_processes(coordinator: str | None, num_processes: int | None, process_id: int | None):
-    """Joins several processes in one training, if a coordinator is given."""
+def joined_processes(
+    coordinator: str | None, num_processes: int | None, process_id: int | None
+) -> contextlib.AbstractContextManager[None]:
+    """Joins several processes in one training for as long as the context, if there are several.
+
+    Raises:
+      UserError: a flag is missing or has a bad value, or the processes do not find one another.
+    """
     if coordinator is None and num_processes is None and process_id is None:
-        return
+        return contextlib.nullcontext()
     if coordinator is None:
         raise UserError("--num_processes and --process_id need --coordinator beside them")
     if num_processes is None or process_id is None:
         raise UserError("--coordinator needs --num_processes and --process_id beside it")
-    import jax
+    from stvh_jax.training import joining
 
-    jax.distributed.initialize(coordinator, num_processes, process_id)
+    return joining.together(coordinator, num_processes, process_id)
 
 
 DATASET_HELP = (

@@ -32,8 +32,8 @@ def main(_):
 
     parsing.prepare_devices(DEVICES.value)
     processes = 2 if COORDINATOR.value else None
-    parsing.join_processes(COORDINATOR.value, processes, PROCESS_ID.value)
-    train(tiny_config(), WaitingDataset(), WORKDIR.value)
+    with parsing.joined_processes(COORDINATOR.value, processes, PROCESS_ID.value):
+        train(tiny_config(), WaitingDataset(), WORKDIR.value)
 
 
 if __name__ == "__main__":
