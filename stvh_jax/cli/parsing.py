@@ -8,6 +8,7 @@ import sys
 
 from absl import app, flags, logging
 
+from stvh_jax import interrupts
 from stvh_jax.errors import UserError, not_installed
 
 
@@ -24,6 +25,8 @@ class StrictParser(argparse.ArgumentParser):
 
 def run_command(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
     """Parses a command line, calls its `run` with the arguments, and returns the exit status."""
+    if argv is None:
+        interrupts.obey()
     arguments = parser.parse_args(argv)
     try:
         status = arguments.run(arguments)
@@ -38,9 +41,10 @@ def run_command(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
     except ModuleNotFoundError as error:
         print(f"error: {not_installed(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except BaseException as error:
+        if not interrupted(error):
+            raise
+        return interrupts.STATUS
 
 
 def run_flags(
@@ -56,6 +60,8 @@ def run_flags(
       usage: what --help says first.
       required: the flags that have to be given.
     """
+    if argv is None:
+        interrupts.obey()
     for name in required:
         flags.mark_flag_as_required(name)
     if usage:
@@ -74,9 +80,20 @@ def run_flags(
     except ModuleNotFoundError as error:
         print(f"error: {not_installed(error)}", file=sys.stderr)
         raise SystemExit(2) from error
-    except KeyboardInterrupt as interruption:
+    except BaseException as error:
+        if not interrupted(error):
+            raise
+        raise SystemExit(interrupts.STATUS) from error
+
+
+def interrupted(error: BaseException) -> bool:
+    """Reports Ctrl-C, and says whether it is what made an error."""
+    # In the middle of an import it may come out as any other error.
+    found = isinstance(error, KeyboardInterrupt)
+    found = found or (interrupts.received() and isinstance(error, Exception))
+    if found:
         print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from interruption
+    return found
 
 
 def parse_flags(arguments: list[str]) -> list[str]:

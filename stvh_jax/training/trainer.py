@@ -347,6 +347,9 @@ def run_steps(
         # One step late, so that reading a step's metrics does not hold the next one back.
         if previous is not None:
             read_metrics(step - 1, previous)
+        else:
+            jax.block_until_ready(metrics)  # the step that was compiled
+        interruption.step_done()
         previous = metrics
         due, interrupted = trainer.due(step), bool(interruption.agreed())
         if due.log or due.save or interrupted:

@@ -2,6 +2,11 @@
 
 import sys
 
+from stvh_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.obey()
+
 from absl import flags
 
 from tests import conftest  # noqa: F401 - the same settings as in the tests' process
