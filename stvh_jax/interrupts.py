@@ -16,7 +16,7 @@ STATUS = 128 + signal.SIGINT
 # With the time that the end of the program takes, less than two seconds.
 _SECONDS_TO_END = 1.5
 
-_received = False
+_obeyed = _received = _said = False
 _answer = ""
 
 
@@ -24,6 +24,8 @@ def obey() -> None:
     """Has Ctrl-C end this program within two seconds; call it in the main thread, once or more."""
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return  # it is obeyed already, or ignored, as by nohup
+    global _obeyed
+    _obeyed = True
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -53,7 +55,7 @@ def _interrupt(number, frame):
     while frame:
         # An exception in the middle of an import comes out as another one, or aborts a library.
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            _end()
+            end()
         frame = frame.f_back
     raise KeyboardInterrupt
 
@@ -61,7 +63,7 @@ def _interrupt(number, frame):
 def _report(kind, error, trace):
     """Prints an error that nobody has caught, such as one in the middle of an import."""
     if _received or issubclass(kind, KeyboardInterrupt):
-        _end()
+        end()
     sys.__excepthook__(kind, error, trace)
 
 
@@ -75,9 +77,18 @@ def _watch(reader: int) -> None:
             _answer = ""
             continue
         time.sleep(_SECONDS_TO_END)
-        _end()
+        end()
 
 
-def _end() -> None:
-    os.write(2, b"interrupted\n")
+def first_to_say() -> bool:
+    """Says whether nobody has reported the interruption yet; whoever asks does so now."""
+    global _said
+    first, _said = not _said, _obeyed
+    return first
+
+
+def end() -> None:
+    """Ends the program at once, as interrupted."""
+    if first_to_say():
+        os.write(2, b"interrupted\n")
     os._exit(STATUS)

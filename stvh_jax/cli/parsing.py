@@ -91,7 +91,7 @@ def interrupted(error: BaseException) -> bool:
     # In the middle of an import it may come out as any other error.
     found = isinstance(error, KeyboardInterrupt)
     found = found or (interrupts.received() and isinstance(error, Exception))
-    if found:
+    if found and interrupts.first_to_say():
         print("interrupted", file=sys.stderr)
     return found
 

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from typing import Any
 
 import jax
 from etils import epath
@@ -25,20 +26,21 @@ class History:
         Raises:
           UserError: it cannot be read or written.
         """
-        self._events = None
+        self._events: Any = None
         if jax.process_index() != 0:
             return
         # Its SummaryWriter writes in a thread, and waits for ever when that has met a full disk.
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto import event_pb2
 
+        self._proto: Any = event_pb2
         self._path = workdir / HISTORY
         kept = [line for line in read_history(workdir) if line["step"] <= start_step]
         with self._writing():
             files.write(self._path, "".join(json.dumps(line) + "\n" for line in kept))
             (workdir / "tensorboard").mkdir(exist_ok=True)
             self._events = EventsWriter(os.fspath(workdir / "tensorboard" / "events"))
-            started = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            started = self._proto.SessionLog(status=self._proto.SessionLog.START)
             self._add_event(start_step + 1, session_log=started)
             self._events.flush()
         self._flushed = time.monotonic()
@@ -47,9 +49,7 @@ class History:
         return files.writing(self._path, "make room, and the same command resumes")
 
     def _add_event(self, step: int, **content) -> None:
-        from tensorboardX.proto.event_pb2 import Event
-
-        self._events.write_event(Event(wall_time=time.time(), step=step, **content))
+        self._events.write_event(self._proto.Event(wall_time=time.time(), step=step, **content))
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Appends one line.

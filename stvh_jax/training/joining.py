@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import jax
 
-from stvh_jax import files
+from stvh_jax import files, interrupts
 from stvh_jax.errors import UserError
 
 # How long the processes wait for one another at the start.
@@ -99,6 +99,8 @@ def _gather(place: tuple[str, int], num_processes: int) -> tuple[dict[int, socke
         _accept_all(listener, others, num_processes)
     except UserError as error:
         _say(others, json.dumps({"error": str(error)}).encode() + b"\n")
+        for line in (listener, *others.values()):
+            line.close()
         raise
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -156,6 +158,8 @@ def _report(place: tuple[str, int], num_processes: int, process_id: int) -> sock
     _say({0: line}, json.dumps(told).encode() + b"\n")
     line.settimeout(deadline + 10 - time.monotonic())
     answer = _read(line)
+    if "go" not in answer:
+        line.close()
     if "error" in answer:
         raise UserError(str(answer["error"])[:400])
     if "go" not in answer:
@@ -272,7 +276,7 @@ def _ending_all(others: dict[int, socket.socket], ended: threading.Event) -> Ite
     try:
         yield
     except KeyboardInterrupt:
-        _end("interrupted", 130)
+        interrupts.end()
     except (UserError, OSError) as error:
         _end(f"error: {error}", 2)
     except Exception:
