@@ -1,9 +1,13 @@
 """The data sets: from raw files to prepared sets and batches of clips."""
 
-import os
+from __future__ import annotations
 
-from stvh_jax.config import Config
-from stvh_jax.dataset import Dataset
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # importing it is slow, and Ctrl-C is not obeyed yet
+    from stvh_jax.config import Config
+    from stvh_jax.dataset import Dataset
 
 # TensorFlow announces its CPU features on stderr unless both are set before its first import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

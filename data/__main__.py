@@ -7,6 +7,11 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
+from stvh_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.obey()  # while these are imported, too
+
 from data.raw import RawClips
 from data.variants import DATASETS, Variant, options_of
 from stvh_jax.cli import parsing

@@ -11,6 +11,11 @@ import pathlib
 import sys
 from types import ModuleType
 
+from stvh_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.obey()  # while these are imported, too
+
 from experiments import page, results, settings
 from experiments.study import Study
 from experiments.sweep import Sweep

@@ -105,7 +105,7 @@ def test_a_field_that_is_absent_is_named(field):
         del config[name][last]
     if not parents:
         del config[last]
-    with pytest.raises(UserError, match=f"^config.* has no field '{last}': it is of another vers"):
+    with pytest.raises(UserError, match=f"^config.* has no field '{last}': it is from another"):
         check_fields(config)
 
 

@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from stvh_jax import interrupts
+
 _COMMANDS = {
     "search": "index clips, and find those like a clip",
     "train": "train a model",
@@ -25,6 +27,8 @@ _HELP = "\n".join(
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one of the commands and returns the exit status."""
+    if argv is None:
+        interrupts.obey()
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("--help", "-h", "help"):
         print(_HELP)

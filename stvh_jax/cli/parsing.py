@@ -1,6 +1,7 @@
 """What the command lines share: parsing, devices, and one line and exit status 2 for a mistake."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import re
@@ -8,6 +9,7 @@ import sys
 
 from absl import app, flags, logging
 
+from stvh_jax import interrupts
 from stvh_jax.errors import UserError, not_installed
 
 
@@ -24,6 +26,8 @@ class StrictParser(argparse.ArgumentParser):
 
 def run_command(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
     """Parses a command line, calls its `run` with the arguments, and returns the exit status."""
+    if argv is None:
+        interrupts.obey()
     arguments = parser.parse_args(argv)
     try:
         status = arguments.run(arguments)
@@ -38,9 +42,10 @@ def run_command(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
     except ModuleNotFoundError as error:
         print(f"error: {not_installed(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except BaseException as error:
+        if not interrupted(error):
+            raise
+        return interrupts.STATUS
 
 
 def run_flags(
@@ -56,6 +61,8 @@ def run_flags(
       usage: what --help says first.
       required: the flags that have to be given.
     """
+    if argv is None:
+        interrupts.obey()
     for name in required:
         flags.mark_flag_as_required(name)
     if usage:
@@ -74,9 +81,20 @@ def run_flags(
     except ModuleNotFoundError as error:
         print(f"error: {not_installed(error)}", file=sys.stderr)
         raise SystemExit(2) from error
-    except KeyboardInterrupt as interruption:
+    except BaseException as error:
+        if not interrupted(error):
+            raise
+        raise SystemExit(interrupts.STATUS) from error
+
+
+def interrupted(error: BaseException) -> bool:
+    """Reports Ctrl-C, and says whether it is what made an error."""
+    # In the middle of an import it may come out as any other error.
+    found = isinstance(error, KeyboardInterrupt)
+    found = found or (interrupts.received() and isinstance(error, Exception))
+    if found and interrupts.first_to_say():
         print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from interruption
+    return found
 
 
 def parse_flags(arguments: list[str]) -> list[str]:
@@ -145,17 +163,23 @@ def prepare_devices(devices: int) -> None:
         jax.config.update("jax_num_cpu_devices", devices)
 
 
-def join_processes(coordinator: str | None, num_processes: int | None, process_id: int | None):
-    """Joins several processes in one training, if a coordinator is given."""
+def joined_processes(
+    coordinator: str | None, num_processes: int | None, process_id: int | None
+) -> contextlib.AbstractContextManager[None]:
+    """Joins several processes in one training for as long as the context, if there are several.
+
+    Raises:
+      UserError: a flag is missing or has a bad value, or the processes do not find one another.
+    """
     if coordinator is None and num_processes is None and process_id is None:
-        return
+        return contextlib.nullcontext()
     if coordinator is None:
         raise UserError("--num_processes and --process_id need --coordinator too")
     if num_processes is None or process_id is None:
         raise UserError("--coordinator needs --num_processes and --process_id too")
-    import jax
+    from stvh_jax.training import joining
 
-    jax.distributed.initialize(coordinator, num_processes, process_id)
+    return joining.together(coordinator, num_processes, process_id)
 
 
 DATASET_HELP = (

@@ -34,11 +34,13 @@ def main(open_dataset=None, argv: list[str] | None = None) -> None:
     def train(_):
         config = config_flag.value
         parsing.prepare_devices(config.devices)
-        parsing.join_processes(coordinator.value, num_processes.value, process_id.value)
-        opener = parsing.dataset_opener(dataset.value, open_dataset)
-        from stvh_jax.runs import folders
-        from stvh_jax.training import trainer
+        joined = (coordinator.value, num_processes.value, process_id.value)
+        with parsing.joined_processes(*joined):
+            opener = parsing.dataset_opener(dataset.value, open_dataset)
+            from stvh_jax.runs import folders
+            from stvh_jax.training import trainer
 
-        trainer.train(config, opener(config.data), workdir.value or folders.default_workdir(config))
+            folder = workdir.value or folders.default_workdir(config)
+            trainer.train(config, opener(config.data), folder)
 
     parsing.run_flags(train, argv, usage=__doc__, required=("config",))

@@ -1,13 +1,19 @@
 """Checkpoints on disk: saving, keeping and finding them. Only this file calls Orbax.
 
-A run's `checkpoints/<step>/` has three items: `variables` and `config` are all that encoding
-needs, `train` is what resuming needs besides. The latest one is kept, and the best on validation.
+A run's `checkpoints/<step>/` has the items `variables` and `config`, which are all that encoding
+needs, `train`, which is what resuming needs besides, and `digests` of all three and of the score,
+so that no flipped bit is taken for a parameter. The latest one is kept, and the best on validation.
 """
 
 import contextlib
+import gc
+import hashlib
 import json
+import logging as python_logging
 import math
+import os
 import re
+import sys
 
 import jax
 import numpy as np
@@ -17,11 +23,14 @@ from absl import logging
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from stvh_jax import digests, files
 from stvh_jax.errors import Damaged, NotFound, UserError
 
 FOLDER = "checkpoints"
 # Far more than the variables of any model of this library.
 MOST_BYTES = 8 << 30
+DIGESTS = "digests"
+_CURE = "copy it again, or delete this folder to go on from an older one"
 
 
 class Checkpoints:
@@ -33,26 +42,34 @@ class Checkpoints:
         Args:
           workdir: absolute path of the run.
           select: the validation metric, higher is better, by which the best is chosen.
+
+        Raises:
+          Damaged: the score of a checkpoint is damaged.
+          UserError: the folder cannot be written.
         """
 
         def score(metrics):
             return metrics[select]
 
-        self._manager = ocp.CheckpointManager(
-            workdir / FOLDER,
-            options=ocp.CheckpointManagerOptions(
-                best_fn=score,
-                best_mode="max",
-                preservation_policy=preservation_policy.AnyPreservationPolicy(
-                    [
-                        preservation_policy.LatestN(1),
-                        preservation_policy.BestN(
-                            get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
-                        ),
-                    ]
-                ),
+        saved_steps(workdir)  # a damaged score would keep the wrong one
+        self._folder = workdir / FOLDER
+        # What is written in the background fails in the background, once for every array.
+        self._silence = contextlib.ExitStack()
+        self._silence.enter_context(_quiet())
+        options = ocp.CheckpointManagerOptions(
+            best_fn=score,
+            best_mode="max",
+            preservation_policy=preservation_policy.AnyPreservationPolicy(
+                [
+                    preservation_policy.LatestN(1),
+                    preservation_policy.BestN(
+                        get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
+                    ),
+                ]
             ),
         )
+        with _saving(self._folder):
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def latest_step(self) -> int | None:
         """Returns the step of the newest checkpoint, or None."""
@@ -69,15 +86,25 @@ class Checkpoints:
           train: what else resuming needs.
           config: of the run, as JSON.
           metrics: those it was validated by.
+
+        Raises:
+          UserError: this one, or the one before it, cannot be written.
         """
         if step in self._manager.all_steps():
             return
+        content = {
+            "variables": _of_leaves(variables),
+            "train": _of_leaves(train),
+            "config": _of_json(config),
+            "metrics": _of_json(metrics),
+        }
         args = ocp.args.Composite(
             variables=ocp.args.StandardSave(variables),
             train=ocp.args.StandardSave(train),
             config=ocp.args.JsonSave(config),
+            digests=ocp.args.JsonSave(content),
         )
-        with _quiet():
+        with _saving(self._folder / str(step)):
             self._manager.save(step, args=args, metrics=metrics)
 
     def restore(self, variables: dict, train: dict) -> tuple[dict, dict]:
@@ -87,19 +114,28 @@ class Checkpoints:
           Damaged: the checkpoint is damaged.
         """
         step = self.latest_step()
-        folder = self._manager.directory / str(step)
+        folder = self._folder / str(step)
         items = ocp.args.Composite(
             variables=ocp.args.StandardRestore(variables),
             train=ocp.args.StandardRestore(train),
         )
         with _damage_reported(folder / "variables", folder / "train"):
             restored = self._manager.restore(step, args=items)
+        for item in ("variables", "train"):
+            _check(folder, item, _of_leaves(restored[item]))
         return dict(restored["variables"]), dict(restored["train"])
 
     def close(self) -> None:
-        """Waits for what is being written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Waits for what is being written.
+
+        Raises:
+          UserError: it cannot be written.
+        """
+        with _saving(self._folder):
+            self._manager.wait_until_finished()
+            self._manager.close()
+        # What has failed is kept, and would still print its traces at the end of the program.
+        self._silence.close()
 
 
 def saved_steps(run: epath.Path) -> dict[int, float | None]:
@@ -108,20 +144,17 @@ def saved_steps(run: epath.Path) -> dict[int, float | None]:
     if not folder.is_dir():
         return {}
     steps = [int(path.name) for path in folder.iterdir() if re.fullmatch(r"\d+", path.name)]
-    return {step: _score(folder / str(step) / "metrics" / "metrics") for step in sorted(steps)}
+    return {step: _score(folder / str(step)) for step in sorted(steps)}
 
 
-def _score(path: epath.Path) -> float | None:
+def _score(folder: epath.Path) -> float | None:
+    path = folder / "metrics" / "metrics"
     if not path.exists():
         return None
-    return next(iter(_read_json(path).values()))
-
-
-def _read_json(path: epath.Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise Damaged(f"{path} of a checkpoint is damaged ({error}); copy it again") from error
+    metrics = files.read_json(path, "the score of a checkpoint", cure=_CURE)
+    _check(folder, "metrics", _of_json(metrics))
+    with files.reading(path, "the score of a checkpoint", _CURE):
+        return float(next(iter(metrics.values())))
 
 
 def choose_step(run: epath.Path, which: str) -> tuple[int, str]:
@@ -151,7 +184,10 @@ def load_config(run: epath.Path, step: int) -> dict:
     Raises:
       Damaged: it is missing or damaged.
     """
-    return _read_json(run / FOLDER / str(step) / "config" / "metadata")
+    folder = run / FOLDER / str(step)
+    config = files.read_json(folder / "config" / "metadata", "a checkpoint's config", cure=_CURE)
+    _check(folder, "config", _of_json(config))
+    return config
 
 
 def variable_shapes(run: epath.Path, step: int) -> dict:
@@ -163,8 +199,9 @@ def variable_shapes(run: epath.Path, step: int) -> dict:
     Raises:
       Damaged: the checkpoint is damaged, or asks for absurdly much memory.
     """
-    path = run / FOLDER / str(step) / "variables"
-    with _damage_reported(path), _quiet(), ocp.StandardCheckpointer() as checkpointer:
+    folder = run / FOLDER / str(step)
+    path = folder / "variables"
+    with _quiet(), _damage_reported(path), ocp.StandardCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(path).item_metadata
         if metadata is None:
             raise ValueError("what arrays it has cannot be read")
@@ -190,38 +227,113 @@ def load_variables(run: epath.Path, step: int) -> dict:
       Damaged: the checkpoint is damaged, or asks for absurdly much memory.
     """
     shapes = variable_shapes(run, step)
-    path = run / FOLDER / str(step) / "variables"
-    with _damage_reported(path), _quiet(), ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore(
-            path, jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
-        )
+    folder = run / FOLDER / str(step)
+    path = folder / "variables"
+    with _quiet(), _damage_reported(path), ocp.StandardCheckpointer() as checkpointer:
+        target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
+        variables = checkpointer.restore(path, target)
+    _check(folder, "variables", _of_leaves(variables))
+    return variables
+
+
+def _of_leaves(tree) -> dict[str, str]:
+    """Computes the digest of each array of a tree: its path in the tree -> digest."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): digests.of_array(_values(leaf))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _values(leaf) -> np.ndarray:
+    """Fetches an array; every process has all of one that is spread over several."""
+    if isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)
+
+
+def _of_json(values: dict | None) -> str:
+    """Computes the digest of what a JSON file says, however it is written."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _check(folder: epath.Path, item: str, content: dict[str, str] | str) -> None:
+    """Compares what was read of an item with what was saved, by digests.
+
+    Checkpoints of earlier versions have no digests, and pass.
+
+    Raises:
+      Damaged: they differ.
+    """
+    if not (folder / DIGESTS).exists():
+        return
+    path = folder / DIGESTS / "metadata"
+    saved = files.read_json(path, "the digests of a checkpoint", cure=_CURE).get(item)
+    if saved != content:
+        first = ""
+        if isinstance(saved, dict) and isinstance(content, dict):
+            names = sorted(saved.keys() | content.keys())
+            first = next(f"/{name}" for name in names if saved.get(name) != content.get(name))
+        raise Damaged(f"{folder} is damaged ({item}{first} is not what was saved); {_CURE}")
 
 
 @contextlib.contextmanager
 def _damage_reported(*items: epath.Path):
     """Turns what a damaged checkpoint raises into one line."""
     try:
-        for path in items:
-            # Orbax would complain of a missing or cut index once for every array.
-            base = f"{path}/" if "://" in str(path) else f"file://{path}/"
-            store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
-            if not store.list().result():
-                raise ValueError(f"{path.name} has no array")
+        with files.reading(items[0].parent, "a whole checkpoint", _CURE):
+            for path in items:
+                # Orbax would complain of a missing or cut index once for every array.
+                base = f"{path}/" if "://" in str(path) else f"file://{path}/"
+                store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
+                if not store.list().result():
+                    raise ValueError(f"{path.name} has no array")
+            yield
+    except UserError as error:
+        # The reads that are left unfinished end here, where they are silenced.
+        error.__cause__ = error.__context__ = None
+        gc.collect()
+        raise
+
+
+@contextlib.contextmanager
+def _saving(folder: epath.Path):
+    """Turns what Orbax raises where the storage is full or cannot be written into one line.
+
+    What it had begun has no name yet that a checkpoint has, and is removed when the run goes on.
+    """
+    try:
         yield
-    except (OSError, ValueError) as error:
-        cause = str(error).partition("\n")[0][:200]
-        raise Damaged(
-            f"{items[0].parent} cannot be read as a checkpoint ({cause}); copy it again, or delete "
-            "this folder to go on from an older one"
+    except Exception as error:
+        code = re.search(r"os_error_code='(\d+)'", str(error))  # at the end of long paths
+        cause = os.strerror(int(code[1])) if code else files.reason(error)
+        raise UserError(
+            f"cannot write {folder} ({cause}); the last whole checkpoint is kept: "
+            "make room, or see who may write there, and the same command resumes"
         ) from error
 
 
 @contextlib.contextmanager
 def _quiet():
-    """Silences the warnings of Orbax about metrics and metadata that a checkpoint need not have."""
-    level = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    """Silences Orbax: it warns of what a checkpoint need not have, and raises what fails.
+
+    Where one array fails, the unfinished reads and writes of the others would each print a trace.
+    """
+    loggers = [logging.get_absl_logger(), python_logging.getLogger("asyncio")]
+    levels = [logger.level for logger in loggers]
+    hook = sys.unraisablehook
+
+    def ignore_unfinished(unraisable):
+        code = getattr(unraisable.object, "cr_code", None)
+        unfinished = code is not None and "orbax" in code.co_filename
+        if not unfinished and str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    for logger in loggers:
+        logger.setLevel(python_logging.CRITICAL)
+    sys.unraisablehook = ignore_unfinished
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        sys.unraisablehook = hook
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)

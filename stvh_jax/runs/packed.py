@@ -22,7 +22,7 @@ ENDING = ".zip"
 # begins with a dot or a slash, so none leads out of the folder.
 _MEMBER = re.compile(
     rf"({re.escape(folders.CONFIG)}|{re.escape(folders.FINISHED)}"
-    rf"|{checkpoints.FOLDER}/[0-9]{{1,15}}/(config|metrics|variables)(/\w[\w.-]*)+)"
+    rf"|{checkpoints.FOLDER}/[0-9]{{1,15}}/(config|digests|metrics|variables)(/\w[\w.-]*)+)"
 )
 # One time for every file, so that the same run gives the same bytes: the earliest of ZIP.
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -65,6 +65,7 @@ def pack(
     folder = run / checkpoints.FOLDER / str(step)
     # The score says that it is the best one; the latest comes without, so as not to seem so.
     items = ["config", "variables", *(["metrics"] if checkpoint == "best" else [])]
+    items += [checkpoints.DIGESTS] if (folder / checkpoints.DIGESTS).is_dir() else []
     paths = [run / folders.CONFIG, run / folders.FINISHED]
     paths += [path for item in items for path in _files(folder / item)]
     # Orbax's mark of what is wholly written names the folder on the machine that trained.

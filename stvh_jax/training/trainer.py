@@ -4,6 +4,7 @@ Everything random follows from the seed and the step, and the data from the step
 that was stopped, in whatever way, goes on from its newest checkpoint bit for bit.
 """
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
+from stvh_jax import files
 from stvh_jax.clips import Clips
 from stvh_jax.codes.packing import code_lengths
 from stvh_jax.config import Config, check_fields
@@ -30,6 +32,9 @@ from stvh_jax.training.compiled import CompiledSteps, compile_steps
 from stvh_jax.training.interruption import Interruption
 from stvh_jax.training.processes import in_every_process
 from stvh_jax.training.state import TrainState
+
+# Held by the process that trains in a run's folder.
+LOCK = "training.lock"
 
 
 def make_run_config(config: Config, dataset: Dataset, origin: dict | None = None) -> dict:
@@ -205,8 +210,21 @@ class Trainer:
         self.checkpoints.save(step, *state.items(), self.run_config, metrics=metrics)
 
 
-def open_run(config: Config, dataset: Dataset, workdir: epath.PathLike) -> Trainer:
+def open_run(
+    config: Config,
+    dataset: Dataset,
+    workdir: epath.PathLike,
+    *,
+    alone: contextlib.ExitStack | None = None,
+) -> Trainer:
     """Opens the run in a folder, or starts one there: nothing is trained yet.
+
+    Args:
+      config: the whole config.
+      dataset: its data set.
+      workdir: the run's folder.
+      alone: holds the folder for as long as it is open, so that no other process trains there;
+        None where the run is only looked at.
 
     Raises:
       UserError: the config, data or workdir cannot be used.
@@ -229,7 +247,7 @@ def open_run(config: Config, dataset: Dataset, workdir: epath.PathLike) -> Train
         state = jax.eval_shape(steps.create_state)
         select(weights, pretrained.take(state.variables))
     run_config = make_run_config(config, dataset, origin)
-    in_every_process(_prepare_folder, workdir, run_config)
+    in_every_process(_prepare_folder, workdir, run_config, alone)
     folders.check_same(workdir, run_config)
     return Trainer(
         config=config,
@@ -244,10 +262,16 @@ def open_run(config: Config, dataset: Dataset, workdir: epath.PathLike) -> Train
     )
 
 
-def _prepare_folder(workdir: epath.Path, run_config: dict) -> None:
-    """Makes the run's folder, in one process."""
+def _prepare_folder(
+    workdir: epath.Path, run_config: dict, alone: contextlib.ExitStack | None
+) -> None:
+    """Makes the run's folder and holds it, in one process."""
     if jax.process_index() == 0:
         folders.prepare(workdir, run_config)
+        if alone is not None and "://" not in str(workdir):  # a bucket has no locks
+            with files.writing(workdir, "give another --workdir"):
+                busy = f"another process trains in {workdir}"
+                alone.enter_context(files.lock(workdir / LOCK, busy=busy))
 
 
 def train(config: Config, dataset: Dataset, workdir: epath.PathLike) -> TrainState:
@@ -256,27 +280,32 @@ def train(config: Config, dataset: Dataset, workdir: epath.PathLike) -> TrainSta
     Writes checkpoints, `history.jsonl`, TensorBoard files and, at the end, `finished.json`.
 
     Raises:
-      UserError: the config, data or workdir cannot be used, or the loss is no longer finite.
+      UserError: the config, data or workdir cannot be used, another process trains there, or the
+        loss is no longer finite.
       SystemExit: interrupted; the state was saved and the same command resumes.
     """
-    trainer = open_run(config, dataset, workdir)
-    state = trainer.initial_state()
-    start_step = int(jax.device_get(state.step))
-    announce(trainer, state, start_step)
-    history = History(trainer.workdir, start_step=start_step)
-    try:
-        if config.train.feature_cache and start_step < trainer.total_steps:
-            in_every_process(trainer.open_feature_cache, state)
-        with Interruption() as interruption:
-            state, step = run_steps(trainer, state, start_step, history, interruption)
-    finally:
-        trainer.checkpoints.close()
-        history.close()
+    with contextlib.ExitStack() as alone:
+        trainer = open_run(config, dataset, workdir, alone=alone)
+        return train_run(trainer)
+
+
+def train_run(trainer: Trainer) -> TrainState:
+    """Trains an open run to its end; see `train`."""
+    with contextlib.closing(trainer.checkpoints):
+        state = trainer.initial_state()
+        start_step = int(jax.device_get(state.step))
+        announce(trainer, state, start_step)
+        with contextlib.closing(History(trainer.workdir, start_step=start_step)) as history:
+            if trainer.config.train.feature_cache and start_step < trainer.total_steps:
+                in_every_process(trainer.open_feature_cache, state)
+            with Interruption() as interruption:
+                state, step = run_steps(trainer, state, start_step, history, interruption)
     if step < trainer.total_steps:
         say(f"interrupted; saved at step {step}, the same command resumes")
         raise SystemExit(128 + interruption.signal)
     if jax.process_index() == 0:
-        folders.finish(trainer.workdir, step)
+        with files.writing(trainer.workdir, "make room, and the same command finishes"):
+            folders.finish(trainer.workdir, step)
     return state
 
 
@@ -319,6 +348,9 @@ def run_steps(
         # One step late, so that reading a step's metrics does not hold the next one back.
         if previous is not None:
             read_metrics(step - 1, previous)
+        else:
+            jax.block_until_ready(metrics)  # the step that was compiled
+        interruption.step_done()
         previous = metrics
         due, interrupted = trainer.due(step), bool(interruption.agreed())
         if due.log or due.save or interrupted:

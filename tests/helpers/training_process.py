@@ -2,6 +2,11 @@
 
 import sys
 
+from stvh_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.obey()
+
 from absl import flags
 
 from tests import conftest  # noqa: F401 - the same settings as in the tests' process
@@ -32,8 +37,8 @@ def main(_):
 
     parsing.prepare_devices(DEVICES.value)
     processes = 2 if COORDINATOR.value else None
-    parsing.join_processes(COORDINATOR.value, processes, PROCESS_ID.value)
-    train(tiny_config(), WaitingDataset(), WORKDIR.value)
+    with parsing.joined_processes(COORDINATOR.value, processes, PROCESS_ID.value):
+        train(tiny_config(), WaitingDataset(), WORKDIR.value)
 
 
 if __name__ == "__main__":

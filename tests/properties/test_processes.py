@@ -68,3 +68,32 @@ def test_two_processes_of_two_devices_train_as_one_process_of_four(trained, tmp_
     assert actual.step == 12
     for one, other in zip(jax.tree.leaves(expected.variables), jax.tree.leaves(actual.variables)):
         assert np.linalg.norm(other - one) <= 1e-6 * np.linalg.norm(one)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_where_one_of_two_is_killed_the_other_ends_in_one_line(victim, tmp_path):
+    command = [sys.executable, "-m", "tests.helpers.training_process", f"--workdir={tmp_path}"]
+    command += [f"--coordinator=127.0.0.1:{free_port()}", "--wait_at=8"]
+    processes = [
+        subprocess.Popen(
+            [*command, f"--process_id={index}"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    try:
+        for process in processes:
+            assert "waiting\n" in iter(process.stdout.readline, "")
+        processes[victim].kill()
+        other = processes[1 - victim]
+        _, errors = other.communicate("\n", timeout=60)
+        processes[victim].communicate()
+    finally:
+        for process in processes:
+            process.kill()
+    ended = f"error: process {victim} of this training has ended; the same commands resume\n"
+    assert (other.returncode, errors) == (2, ended)

@@ -1,7 +1,9 @@
 """Checkpoints: which are kept, who can read them, and what a damaged one says."""
 
+import json
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 import sys
@@ -12,8 +14,14 @@ import pytest
 from etils import epath
 
 import stvh_jax
-from stvh_jax.errors import UserError
-from stvh_jax.runs.checkpoints import Checkpoints, choose_step, load_variables, saved_steps
+from stvh_jax.errors import Damaged, UserError
+from stvh_jax.runs.checkpoints import (
+    Checkpoints,
+    choose_step,
+    load_config,
+    load_variables,
+    saved_steps,
+)
 from stvh_jax.runs.history import read_history
 from stvh_jax.training.state import TrainState
 from stvh_jax.training.trainer import train
@@ -62,16 +70,82 @@ def test_best_and_latest_are_told_apart(tmp_path):
         np.testing.assert_array_equal(load_variables(run, step)["params"]["w"], np.full(3, step))
 
 
-def test_a_checkpoint_comes_back_as_it_was(tmp_path):
-    save(tmp_path, [0.9, 0.5])
-    saved = Checkpoints(epath.Path(tmp_path), select="accuracy")
+def restore(folder):
+    """Restores the newest checkpoint of `save` as a state of NumPy arrays."""
+    saved = Checkpoints(epath.Path(folder), select="accuracy")
     one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one), state(0)
     )
-    restored = TrainState.of_items(*saved.restore(*abstract.items()))
-    saved.close()
-    jax.tree.map(np.testing.assert_array_equal, restored, state(2))
+    try:
+        return jax.device_get(TrainState.of_items(*saved.restore(*abstract.items())))
+    finally:
+        saved.close()
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path):
+    save(tmp_path, [0.9, 0.5])
+    jax.tree.map(np.testing.assert_array_equal, restore(tmp_path), state(2))
+
+
+def everything(folder):
+    """Reads all that there is to read of a run, as nested containers of plain values."""
+    run = epath.Path(folder)
+    variables, resumed = load_variables(run, 1), restore(run)
+    arrays = jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), (variables, vars(resumed)))
+    return choose_step(run, "best"), saved_steps(run), load_config(run, 1), arrays
+
+
+def test_no_flipped_bit_changes_what_is_read(tmp_path, capfd):
+    save(tmp_path, [0.9])
+    expected = everything(tmp_path)
+    paths = sorted(path for path in (tmp_path / "checkpoints" / "1").rglob("*") if path.is_file())
+    # Most flips in what is read, but some in every file.
+    flips = [*paths, *(path for path in paths if "/d/" in str(path) or path.parent.name != "d")]
+    chance, damaged = random.Random(0), 0
+    for path in flips:
+        whole = path.read_bytes()
+        place, flipped = chance.randrange(len(whole)), bytearray(whole)
+        flipped[place] ^= 1 << chance.randrange(8)
+        path.write_bytes(flipped)
+        try:
+            assert everything(tmp_path) == expected, (path, place)
+        except UserError as error:
+            assert str(tmp_path) in str(error) and "\n" not in str(error)
+            damaged += 1
+        path.write_bytes(whole)
+    assert damaged > 10
+    assert capfd.readouterr() == ("", "")
+
+
+def test_another_parameter_score_or_config_is_not_what_was_saved(tmp_path):
+    save(tmp_path, [0.9])
+    folder = tmp_path / "checkpoints" / "1"
+    names = [("variables", "params/w"), ("train", "opt_state/moment"), ("train", "step")]
+    for item, name in names:
+        path = folder / "digests" / "metadata"
+        whole = path.read_text()
+        changed = json.loads(whole)
+        assert len(changed[item][name]) == 64
+        changed[item][name] = "0" * 64
+        path.write_text(json.dumps(changed))
+        expected = f"^{folder} is damaged .{item}/{name} is not what was saved.; copy it again, or"
+        with pytest.raises(Damaged, match=expected):
+            everything(tmp_path)
+        path.write_text(whole)
+    for path, item in (("config/metadata", "config"), ("metrics/metrics", "metrics")):
+        whole = (folder / path).read_text()
+        (folder / path).write_text(whole.replace("8", "16").replace("9", "8"))
+        with pytest.raises(Damaged, match=f"^{folder} is damaged .{item} is not what was saved."):
+            everything(tmp_path)
+        (folder / path).write_text(whole)
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_digests(tmp_path):
+    save(tmp_path, [0.9])
+    expected = everything(tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints" / "1" / "digests")
+    assert everything(tmp_path) == expected
 
 
 def test_the_best_of_a_run_is_the_best_of_its_validations(trained):
@@ -141,7 +215,7 @@ def test_a_run_does_not_go_on_from_a_damaged_checkpoint(trained, tmp_path):
     shutil.copytree(trained(), tmp_path / "run")
     checkpoint = tmp_path / "run" / "checkpoints" / "12"
     truncate(checkpoint / "train" / "manifest.ocdbt")
-    with pytest.raises(UserError, match=f"^{checkpoint} cannot be read as a checkpoint [^\n]*$"):
+    with pytest.raises(UserError, match=f"^{checkpoint} is not a whole checkpoint [^\n]*$"):
         train(tiny_config(), FakeDataset(), tmp_path / "run")
 
 

@@ -110,7 +110,9 @@ def test_what_encoding_needs_is_packed_and_nothing_more(trained, tmp_path, capsy
         tops = {name.split("/")[2] for name in names if "/" in name}
         assert {name for name in names if "/" not in name} == {"config.json", "finished.json"}
         assert all(name.startswith(f"checkpoints/{step}/") for name in names if "/" in name)
-        assert tops == {"config", "variables"} | ({"metrics"} if kind == "best" else set())
+        assert tops == {"config", "digests", "variables"} | (
+            {"metrics"} if kind == "best" else set()
+        )
 
 
 def test_the_same_run_gives_the_same_bytes(trained, packed, tmp_path):
@@ -252,7 +254,7 @@ def test_mistakes_in_packing_are_one_line(trained, tmp_path, monkeypatch, capsys
         (run, "run"): "run does not end in .zip; give the file to write",
         (run, "folder.zip"): "cannot write folder.zip (",
         (run, "nowhere/run.zip"): "cannot write nowhere/run.zip (No such file or directory)",
-        ("damaged", "run.zip"): "cannot be read as a checkpoint",
+        ("damaged", "run.zip"): "is not a whole checkpoint",
         (run, "run.zip", "--checkpoint", "first"): "invalid choice",
         (run,): "the following arguments are required: OUT.zip",
     }

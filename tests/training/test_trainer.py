@@ -96,7 +96,9 @@ def test_a_run_interrupted_and_killed_goes_on_as_if_nothing_had_happened(trained
     output, errors = process.communicate("\n")
     assert process.returncode == 130
     assert output.endswith("interrupted; saved at step 3, the same command resumes\n")
-    assert "Traceback" not in errors
+    assert (
+        errors == "interrupted; it saves after this step and ends, or at once at another Ctrl-C\n"
+    )
 
     process, lines = child(tmp_path, wait_at=9)
     assert lines[0].startswith("resuming at step 3: ")
@@ -113,6 +115,38 @@ def test_a_run_interrupted_and_killed_goes_on_as_if_nothing_had_happened(trained
     resumed = jax.device_get(train(tiny_config(), FakeDataset(), tmp_path))
     jax.tree.map(np.testing.assert_array_equal, resumed, final_state(trained()))
     assert history(tmp_path) == history(trained())
+
+
+def test_a_second_training_in_one_folder_is_refused(trained, tmp_path):
+    process, _ = child(tmp_path, wait_at=2)
+    with pytest.raises(UserError, match=f"^another process trains in {tmp_path}; try again when"):
+        train(tiny_config(), FakeDataset(), tmp_path)
+    process.kill()
+    process.communicate()
+    train(tiny_config(), FakeDataset(), tmp_path)
+    assert history(tmp_path) == history(trained())
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(trained, tmp_path):
+    command = f"{sys.executable} -m tests.helpers.training_process --workdir={tmp_path}/run"
+    # No file may be larger than some kilobytes, which a checkpoint's are.
+    for kilobytes in (1, 8):
+        limited = ["bash", "-c", f"ulimit -f {kilobytes}; exec {command}"]
+        done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert re.fullmatch(r"error: cannot write [^\n]*\(File too large\); [^\n]*\n", done.stderr)
+        assert checkpoints.saved_steps(epath.Path(tmp_path / "run")) == {}
+    train(tiny_config(), FakeDataset(), tmp_path / "run")
+    assert history(tmp_path / "run") == history(trained())
+
+
+def test_ctrl_c_ends_a_training_that_has_no_step_yet(tmp_path):
+    process, _ = child(tmp_path, wait_at=0)
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert time.monotonic() - started < 4  # two seconds, and a busy machine
+    assert (process.returncode, errors) == (130, "interrupted\n")
 
 
 def test_the_seed_decides_what_is_trained(tmp_path):
