@@ -304,7 +304,7 @@ def test_every_problem_is_listed(whole):
     for problem in (
         f"{videos}/1: 1 of 2 clips lack some of their 10 frames, first clip 10",
         f"{videos}/2/annotations.txt: no such file",
-        f"{videos}/3/10/7.jpg: damaged JPEG",
+        f"{videos}/3/10/7.jpg is not a whole JPEG",
         f"{videos}/5/annotations.txt:3: unknown activity 'r_dig'",
         f"{videos}/5/annotations.txt:4: no activity",
         "5 annotated key frames, expected 6",
