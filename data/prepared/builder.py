@@ -78,9 +78,11 @@ def prepare(
         report(f"prepared {place}")
     else:
         cure = f"delete {place} to prepare the set again"
-        with files.reading(place, "a whole prepared set", cure):
-            builder = make(data_dir=out)
         seal.check(place, cure)
+        with files.reading(place, "a whole prepared set", cure):
+            if not (place / "dataset_info.json").is_file():
+                raise ValueError("it has no dataset_info.json")
+            builder = make(data_dir=out)
         opened = importlib.import_module(f"data.{variant.dataset}.raw").open_raw
         sources.refuse_other_sources(place, opened(raw, **variant.choices))
         report(f"{place} is already prepared; delete it to prepare it again")
@@ -130,8 +132,12 @@ def _storage_errors() -> Iterator[None]:
 
     try:
         yield
-    except tf.errors.OpError as error:
-        raise OSError(files.reason(error)) from error
+    except (tf.errors.OpError, RuntimeError) as error:
+        # TFDS raises an error of its own because of TensorFlow's.
+        cause = error if isinstance(error, tf.errors.OpError) else error.__cause__
+        if not isinstance(cause, tf.errors.OpError):
+            raise
+        raise OSError(files.reason(cause)) from error
 
 
 def default_configs(dataset: str) -> list[ClipConfig]:

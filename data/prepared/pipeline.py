@@ -68,17 +68,17 @@ def open_dataset(config: Config) -> "ClipDataset":
     newest = max(versions, key=lambda path: tfds.core.Version(path.name))
     cure = f"delete it and run: {prepare}"
     content_digest = seal.check(newest, cure)
+    options = {
+        "image_size": tuple(config.image_size),
+        "num_frames": int(config.num_frames),
+        "num_actors": int(config.num_actors),
+        # The configs of the oldest runs have no such field.
+        "still_boxes": config.get("still_boxes", False),
+    }
     with files.reading(newest, "a whole prepared set", cure):
         _refuse_foreign_features(newest)
-        return ClipDataset(
-            tfds.builder_from_directory(newest),
-            image_size=tuple(config.image_size),
-            num_frames=config.num_frames,
-            num_actors=config.num_actors,
-            # The configs of the oldest runs have no such field.
-            still_boxes=config.get("still_boxes", False),
-            content_digest=content_digest,
-        )
+        builder = tfds.builder_from_directory(newest)
+        return ClipDataset(builder, content_digest=content_digest, **options)
 
 
 def _is_set(folder: pathlib.Path) -> bool:
@@ -119,9 +119,11 @@ class ClipDataset:
         self._folder = builder.data_path
         info: Any = builder.info  # TFDS's types leave out that every set has features
         features = info.features
-        self.activity_names: tuple[str, ...] = tuple(features["activity"].names)
-        self.action_names: tuple[str, ...] = tuple(features["action"].feature.names)
+        self.activity_names: tuple[str, ...] = _class_names(features["activity"])
+        self.action_names: tuple[str, ...] = _class_names(features["action"].feature)
         self.splits: tuple[str, ...] = tuple(info.splits)
+        if not self.splits:
+            raise ValueError("it has no clips")
         self._info = info
         self._image_size = image_size
         self.has_frames: bool = "frames" in features
@@ -359,6 +361,15 @@ class ClipDataset:
             shape = (-1,) + (1,) * (swapped.ndim - 1)
             batch[name] = np.where(mirrored.reshape(shape), swapped, batch[name])
         return Clips(**batch, clip_mask=index >= 0, frames=frames)
+
+
+def _class_names(feature: Any) -> tuple[str, ...]:
+    """Reads the names of classes; without their file TFDS takes numbers, or leaves them out."""
+    names = tuple(feature.names)
+    if len(names) != feature.num_classes or not set(names).isdisjoint(map(str, range(len(names)))):
+        raise ValueError("the names of its classes are missing")
+    mirror_classes(names)  # which raises an error where a class has no mirror image
+    return names
 
 
 def _process_share(batch_size: int, process_index: int, process_count: int) -> Int[np.ndarray, "B"]:

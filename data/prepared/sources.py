@@ -103,8 +103,8 @@ def _difference(recorded: Mapping[str, Any], raw: RawClips) -> str:
     """Says what is not as it was, "" if all is."""
     found = label_sources(raw)
     for kind, before, after in (
-        ("the matches of ", recorded["splits"], found["splits"]),
-        ("the size of the frames of ", recorded["frame sizes"], found["frame sizes"]),
+        ("the list of matches of ", recorded["splits"], found["splits"]),
+        ("the frame size of ", recorded["frame sizes"], found["frame sizes"]),
         ("", _digests(recorded["labels"]), _digests(found["labels"])),
     ):
         if difference := _changed(before, after):
