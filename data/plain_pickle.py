@@ -56,7 +56,8 @@ class _Type:
         text = isinstance(name, str) and name[:1] == "U" and name[1:].isdecimal()
         if not text and not (isinstance(name, str) and name in _NUMBERS):
             raise ValueError("it has an array of something other than numbers")
-        self.name, self.order = name, "<"
+        self.name = name
+        self.order: Any = "<"
 
     def set_state(self, state: Any) -> None:
         _, order, subtype, names, fields, *_ = state

@@ -86,7 +86,8 @@ def prepare(
         opened = importlib.import_module(f"data.{variant.dataset}.raw").open_raw
         sources.refuse_other_sources(place, opened(raw, **variant.choices))
         report(f"{place} is already prepared; delete it to prepare it again")
-    for split, counts in builder.info.metadata["splits"].items():
+    info: Any = builder.info  # TFDS's types leave out that every set has metadata
+    for split, counts in info.metadata["splits"].items():
         share = counts["untracked"] / counts["actors"]
         report(
             f"{split}: {counts['clips']} clips, {counts['actors']} actors, {share:.1%} without a "
@@ -134,7 +135,7 @@ def _storage_errors() -> Iterator[None]:
         yield
     except (tf.errors.OpError, RuntimeError) as error:
         # TFDS raises an error of its own because of TensorFlow's.
-        cause = error if isinstance(error, tf.errors.OpError) else error.__cause__
+        cause: Any = error if isinstance(error, tf.errors.OpError) else error.__cause__
         if not isinstance(cause, tf.errors.OpError):
             raise
         raise OSError(files.reason(cause)) from error

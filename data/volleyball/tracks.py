@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ def _frame_number(frame: Any) -> int:
     return whole_number(frame, "frame")
 
 
-def _rows(frame: float, boxes: Any) -> Sequence[Any]:
+def _rows(frame: float, boxes: Any) -> Any:
     """Returns the boxes of a frame, whose shape is right, as NumPy can copy them."""
     if isinstance(boxes, PickledArray):
         if boxes.values is None or boxes.values.ndim != 2 or boxes.values.shape[1] != 4:
@@ -121,7 +121,7 @@ def _rows(frame: float, boxes: Any) -> Sequence[Any]:
     return boxes
 
 
-def _tracks_from_rows(rows: Mapping[int, Sequence[Any]]) -> Tracks:
+def _tracks_from_rows(rows: Mapping[int, Any]) -> Tracks:
     """Lays out the boxes of a clip; frames without a box are left out."""
     frames = sorted(frame for frame in rows if len(rows[frame]))
     if not frames:
