@@ -76,7 +76,7 @@ def open_dataset(config: Config) -> "ClipDataset":
         "still_boxes": config.get("still_boxes", False),
     }
     with files.reading(newest, "a whole prepared set", cure):
-        _refuse_foreign_features(newest)
+        _refuse_foreign_features(newest, cure)
         builder = tfds.builder_from_directory(newest)
         return ClipDataset(builder, content_digest=content_digest, **options)
 
@@ -87,9 +87,10 @@ def _is_set(folder: pathlib.Path) -> bool:
     return bool(numbered) and (folder / "dataset_info.json").exists()
 
 
-def _refuse_foreign_features(folder: pathlib.Path) -> None:
+def _refuse_foreign_features(folder: pathlib.Path, cure: str) -> None:
     """Raises an error where TFDS would import a module that the files of a set name."""
-    features: list[Any] = [files.read_json(folder / "features.json", "the features of a set")]
+    path = folder / "features.json"
+    features: list[Any] = [files.read_json(path, "the features of a set", cure=cure)]
     while features:
         feature = features.pop()
         if isinstance(feature, dict):
