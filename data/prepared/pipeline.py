@@ -90,6 +90,8 @@ def _is_set(folder: pathlib.Path) -> bool:
 def _refuse_foreign_features(folder: pathlib.Path, cure: str) -> None:
     """Raises an error where TFDS would import a module that the files of a set name."""
     path = folder / "features.json"
+    if not path.is_file():
+        raise ValueError("it has no features.json")
     features: list[Any] = [files.read_json(path, "the features of a set", cure=cure)]
     while features:
         feature = features.pop()
