@@ -5,16 +5,24 @@ Boxes are `[y_min, x_min, y_max, x_max]` in native pixels, as the files have the
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from stvh_jax.errors import NotFound, UserError
+from stvh_jax import files
+from stvh_jax.errors import UserError
 
 # T, the frames of a clip.
 NUM_FRAMES = 10
+
+# What no number of a pixel or frame exceeds; prepared sets keep numbers of 32 bits.
+MOST = 1_000_000_000
+
+# What splits folders, lines or cannot be in a path at all.
+_NOT_IN_NAMES = re.compile(r"[/\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +78,10 @@ class Scan(NamedTuple):
 
 
 def parse_numbers(fields: Sequence[str]) -> list[float]:
-    """Reads finite numbers.
+    """Reads numbers of a size that pixels and frames can have.
 
     Raises:
-      ValueError: a field is not a finite number.
+      ValueError: a field is not a number, not finite, or too large.
     """
     try:
         numbers = [float(field) for field in fields]
@@ -81,7 +89,34 @@ def parse_numbers(fields: Sequence[str]) -> list[float]:
         raise ValueError(f"expected numbers, found: {' '.join(fields)}") from None
     if not np.isfinite(numbers).all():
         raise ValueError(f"not finite: {' '.join(fields)}")
+    if any(abs(number) > MOST for number in numbers):
+        raise ValueError(f"too large: {' '.join(fields)}")
     return numbers
+
+
+def whole_number(number: float, what: str) -> int:
+    """Returns a number that counts something.
+
+    Raises:
+      ValueError: it is not whole, or too large.
+    """
+    if number % 1 or not abs(number) <= MOST:
+        raise ValueError(f"{what} {number} is not a whole number of at most {MOST}")
+    return int(number)
+
+
+def check_name(name: str) -> None:
+    """Checks that a match or clip can be a folder and part of a line of text.
+
+    Raises:
+      ValueError: it cannot.
+    """
+    if name in ("", ".", "..") or re.search(
+        r"[/\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", name
+    ):
+        raise ValueError(f"{name!r} is not the name of a folder")
+    if len(name.encode()) > 255:
+        raise ValueError(f"a name of {len(name)} characters is too long for a folder")
 
 
 def read_lines(path: str | pathlib.Path) -> list[str]:
@@ -90,11 +125,7 @@ def read_lines(path: str | pathlib.Path) -> list[str]:
     Raises:
       NotFound: there is no such file.
       UserError: it cannot be read.
+      Damaged: it is too large.
     """
-    try:
-        # Some editors begin a file with a byte-order mark.
-        return pathlib.Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    except FileNotFoundError:
-        raise NotFound(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+    # Some editors begin a file with a byte-order mark.
+    return files.read_bytes(path, "a list").decode("utf-8-sig", "replace").splitlines()

@@ -1,23 +1,30 @@
 """What the raw files of all data sets have in common: clips, frames, boxes over time, splits."""
 
 import abc
+import collections
+import contextlib
 import dataclasses
 import functools
+import hashlib
 import io
-import json
 import pathlib
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
-from PIL import Image
+from PIL import ExifTags, Image
 
-from data.annotations import NUM_FRAMES, ClipAnnotation, ClipFormat, Scan
+from data.annotations import MOST, NUM_FRAMES, ClipAnnotation, ClipFormat, Scan, check_name
 from data.tracks import Tracks, match_tracks
-from stvh_jax.errors import Damaged, UserError
+from stvh_jax import files
+from stvh_jax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
+
+# Of a splits.json.
+_MOST_BYTES = 16 << 20
 
 Value = TypeVar("Value")
 
@@ -81,6 +88,10 @@ class RawClips(abc.ABC):
         Raises:
           Damaged: the track file is malformed.
         """
+
+    @abc.abstractmethod
+    def track_paths(self, match: str, clips: Sequence[ClipAnnotation]) -> list[pathlib.Path]:
+        """Returns the track files, those there are, that may be of clips of a match."""
 
     def clip_frames(self, key_frame: int) -> range:
         """Returns the numbers of the T frames of the clip with this key frame."""
@@ -172,22 +183,20 @@ def read_splits(path: pathlib.Path, count: str) -> tuple[dict[str, tuple[str, ..
 
     Raises:
       Damaged: the file is malformed.
-      UserError: it lists a match twice.
+      UserError: it lists a match twice, or none.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+    layout = f'{{"train": [matches], "validation": [...], "test": [...], "{count}": N}}'
+    content = files.read_json(path, layout, most=_MOST_BYTES)
+    with files.reading(path, layout):
         splits = {split: _names(content[split]) for split in SPLITS}
         number = content[count]
-        if not isinstance(number, int):
-            raise TypeError(f"{number!r} is not a whole number")
-    except (KeyError, TypeError, ValueError) as error:
-        raise Damaged(
-            f'{path}: expected {{"train": [matches], "validation": [...], "test": [...], '
-            f'"{count}": N}} ({type(error).__name__}: {error})'
-        ) from None
+        if type(number) is not int or not 0 <= number <= MOST:
+            raise TypeError(f"{count} {number!r} is not a number of clips")
     matches = [match for split in splits.values() for match in split]
-    for match in matches:
-        if matches.count(match) > 1:
+    if not matches:
+        raise UserError(f"{path} lists no match; say which match belongs to which split")
+    for match, times in collections.Counter(matches).items():
+        if times > 1:
             raise UserError(f"{path}: match {match} is listed twice; each belongs to one split")
     return splits, number
 
@@ -199,9 +208,13 @@ def _names(matches) -> tuple[str, ...]:
     for match in matches:
         if not isinstance(match, int | str):
             raise TypeError(f"{match!r} is neither a name nor a whole number")
-        if match in ("", ".", "..") or "/" in str(match):
-            raise ValueError(f"{match!r} is not the name of a folder")
+        check_name(str(match))
     return tuple(map(str, matches))
+
+
+def is_hidden(name: str) -> bool:
+    """Says whether a file is one that systems leave in folders by themselves, as `._1.jpg`."""
+    return name.startswith(".") or name.lower() == "thumbs.db"
 
 
 def find_in(places: Iterable[pathlib.Path], *names: str) -> pathlib.Path | None:
@@ -214,29 +227,58 @@ def image_size(path: pathlib.Path) -> tuple[int, int]:
     """Reads an image's height and width from its header.
 
     Raises:
+      NotFound: there is no such file.
       Damaged: it is not a JPEG.
+      UserError: it is to be turned before it is shown, or cannot be read.
     """
-    try:
+    with _opened_jpeg(path) as image:
+        return image.height, image.width
+
+
+@contextlib.contextmanager
+def _opened_jpeg(path: pathlib.Path) -> Iterator[Image.Image]:
+    """Opens a frame, whose height and width are then those of its pixels as they are shown."""
+    with files.reading(path, "a whole JPEG", "fetch it again"), warnings.catch_warnings():
+        # Of a size that is beyond all reason, and of EXIF data that no one can read.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path, formats=["JPEG"]) as image:
-            return image.height, image.width
-    except OSError as error:
-        raise Damaged(f"{path}: not a JPEG ({error}); fetch it again") from None
+            turned = _orientation(image)
+            if turned != 1:
+                raise UserError(
+                    f"{path} is to be turned when it is shown (EXIF orientation {turned}), which "
+                    "boxes in pixels do not say of theirs; turn its pixels and remove the mark"
+                )
+            yield image
 
 
-def check_frame(path: pathlib.Path, size: tuple[int, int]) -> None:
+def _orientation(image: Image.Image) -> int:
+    """Reads how an image is turned; 1, which is not at all, where it does not say."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return image.getexif().get(ExifTags.Base.Orientation, 1)
+        except Exception:  # data beside the pixels, in which anything may be wrong
+            return 1
+
+
+def check_frame(path: pathlib.Path, size: tuple[int, int]) -> str:
     """Checks that a frame is a whole JPEG of its match's height and width.
 
+    Returns:
+      The SHA-256 of the file that was checked.
+
     Raises:
+      NotFound: there is no such file.
       Damaged: it is not a whole JPEG.
-      UserError: it has another size.
+      UserError: it has another size, is to be turned, or cannot be read.
     """
     if (found := image_size(path)) != size:
         raise UserError(
             f"{path}: {found[1]}x{found[0]} pixels among frames of {size[1]}x{size[0]}; boxes in "
             "pixels need one frame size throughout"
         )
-    content = path.read_bytes()
-    try:
+    content = files.read_bytes(path, "a JPEG")
+    with files.reading(path, "a whole JPEG", "fetch it again"):
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
             # An eighth of the size in grey still reads every coded byte, in a fraction of the time,
             # so a frame that is cut off anywhere is noticed. The end marker alone would not prove
@@ -244,9 +286,8 @@ def check_frame(path: pathlib.Path, size: tuple[int, int]) -> None:
             image.draft("L", (image.width // 8, image.height // 8))
             image.load()
         if b"\xff\xd9" not in content[-64:]:
-            raise OSError("no end marker")
-    except OSError as error:
-        raise Damaged(f"{path}: damaged JPEG ({error}); fetch it again") from None
+            raise ValueError("no end marker")
+    return hashlib.sha256(content).hexdigest()
 
 
 def corner_scale(size: tuple[int, int]) -> Float[np.ndarray, "4"]:

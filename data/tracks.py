@@ -14,6 +14,10 @@ from scipy.optimize import linear_sum_assignment
 # Text tracks overlap the annotated boxes by about 0.6 on average; neighbours overlap by less.
 MIN_MATCH_IOU = 0.3
 
+# Frames times people that a file of tracks may ask memory for: eight times as many as all clips of
+# the Volleyball Dataset have.
+MOST_PLACES = 10_000_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Tracks:
@@ -31,8 +35,14 @@ class Tracks:
 
 
 def tracks_from_boxes(boxes: Mapping[tuple[int, float], Sequence[float]]) -> Tracks:
-    """Lays out boxes by (frame, person) as arrays."""
+    """Lays out boxes by (frame, person) as arrays.
+
+    Raises:
+      ValueError: there are too many.
+    """
     frames, people = (sorted(set(names)) for names in zip(*boxes))
+    if len(frames) * len(people) > MOST_PLACES:
+        raise ValueError(f"{len(people)} people in {len(frames)} frames are too many")
     row = {int(frame): place for place, frame in enumerate(frames)}
     column = {person: place for place, person in enumerate(people)}
     table = np.zeros((len(frames), len(people), 4))

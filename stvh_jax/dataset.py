@@ -14,7 +14,9 @@ class Dataset(Protocol):
     """What training, evaluation and indexing ask of a data set.
 
     `data.prepared.pipeline.ClipDataset` is one. A split is named as in "train"; several are joined
-    by a plus sign, as in "train+validation".
+    by a plus sign, as in "train+validation". A data set may also have a `content_digest`:
+    hexadecimal digits that identify the clips' names, boxes, labels and pixels, or None where they
+    are not known.
 
     Attributes:
       activity_names: the activities, in the order of their numbers.

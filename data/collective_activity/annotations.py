@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from data.annotations import parse_numbers, read_lines
+from stvh_jax import files
 from stvh_jax.errors import Damaged, UserError
 
 
@@ -69,7 +70,7 @@ def scan_collective_annotations(
             if len(fields) != 7:
                 raise ValueError(f"expected 7 fields, found {len(fields)}")
             frame, x, y, width, height, kind, _ = fields
-            if frame < 1 or frame != int(frame):
+            if frame < 1 or frame % 1:
                 raise ValueError(f"frame {frame:g} is not a whole number from 1 on")
             if frame % 10 != 1:
                 continue
@@ -78,7 +79,7 @@ def scan_collective_annotations(
             if width <= 0 or height <= 0:
                 raise ValueError("the box has no positive width and height")
         except ValueError as error:
-            problems.append(Damaged(f"{path}:{number}: {error}"))
+            problems.append(Damaged(f"{path}:{number}: {files.reason(error)}"))
             continue
         box = (y, x, y + height, x + width)
         people.setdefault(int(frame), []).append((box, int(kind), number))

@@ -15,7 +15,7 @@ import functools
 import os
 import pathlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from data.annotations import ClipAnnotation, ClipFormat, Scan
 from data.collective_activity import constants
@@ -55,7 +55,7 @@ class RawCollective(RawClips):
         Raises:
           UserError: there are two.
         """
-        numbered = [f"seq{int(match):02d}"] if match.isdecimal() else []
+        numbered = [f"seq{int(match):02d}"] if re.fullmatch(r"[0-9]{1,9}", match) else []
         names = [*numbered, match]
         places = [self.folder / top / name for name in names for top in (*_FOLDERS, "")]
         found = [place for place in places if (place / "annotations.txt").exists()]
@@ -109,13 +109,14 @@ class RawCollective(RawClips):
         """Finds the images of a sequence, by their numbers."""
         found = {}
         for path in sorted(self._sequence(match).glob("frame*.jpg")):
-            if name := re.fullmatch(r"frame(\d+)", path.stem):
-                found[int(name[1])] = path
+            if name := re.fullmatch(r"frame([0-9]{1,20})", path.stem):
+                found.setdefault(int(name[1]), path)
         return found
 
     def frame_path(self, match: str, clip: str, frame: int) -> pathlib.Path:
         """Returns the path of a frame of the sequence, whether or not it exists."""
-        return self._sequence(match) / f"frame{frame:04d}.jpg"
+        named = self._sequence(match) / f"frame{frame:04d}.jpg"
+        return named if named.exists() else self._images(match).get(frame, named)
 
     def any_image(self, match: str) -> pathlib.Path | None:
         """Returns some image of a sequence, None if there is none."""
@@ -139,15 +140,23 @@ class RawCollective(RawClips):
 
     @functools.cache  # noqa: B019 - lives as long as the few roots a process opens
     def _sequence_tracks(self, match: str) -> Tracks | None:
-        names = [f"{match}.dat"]
-        if number := re.fullmatch(r"(?:seq)?0*(\d+)", match):
-            names.append(f"track{number[1]}.dat")
-        path = self._track_folder and find_in([self._track_folder], *names)
+        path = self._track_path(match)
         if path is None:
             return None
         tracks = parse_collective_tracks(path)
         boxes = tracks.boxes / corner_scale(self.frame_size(match))
         return dataclasses.replace(tracks, boxes=boxes)
+
+    def _track_path(self, match: str) -> pathlib.Path | None:
+        names = [f"{match}.dat"]
+        if number := re.fullmatch(r"(?:seq)?0*([0-9]{1,9})", match):
+            names.append(f"track{number[1]}.dat")
+        return self._track_folder and find_in([self._track_folder], *names)
+
+    def track_paths(self, match: str, clips: Sequence[ClipAnnotation]) -> list[pathlib.Path]:
+        """Returns the sequence's track file, if it has one."""
+        path = self._track_path(match)
+        return [] if path is None else [path]
 
 
 def label_four_or_five(key_frame: KeyFrame, *, classes: str) -> ClipAnnotation | None:

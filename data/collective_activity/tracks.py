@@ -5,6 +5,7 @@ import re
 
 from data.annotations import parse_numbers, read_lines
 from data.tracks import Tracks, tracks_from_boxes
+from stvh_jax import files
 from stvh_jax.errors import Damaged
 
 
@@ -24,9 +25,9 @@ def parse_collective_tracks(path: str | pathlib.Path) -> Tracks:
     boxes, spans = {}, []
     announced, block = 0, None
     for number, line in enumerate(lines, start=1):
-        if found := re.match(r"Number of Targets (\d+)", line):
+        if found := re.match(r"Number of Targets ([0-9]{1,9})\b", line):
             announced = int(found[1])
-        elif found := re.match(r"Target \d+ \(frames from (\d+) to (\d+)\)", line):
+        elif found := re.match(r"Target \d+ \(frames from ([0-9]{1,9}) to ([0-9]{1,9})\)", line):
             spans.append(range(int(found[1]), int(found[2]) + 1))
         elif found := re.match(r"Bounding Boxes|3D Traj|Total frames", line):
             block = found[0]
@@ -44,10 +45,11 @@ def parse_collective_tracks(path: str | pathlib.Path) -> Tracks:
                         raise ValueError("the box has no positive width and height")
                     boxes[place] = y, x, y + height, x + width
             except ValueError as error:
-                raise Damaged(f"{path}:{number}: {error}") from None
+                raise Damaged(f"{path}:{number}: {files.reason(error)}") from None
     if announced != len(spans) or len(boxes) != sum(map(len, spans)) or not boxes:
         raise Damaged(
             f"{path}:{len(lines)}: the file ends with {len(spans)} targets and {len(boxes)} boxes; "
             f"{announced} targets and {sum(map(len, spans))} boxes are announced; fetch it again"
         )
-    return tracks_from_boxes(boxes)
+    with files.reading(path, "a list of tracks"):
+        return tracks_from_boxes(boxes)

@@ -3,10 +3,12 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import importlib
 import io
 import logging
 import pathlib
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,8 +16,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data.annotations import NUM_FRAMES, ClipAnnotation
+from data.prepared import seal, sources
 from data.raw import RawClips, check_frame
 from data.variants import CONTENTS, Variant
+from stvh_jax import files
 from stvh_jax.clips import UNKNOWN
 from stvh_jax.errors import UserError
 
@@ -52,31 +56,89 @@ def prepare(
       report: called with each line of the report.
 
     Raises:
-      UserError: the raw files are missing, incomplete or malformed.
+      UserError: the raw files are missing, incomplete or malformed; the set is prepared already
+        from other files; or it cannot be written.
+      Locked: another process prepares this set.
+      Damaged: there is a part of a set.
     """
     # TFDS warns on stderr of its own deprecated calls.
     logging.getLogger("absl").setLevel(logging.ERROR)
     tfds.disable_progress_bar()
-    dataset = variant.dataset
-    module = importlib.import_module(f"data.{dataset}.{dataset}_dataset_builder")
-    builder = module.Builder(
-        config=variant.name, data_dir=out, allow_missing=allow_missing, report=report
+    module = importlib.import_module(f"data.{variant.dataset}.{variant.dataset}_dataset_builder")
+    make = functools.partial(
+        module.Builder, config=variant.name, allow_missing=allow_missing, report=report
     )
-    if builder.is_prepared():
-        report(f"{builder.data_path} is already prepared; delete it to prepare it again")
+    raw = raw.absolute()
+    place = out / variant.dataset / variant.name / str(module.Builder.VERSION)
+    if not place.exists():
+        with files.writing(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with files.lock(place.parent / "lock", busy=f"another process prepares {place}"):
+                builder = _prepare_at(place, make, raw)
+        report(f"prepared {place}")
     else:
-        # TFDS announces a download that never happens.
-        with contextlib.redirect_stdout(io.StringIO()):
-            builder.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(manual_dir=raw.absolute())
-            )
-        report(f"prepared {builder.data_path}")
-    for split, counts in builder.info.metadata["splits"].items():
+        cure = f"delete {place} to prepare the set again"
+        seal.check(place, cure)
+        with files.reading(place, "a whole prepared set", cure):
+            if not (place / "dataset_info.json").is_file():
+                raise ValueError("it has no dataset_info.json")
+            builder = make(data_dir=out)
+        opened = importlib.import_module(f"data.{variant.dataset}.raw").open_raw
+        sources.refuse_other_sources(place, opened(raw, **variant.choices))
+        report(f"{place} is already prepared; delete it to prepare it again")
+    info: Any = builder.info  # TFDS's types leave out that every set has metadata
+    for split, counts in info.metadata["splits"].items():
         share = counts["untracked"] / counts["actors"]
         report(
             f"{split}: {counts['clips']} clips, {counts['actors']} actors, {share:.1%} without a "
             f"track" + (f", {counts['skipped']} skipped" if counts["skipped"] else "")
         )
+
+
+def _prepare_at(
+    place: pathlib.Path, make: Callable[..., "ClipBuilder"], raw: pathlib.Path
+) -> "ClipBuilder":
+    """Prepares a set beside its place, and moves it there once it is whole.
+
+    Args:
+      place: the folder that the set will be.
+      make: makes the builder, given `data_dir`.
+      raw: the folder of the raw files.
+    """
+    # Whoever holds the lock is alone here: these are of processes that were killed.
+    for left in place.parent.glob("incomplete*"):
+        shutil.rmtree(left)
+    staging = place.parent / "incomplete"
+    try:
+        builder = make(data_dir=staging)
+        # TFDS announces a download that never happens.
+        with contextlib.redirect_stdout(io.StringIO()), _storage_errors():
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(manual_dir=raw)
+            )
+        made = pathlib.Path(builder.data_path)
+        sources.write(made, builder.sources)
+        seal.write(made)
+        made.rename(place)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return builder
+
+
+@contextlib.contextmanager
+def _storage_errors() -> Iterator[None]:
+    """Turns what TensorFlow raises while it writes into an `OSError`."""
+    # TensorFlow is loaded by TFDS, when it needs it.
+    import tensorflow as tf
+
+    try:
+        yield
+    except (tf.errors.OpError, RuntimeError) as error:
+        # TFDS raises an error of its own because of TensorFlow's.
+        cause: Any = error if isinstance(error, tf.errors.OpError) else error.__cause__
+        if not isinstance(cause, tf.errors.OpError):
+            raise
+        raise OSError(files.reason(cause)) from error
 
 
 def default_configs(dataset: str) -> list[ClipConfig]:
@@ -125,6 +187,8 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     ):
         self._allow_missing = allow_missing
         self._report = report
+        # What the set is made from, see `sources`; whole once it is prepared.
+        self.sources: dict[str, Any] = {}
         config = config or CONTENTS[0]
         if isinstance(config, str) and config not in self.builder_configs:
             config = config_of(Variant.parse(self.name, config))
@@ -164,6 +228,8 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         raw = self._files.open_raw(dl_manager.manual_dir, **self.builder_config.choices)
+        # Before anything is read: what changes meanwhile is then seen to have changed.
+        self.sources = sources.label_sources(raw) | {"frames": {}}
         clips = {split: self._annotated_clips(raw, split) for split in raw.splits}
         if not self._allow_missing:
             _refuse_other_counts(raw, clips)
@@ -222,8 +288,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             example = _example(raw, match, annotation)
             if self.builder_config.with_frames:
                 example["frames"] = raw.frame_paths(match, annotation)
-                for path in example["frames"]:
-                    check_frame(path, raw.frame_size(match))
+                self._check_frames(raw, match, example["frames"])
             counts["clips"] += 1
             counts["actors"] += int(example["actor_mask"].sum())
             counts["untracked"] += int((example["actor_mask"] & ~example["tracked"]).sum())
@@ -233,6 +298,11 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 self._report(f"{split}: {done} ({raw.match_name} {match})")
         info: Any = self.info  # TFDS's types leave out that every set has metadata
         info.metadata["splits"][split] = counts
+
+    def _check_frames(self, raw: RawClips, match: str, paths: list[pathlib.Path]) -> None:
+        for path in paths:
+            source = sources.Source.of(path, check_frame(path, raw.frame_size(match)))
+            self.sources["frames"] |= sources.describe(raw, {path: source})
 
 
 def _refuse_other_counts(

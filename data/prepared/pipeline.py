@@ -6,9 +6,11 @@ the position alone, so training can begin at any step. tf.data never calls back 
 threads would outlive the interpreter that they wait for, and the program would hang at its end.
 """
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
+import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -17,9 +19,11 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from jaxtyping import Bool, Int, UInt8
 
+from data.prepared import seal
 from data.prepared.mirror import mirror_boxes, mirror_classes
 from data.prepared.records import Records, read_records
 from data.variants import Variant
+from stvh_jax import files
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.config import Config
 from stvh_jax.errors import NotFound, UserError
@@ -46,29 +50,58 @@ def open_dataset(config: Config) -> "ClipDataset":
 
     Raises:
       NotFound: the set is not prepared, or in an older format.
+      Damaged: a file of it is missing, cut, or not what it was.
       UserError: the config asks for more frames or fewer actors than are stored.
     """
     variant = Variant.parse(config.name, config.variant)
     folder = pathlib.Path(config.dir) / variant.dataset / variant.name
-    versions = [
-        path.parent for major in _FORMATS for path in folder.glob(f"{major}.*/dataset_info.json")
-    ]
+    prepare = (
+        f"python -m data prepare {variant.dataset} --raw FOLDER_OF_THE_RAW_FILES --out "
+        f"{config.dir}{variant.flags}"
+    )
+    versions = [path for major in _FORMATS for path in folder.glob(f"{major}.*") if _is_set(path)]
     if not versions:
         older = any(folder.glob("[0-9]*/dataset_info.json"))
         raise NotFound(
-            f"{folder} is {'of an older format' if older else 'not prepared'}; run: python -m data "
-            f"prepare {variant.dataset} --raw FOLDER_OF_THE_RAW_FILES --out {config.dir}"
-            f"{variant.flags}"
+            f"{folder} is {'of an older format' if older else 'not prepared'}; run: {prepare}"
         )
     newest = max(versions, key=lambda path: tfds.core.Version(path.name))
-    return ClipDataset(
-        tfds.builder_from_directory(newest),
-        image_size=tuple(config.image_size),
-        num_frames=config.num_frames,
-        num_actors=config.num_actors,
+    cure = f"delete it and run: {prepare}"
+    content_digest = seal.check(newest, cure)
+    options = {
+        "image_size": tuple(config.image_size),
+        "num_frames": int(config.num_frames),
+        "num_actors": int(config.num_actors),
         # The configs of the oldest runs have no such field.
-        still_boxes=config.get("still_boxes", False),
-    )
+        "still_boxes": config.get("still_boxes", False),
+    }
+    with files.reading(newest, "a whole prepared set", cure):
+        _refuse_foreign_features(newest, cure)
+        builder = tfds.builder_from_directory(newest)
+        return ClipDataset(builder, content_digest=content_digest, **options)
+
+
+def _is_set(folder: pathlib.Path) -> bool:
+    """Says whether a folder is named by a version and has a set."""
+    numbered = re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", folder.name)
+    return bool(numbered) and (folder / "dataset_info.json").exists()
+
+
+def _refuse_foreign_features(folder: pathlib.Path, cure: str) -> None:
+    """Raises an error where TFDS would import a module that the files of a set name."""
+    path = folder / "features.json"
+    if not path.is_file():
+        raise ValueError("it has no features.json")
+    features: list[Any] = [files.read_json(path, "the features of a set", cure=cure)]
+    while features:
+        feature = features.pop()
+        if isinstance(feature, dict):
+            name = feature.get("pythonClassName", feature.get("python_class_name"))
+            if name is not None and not str(name).startswith("tensorflow_datasets.core.features."):
+                raise ValueError(f"its features.json asks for {name}")
+            features += feature.values()
+        elif isinstance(feature, list):
+            features += feature
 
 
 class ClipDataset:
@@ -82,12 +115,18 @@ class ClipDataset:
         num_frames: int,
         num_actors: int,
         still_boxes: bool = False,
+        content_digest: str | None = None,
     ):
+        # Of the clips' names, boxes, labels and pixels; None for sets that have no digests.
+        self.content_digest = content_digest
+        self._folder = builder.data_path
         info: Any = builder.info  # TFDS's types leave out that every set has features
         features = info.features
-        self.activity_names: tuple[str, ...] = tuple(features["activity"].names)
-        self.action_names: tuple[str, ...] = tuple(features["action"].feature.names)
+        self.activity_names: tuple[str, ...] = _class_names(features["activity"])
+        self.action_names: tuple[str, ...] = _class_names(features["action"].feature)
         self.splits: tuple[str, ...] = tuple(info.splits)
+        if not self.splits:
+            raise ValueError("it has no clips")
         self._info = info
         self._image_size = image_size
         self.has_frames: bool = "frames" in features
@@ -103,7 +142,9 @@ class ClipDataset:
                 f"to {self._stored_frames}"
             )
         # The key frame is as near to the middle as the stored frames allow.
-        self._stored_key_frame = info.metadata["key_frame"]
+        self._stored_key_frame = int(info.metadata["key_frame"])
+        if not 0 <= self._stored_key_frame < self._stored_frames:
+            raise ValueError(f"its key frame is {self._stored_key_frame}")
         last_start = self._stored_frames - num_frames
         first = min(max(self._stored_key_frame - num_frames // 2, 0), last_start)
         self.key_frame: int = self._stored_key_frame - first
@@ -127,10 +168,14 @@ class ClipDataset:
         Raises:
           NotFound: a split has no clip.
         """
-        counts = [self._info.metadata["splits"][part] for part in self._parts(split)]
+        parts = self._parts(split)
         if self._still_boxes:
             return 1.0
-        return sum(part["untracked"] for part in counts) / sum(part["actors"] for part in counts)
+        with self._reading():
+            counts = [self._info.metadata["splits"][part] for part in parts]
+            return sum(part["untracked"] for part in counts) / sum(
+                part["actors"] for part in counts
+            )
 
     def training_batches(
         self,
@@ -203,10 +248,17 @@ class ClipDataset:
         unknown = sorted(set(clips) - set(places), key=lambda name: tuple(map(natural_key, name)))
         if unknown:
             raise NotFound(f"split {split} has no clip (match, clip) = {unknown[0]}")
-        return {
-            name: _decode_jpeg(records.jpegs(places[name])[self._stored_key_frame]).numpy()
-            for name in clips
-        }
+        with self._reading():
+            return {
+                name: _decode_jpeg(records.jpegs(places[name])[self._stored_key_frame]).numpy()
+                for name in clips
+            }
+
+    def _reading(self) -> contextlib.AbstractContextManager[None]:
+        """Turns whatever reading the set raises into one line that names its folder."""
+        return files.reading(
+            self._folder, "a whole prepared set", "delete it and prepare the set again"
+        )
 
     def _parts(self, split: str) -> list[str]:
         """Returns the single splits that a name like "train+validation" joins."""
@@ -223,10 +275,10 @@ class ClipDataset:
         The empty clip comes last, so that the index -1 stands for it; it fills the last batch of an
         evaluation.
         """
-        records = read_records(
-            [self._info.splits[part] for part in self._parts(split)], self._info.features
-        )
-        return dataclasses.replace(records, arrays=self._padded(records.arrays))
+        splits = [self._info.splits[part] for part in self._parts(split)]
+        with self._reading():
+            records = read_records(splits, self._info.features)
+            return dataclasses.replace(records, arrays=self._padded(records.arrays))
 
     def _padded(self, stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         boxes = stored["boxes"][:, self._window]
@@ -259,8 +311,17 @@ class ClipDataset:
         if frames and self.has_frames:
             with_frames = functools.partial(self._with_frames, records)
             drawn = drawn.unbatch().map(with_frames, tf.data.AUTOTUNE).batch(len(share))
-        batches = drawn.prefetch(2).as_numpy_iterator()
-        return (self._clips(records.arrays, *batch) for batch in batches)
+        batches: Any = drawn.prefetch(2).as_numpy_iterator()
+        return (self._clips(records.arrays, *batch) for batch in self._whole(batches))
+
+    def _whole(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """Yields what tf.data reads, the frames among it, whose damage shows only now."""
+        while True:
+            with self._reading():
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
 
     def _with_frames(self, records: Records, index: tf.Tensor, mirrored: tf.Tensor):
         """Adds a clip's frames, resized and mirrored, to its index and mirror."""
@@ -303,6 +364,15 @@ class ClipDataset:
             shape = (-1,) + (1,) * (swapped.ndim - 1)
             batch[name] = np.where(mirrored.reshape(shape), swapped, batch[name])
         return Clips(**batch, clip_mask=index >= 0, frames=frames)
+
+
+def _class_names(feature: Any) -> tuple[str, ...]:
+    """Reads the names of classes; without their file TFDS takes numbers, or leaves them out."""
+    names = tuple(feature.names)
+    if len(names) != feature.num_classes or not set(names).isdisjoint(map(str, range(len(names)))):
+        raise ValueError("the names of its classes are missing")
+    mirror_classes(names)  # which raises an error where a class has no mirror image
+    return names
 
 
 def _process_share(batch_size: int, process_index: int, process_count: int) -> Int[np.ndarray, "B"]:

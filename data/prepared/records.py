@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from stvh_jax.clips import UNKNOWN
+
 _FIELDS = ("boxes", "key_boxes", "actor_mask", "action", "activity", "match", "clip", "frame")
 
 
@@ -50,6 +52,10 @@ def read_records(splits: Sequence[tfds.core.SplitInfo], features: Any) -> Record
     Args:
       splits: of a prepared set.
       features: the set's `tfds.features.FeaturesDict`.
+
+    Raises:
+      ValueError: there are other records than the set says, or impossible values in them.
+      Exception: of whatever else TensorFlow finds; read them within `files.reading`.
     """
     fields = [name for name in _FIELDS if name in features]
     paths = [str(path) for split in splits for path in split.filepaths]
@@ -60,6 +66,7 @@ def read_records(splits: Sequence[tfds.core.SplitInfo], features: Any) -> Record
     arrays = {name: np.concatenate([batch[name] for batch in examples]) for name in fields}
     arrays["frame"] = arrays.get("frame", arrays["clip"])
     arrays |= {name: _names(arrays[name]) for name in ("match", "clip")}
+    _check(arrays, features, sum(split.num_examples for split in splits))
     places = [(path, offset) for path in paths for offset in _record_offsets(path)]
     return Records(
         num_frames=arrays["boxes"].shape[1],
@@ -67,6 +74,21 @@ def read_records(splits: Sequence[tfds.core.SplitInfo], features: Any) -> Record
         paths=tf.constant([path for path, _ in places]),
         offsets=tf.constant([offset for _, offset in places], tf.int64),
     )
+
+
+def _check(arrays: dict[str, np.ndarray], features: Any, num_examples: int) -> None:
+    if len(arrays["boxes"]) != num_examples:
+        raise ValueError(f"{len(arrays['boxes'])} clips of {num_examples}")
+    for name, feature in (
+        ("action", features["action"].feature),
+        ("activity", features["activity"]),
+    ):
+        known = arrays[name] < feature.num_classes
+        if not (known & (arrays[name] >= UNKNOWN)).all():
+            raise ValueError(f"there is an {name} without a name")
+    for name in ("boxes", "key_boxes"):
+        if name in arrays and not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} are not finite")
 
 
 def _names(stored: np.ndarray) -> np.ndarray:

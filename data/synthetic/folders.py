@@ -5,11 +5,15 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from data.raw import is_hidden
 from stvh_jax import files
 from stvh_jax.errors import Exists, UserError
 
 JPEG_QUALITY = 92
 VERSION = 1  # a change of the pictures or the files is a new version
+
+# More than anybody has the time or the disk for.
+MOST_MATCHES, MOST_CLIPS, MOST_PIXELS = 100_000, 100_000, 8192
 
 
 def deal(order: Sequence[int]) -> dict[str, list[int]]:
@@ -25,6 +29,18 @@ def deal(order: Sequence[int]) -> dict[str, list[int]]:
     }
 
 
+def check_matches(matches: int, least: int, why: str) -> None:
+    """Checks the number of matches.
+
+    Raises:
+      UserError: it is out of range.
+    """
+    if matches < least:
+        raise UserError(f"matches is {matches}: give {least} or more, {why}")
+    if matches > MOST_MATCHES:
+        raise UserError(f"matches is {matches}: give {MOST_MATCHES} or fewer")
+
+
 def check_options(
     matches: int,
     clips_per_match: int,
@@ -38,12 +54,18 @@ def check_options(
       UserError: one of them is out of range.
     """
     height, width = image_size
+    check_matches(matches, 3, "one for each split")
     for good, message in (
-        (matches >= 3, f"matches is {matches}: give 3 or more, one for each split"),
-        (clips_per_match >= 1, f"clips_per_match is {clips_per_match}: give 1 or more"),
+        (
+            1 <= clips_per_match <= MOST_CLIPS,
+            f"clips_per_match is {clips_per_match}: give 1 to {MOST_CLIPS}",
+        ),
         (0 <= seed < 2**32, f"seed is {seed}: give a number in 0..2**32-1"),
         (0 <= difficulty <= 1, f"difficulty is {difficulty}: give a number in 0..1"),
-        (height >= 48 and width >= 80, f"image_size is {height} x {width}: give 48 x 80 or more"),
+        (
+            48 <= height <= MOST_PIXELS and 80 <= width <= MOST_PIXELS,
+            f"image_size is {height} x {width}: give 48 x 80 or more, at most {MOST_PIXELS} a side",
+        ),
     ):
         if not good:
             raise UserError(message)
@@ -82,7 +104,9 @@ def fill(
         return
     if out.is_file():
         raise Exists(f"{out} is a file; give a folder")
-    if out.exists() and any(out.iterdir()) and _read(begun) != content:
+    with files.reading(out, "a folder"):
+        filled = out.exists() and any(not is_hidden(path.name) for path in out.iterdir())
+    if filled and _read(begun) != content:
         raise Exists(
             f"{out} is not empty and was not written by this same command; give another folder"
         )
@@ -99,8 +123,8 @@ def fill(
 def _read(path: pathlib.Path) -> Any:
     """Reads a marker, None if it cannot be read."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        return files.read_json(path, "a splits.json")
+    except UserError:
         return None
 
 

@@ -16,6 +16,7 @@ from data.synthetic import street
 from data.synthetic.folders import (
     JPEG_QUALITY,
     VERSION,
+    check_matches,
     check_options,
     deal,
     fill,
@@ -29,7 +30,6 @@ from data.synthetic.street_rendering import (
     render_street,
     sample_street_look,
 )
-from stvh_jax.errors import UserError
 
 # The share of people without a track.
 UNTRACKED = 0.13
@@ -129,10 +129,7 @@ def deal_activities(matches: int | None, *, extended: bool) -> tuple[str, ...]:
     least = 3 * len(kinds)
     if matches is None:
         matches = 4 * least
-    if matches < least:
-        raise UserError(
-            f"matches is {matches}: give {least} or more, 3 of each of {len(kinds)} activities"
-        )
+    check_matches(matches, least, f"3 of each of {len(kinds)} activities")
     dealt = [kinds[n % len(kinds)] for n in range(matches)]
     return tuple(sorted(dealt, key=lambda activity: activity in street.EXTENDED))
 

@@ -6,8 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.annotations import ClipAnnotation, Scan, parse_numbers, read_lines
+from data.annotations import (
+    ClipAnnotation,
+    Scan,
+    check_name,
+    parse_numbers,
+    read_lines,
+    whole_number,
+)
 from data.volleyball.constants import ACTIONS, ACTIVITIES
+from stvh_jax import files
 from stvh_jax.errors import Damaged
 
 
@@ -47,7 +55,7 @@ def scan_volleyball_annotations(path: str | pathlib.Path) -> Scan:
                     "remove one of the two lines"
                 )
         except ValueError as error:
-            problems.append(Damaged(f"{path}:{number}: {error}"))
+            problems.append(Damaged(f"{path}:{number}: {files.reason(error)}"))
             continue
         seen[annotation.clip] = number
         clips.append(annotation)
@@ -84,7 +92,8 @@ def _parse_key_frame(line: str) -> tuple[str, int, list[str]]:
         raise ValueError(
             f"expected <key frame>.jpg or <clip>/<key frame>.jpg first, found {line.split()[0]!r}"
         )
-    frame = int(found["key"])
+    frame = whole_number(int(found["key"]), "key frame")
+    check_name(found["clip"] or str(frame))
     return found["clip"] or str(frame), frame, line[found.end() :].split()
 
 

@@ -1,7 +1,7 @@
 """The Volleyball Dataset's files on disk, as its authors lay them out; no TensorFlow.
 
 videos/<video>/annotations.txt              people of every clip's key frame
-videos/<video>/<clip>/<frame>.jpg           frames, at least key-5 .. key+4
+videos/<video>/<clip>/<frame>.jpg           frames, at least key-5 .. key+4; 7.jpg or 0007.jpg
 volleyball_tracking_annotation/<video>/<clip>/<clip>.txt   tracks, optional
 tracks_normalized.pkl                       tracks, optional
 splits.json                                 in place of the official splits, optional
@@ -14,9 +14,11 @@ import dataclasses
 import functools
 import os
 import pathlib
+import re
+from collections.abc import Sequence
 
-from data.annotations import ClipFormat, Scan
-from data.raw import RawClips, corner_scale, find_in, named, named_splits, read_splits
+from data.annotations import ClipAnnotation, ClipFormat, Scan
+from data.raw import RawClips, corner_scale, find_in, is_hidden, named, named_splits, read_splits
 from data.tracks import Tracks
 from data.volleyball import constants
 from data.volleyball.annotations import scan_volleyball_annotations
@@ -43,12 +45,23 @@ class RawVolleyball(RawClips):
         return self.check_crowd(path, scan_volleyball_annotations(path))
 
     def frame_path(self, match: str, clip: str, frame: int) -> pathlib.Path:
-        """Returns the path of a clip's frame, whether or not it exists."""
-        return self.folder / match / clip / f"{frame}.jpg"
+        """Returns the path of a clip's frame, whether or not it exists.
+
+        Where there is no `7.jpg`, a name with zeros before it is looked for, as `0007.jpg`.
+        """
+        path = self.folder / match / clip / f"{frame}.jpg"
+        return path if path.exists() else self._filled_up(match, clip).get(frame, path)
+
+    @functools.cache  # noqa: B019 - lives as long as the few folders that a process opens
+    def _filled_up(self, match: str, clip: str) -> dict[int, pathlib.Path]:
+        """Finds the images of a clip whose numbers have zeros before them, by the numbers."""
+        paths = sorted((self.folder / match / clip).glob("0*.jpg"))
+        return {int(path.stem): path for path in paths if re.fullmatch(r"[0-9]{1,20}", path.stem)}
 
     def any_image(self, match: str) -> pathlib.Path | None:
         """Returns some image of a video, None if there is none."""
-        return next((self.folder / match).glob("*/*.jpg"), None)
+        paths = (self.folder / match).glob("*/*.jpg")
+        return next((path for path in paths if not is_hidden(path.name)), None)
 
     @property
     def _places(self) -> tuple[pathlib.Path, ...]:
@@ -57,8 +70,12 @@ class RawVolleyball(RawClips):
 
     @functools.cached_property
     def _normalized_tracks(self) -> dict[tuple[str, str], Tracks]:
-        path = find_in(self._places, "tracks_normalized.pkl")
+        path = self._normalized_path
         return load_normalized_tracks(path) if path else {}
+
+    @property
+    def _normalized_path(self) -> pathlib.Path | None:
+        return find_in(self._places, "tracks_normalized.pkl")
 
     @functools.cached_property
     def _track_folder(self) -> pathlib.Path | None:
@@ -85,6 +102,13 @@ class RawVolleyball(RawClips):
                 boxes = tracks.boxes / corner_scale(self.frame_size(match))
                 tracks = dataclasses.replace(tracks, boxes=boxes)
         return tracks
+
+    def track_paths(self, match: str, clips: Sequence[ClipAnnotation]) -> list[pathlib.Path]:
+        """Returns the track files, those there are, that may be of clips of a match."""
+        paths = [] if self._normalized_path is None else [self._normalized_path]
+        if self._track_folder is not None:
+            paths += [self._track_folder / match / one.clip / f"{one.clip}.txt" for one in clips]
+        return [path for path in paths if path.exists()]
 
 
 def clip_format() -> ClipFormat:
@@ -117,7 +141,7 @@ def open_raw(root: str | pathlib.Path) -> RawVolleyball:
     path = find_in((videos, videos.parent), "splits.json")
     if path:
         splits, count = read_splits(path, "clips")
-    elif any(name.isdecimal() for name in _video_names(videos)):
+    elif any(re.fullmatch(r"[0-9]+", name) for name in _video_names(videos)):
         splits, count = named_splits(constants.SPLITS), constants.NUM_CLIPS
     else:
         raise NotFound(
@@ -137,4 +161,5 @@ def open_raw(root: str | pathlib.Path) -> RawVolleyball:
 
 
 def _video_names(folder: pathlib.Path) -> list[str]:
-    return [path.parent.name for path in folder.glob("*/annotations.txt")]
+    names = (path.parent.name for path in folder.glob("*/annotations.txt"))
+    return [name for name in names if not is_hidden(name)]

@@ -1,15 +1,24 @@
 """Reads the person tracks of the Volleyball Dataset, in both formats they come in."""
 
+import contextlib
 import pathlib
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
-from data.annotations import parse_numbers, read_lines
-from data.tracks import Tracks, tracks_from_boxes
-from stvh_jax.errors import Damaged, NotFound
+from data import plain_pickle
+from data.annotations import parse_numbers, read_lines, whole_number
+from data.plain_pickle import PickledArray
+from data.tracks import MOST_PLACES, Tracks, tracks_from_boxes
+from stvh_jax import files
+from stvh_jax.errors import Damaged
+
+# The tracks of the whole data set take an eighth.
+_MOST_BYTES = 512 << 20
+
+# How far a normalized box may reach, in heights and widths of the frame.
+_FARTHEST = 10.0
 
 
 def parse_volleyball_tracks(path: str | pathlib.Path) -> Tracks:
@@ -31,77 +40,105 @@ def parse_volleyball_tracks(path: str | pathlib.Path) -> Tracks:
             if len(fields) != 10:
                 raise ValueError(f"expected 10 fields, found {len(fields)}")
             player, x_min, y_min, x_max, y_max, frame, lost = parse_numbers(fields[:7])
+            frame = whole_number(frame, "frame")
             if x_max < x_min or y_max < y_min:
                 raise ValueError("the box ends before it starts")
             if (frame, player) in boxes:
-                raise ValueError(f"player {player:g} already has a box in frame {frame:g}")
+                raise ValueError(f"player {player:g} already has a box in frame {frame}")
         except ValueError as error:
-            raise Damaged(f"{path}:{number}: {error}") from None
+            raise Damaged(f"{path}:{number}: {files.reason(error)}") from None
         boxes[frame, player] = None if lost else (y_min, x_min, y_max, x_max)
     boxes = {place: box for place, box in boxes.items() if box is not None}
     if not boxes:
         raise Damaged(f"{path}: no person is visible in any row; remove or replace the file")
-    return tracks_from_boxes(boxes)
+    with files.reading(path, "a list of tracks"):
+        return tracks_from_boxes(boxes)
 
 
 def load_normalized_tracks(path: str | pathlib.Path) -> dict[tuple[str, str], Tracks]:
     """Reads `tracks_normalized.pkl`: (video, clip) -> tracks with boxes in 0..1 of the frame.
 
-    The pickle holds `{(video, clip): {frame: float (n, 4)}}`, its names as texts or numbers; row i
-    is the same person in every frame. No code that the file names is run: only NumPy arrays and
-    plain Python containers and numbers are rebuilt.
+    The pickle holds `{(video, clip): {frame: (n, 4) boxes}}`, its names as texts or numbers; row i
+    is the same person in every frame. Nothing that the file names is run, see `plain_pickle`.
 
     Raises:
       NotFound: there is no such file.
-      Damaged: it cannot be read, names anything else, or has another layout.
+      UserError: it cannot be read.
+      Damaged: it is too large or malformed, or has another layout or impossible boxes.
     """
+    content = files.read_bytes(path, "a pickle of plain arrays", most=_MOST_BYTES)
+    with files.reading(path, "a pickle of plain arrays"):
+        table = plain_pickle.load(content)
+    with files.reading(path, "{(video, clip): {frame: (n, 4) boxes}}"):
+        return _tracks_of_clips(table)
+
+
+def _tracks_of_clips(table: Mapping[Any, Any]) -> dict[tuple[str, str], Tracks]:
+    tracks, places = {}, 0
+    for key, frames in table.items():
+        if not isinstance(key, tuple) or [isinstance(part, bytes) for part in key] != [False] * 2:
+            raise ValueError(f"the key {str(key):.60} is not (video, clip)")
+        video, clip = name = str(key[0]), str(key[1])
+        with _naming(f"video {video:.40}, clip {clip:.40}"):
+            if name in tracks:
+                raise ValueError("it is there twice")
+            rows = {_frame_number(frame): _rows(frame, boxes) for frame, boxes in frames.items()}
+            # Many clips of a file may refer to the same boxes, which would then be copied for each.
+            places += len(rows) * max(map(len, rows.values()), default=0)
+            if places > MOST_PLACES:
+                raise ValueError(f"the file has more than {MOST_PLACES:,} boxes")
+            tracks[name] = _tracks_from_rows(rows)
+    return tracks
+
+
+@contextlib.contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Begins the message of an error with the place that it is of."""
     try:
-        with open(path, "rb") as file:
-            # Pickles made by Python 2 hold NumPy's bytes as str, which latin1 leaves as they are.
-            content = _ArrayUnpickler(file, encoding="latin1").load()
-    except FileNotFoundError:
-        raise NotFound(f"{path}: no such file") from None
-    except Exception as error:  # a damaged pickle can raise anything
-        raise Damaged(f"{path}: not a pickle of plain arrays ({error})") from None
-    try:
-        return {
-            (str(video), str(clip)): _tracks_from_arrays(frames)
-            for (video, clip), frames in content.items()
-        }
+        yield
     except (AttributeError, TypeError, ValueError) as error:
-        raise Damaged(
-            f"{path}: expected {{(video, clip): {{frame: float (n, 4) boxes}}}} ({error})"
-        ) from None
+        raise ValueError(f"{place}: {error}") from None
 
 
-def _tracks_from_arrays(frames: Mapping[int, Float[np.ndarray, "n 4"]]) -> Tracks:
-    boxes = {}
-    for frame, rows in frames.items():
-        rows = np.asarray(rows, np.float64)
-        if rows.ndim != 2 or rows.shape[1] != 4 or not np.isfinite(rows).all():
-            raise ValueError(f"frame {frame} holds an array of shape {rows.shape}")
-        boxes |= {(int(frame), person): row for person, row in enumerate(rows)}
-    if not boxes:
-        raise ValueError("a clip has no box")
-    return tracks_from_boxes(boxes)
+def _frame_number(frame: Any) -> int:
+    if not isinstance(frame, int | float):
+        raise ValueError(f"frame {str(frame):.40} is not a whole number")
+    return whole_number(frame, "frame")
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler that can rebuild NumPy arrays and nothing else."""
+def _rows(frame: float, boxes: Any) -> Any:
+    """Returns the boxes of a frame, whose shape is right, as NumPy can copy them."""
+    if isinstance(boxes, PickledArray):
+        if boxes.values is None or boxes.values.ndim != 2 or boxes.values.shape[1] != 4:
+            shape = None if boxes.values is None else boxes.values.shape
+            raise ValueError(f"frame {frame} holds an array of shape {shape}")
+        return boxes.values
+    for box in boxes:
+        if not isinstance(box, list | tuple) or len(box) != 4:
+            raise ValueError(f"frame {frame} holds something other than boxes of four numbers")
+        if not all(isinstance(number, int | float) for number in box):
+            raise ValueError(f"frame {frame} holds a box of something other than numbers")
+    return boxes
 
-    _NUMPY = {
-        ("multiarray", "_reconstruct"),
-        ("multiarray", "scalar"),
-        ("numeric", "_frombuffer"),
-    }
 
-    def find_class(self, module, name):
-        """Returns the global that a pickle names, if it belongs to an array."""
-        # numpy.core became numpy._core in NumPy 2; there are pickles of both.
-        package, _, submodule = module.rpartition(".")
-        if package in ("numpy.core", "numpy._core") and (submodule, name) in self._NUMPY:
-            return super().find_class(f"numpy._core.{submodule}", name)
-        # Protocol 2 writes bytes as a string to encode.
-        if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+def _tracks_from_rows(rows: Mapping[int, Any]) -> Tracks:
+    """Lays out the boxes of a clip; frames without a box are left out."""
+    frames = sorted(frame for frame in rows if len(rows[frame]))
+    if not frames:
+        raise ValueError("it has no box")
+    people = max(len(rows[frame]) for frame in frames)
+    table = np.zeros((len(frames), people, 4))
+    visible = np.zeros((len(frames), people), bool)
+    for place, frame in enumerate(frames):
+        table[place, : len(rows[frame])] = rows[frame]
+        visible[place, : len(rows[frame])] = True
+    # People leave the frame, but not by many times its size; NaN is not less than anything.
+    possible = (np.abs(table) <= _FARTHEST).all(-1) & (table[..., :2] <= table[..., 2:]).all(-1)
+    wrong = np.argwhere(visible & ~possible)
+    if len(wrong):
+        frame, person = wrong[0]
+        raise ValueError(
+            f"frame {frames[frame]}, row {person}: {table[frame, person].tolist()} is not a box "
+            "[y_min, x_min, y_max, x_max] in 0..1 of the frame"
+        )
+    return Tracks(np.array(frames), table, visible)

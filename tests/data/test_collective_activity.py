@@ -71,7 +71,7 @@ def test_a_folder_without_sequences_is_refused(tmp_path):
 )
 def test_malformed_splits_are_refused(whole, content):
     (whole / "splits.json").write_text(content)
-    with pytest.raises(UserError, match=r"splits.json: expected .*key_frames"):
+    with pytest.raises(UserError, match=r"splits.json is not .*key_frames"):
         subject.open_raw(whole)
 
 

@@ -181,7 +181,7 @@ def test_missing_and_damaged_frames_stop_the_preparation(whole, tmp_path):
     with pytest.raises(UserError, match=r"1 of 6 clips lack .*--allow-missing"):
         prepare(Builder(config="frames", data_dir=tmp_path / "out"), whole)
     path.write_bytes(good[:-30])
-    with pytest.raises(UserError, match=r"frame0013.jpg: damaged JPEG"):
+    with pytest.raises(UserError, match=r"frame0013.jpg is not a whole JPEG"):
         prepare(Builder(config="frames", data_dir=tmp_path / "out"), whole)
     write_frame(path, (0, 0, 0), (9, 9, 9), size=(31, 48))
     with pytest.raises(UserError, match=r"frame0013.jpg: 48x31 pixels among frames of 47x31"):

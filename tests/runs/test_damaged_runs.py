@@ -157,7 +157,7 @@ def test_a_config_of_another_model_is_refused_before_its_arrays_are_read(
 def test_arrays_that_claim_to_be_absurdly_large_are_not_read(run, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "MOST_BYTES", 100)
     monkeypatch.setattr(np, "empty", lambda *_: pytest.fail("allocated"))
-    with pytest.raises(Damaged, match=r"cannot be read as a checkpoint \(it claims more than"):
+    with pytest.raises(Damaged, match=r"is not a whole checkpoint \(it claims more than"):
         encoder.load(run)
 
 
