@@ -4,6 +4,7 @@ python -m tests.robustness [--minutes 20] [--seed 7] [--kills 100] [--only WORD]
 """
 
 import argparse
+import os
 import pathlib
 import shutil
 import sys
@@ -25,6 +26,8 @@ def main() -> int:
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("soak"))
     parser.add_argument("--case", type=pathlib.Path, help="runs a case that was kept once more")
     arguments = parser.parse_args()
+    # The models are tiny: they take far longer to compile than to run.
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     if arguments.case:
         material.build(once=True)
         outcome = again(TARGETS, arguments.case)

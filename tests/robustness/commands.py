@@ -98,15 +98,21 @@ def run(call: Callable[[], Any], folder: pathlib.Path, *, kill_after: float | No
 
 
 def result(call: Callable[[], Any], folder: pathlib.Path) -> Any:
-    """Gives what a call returns in a fork; a UserError of it is raised here."""
+    """Gives what a call returns in a fork.
+
+    Raises:
+      Fault: it does not return, or was judged there; a UserError is one too, for it should return.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "result"
 
     def answer():
         try:
             content: Any = call()
-        except (Fault, UserError) as error:
-            content = error
+        except Fault as fault:
+            content = fault
+        except UserError as error:
+            content = Fault(Verdict.WRONG, f"it should succeed: {error}")
         with path.open("wb") as file:
             pickle.dump(content, file)
 
@@ -115,7 +121,7 @@ def result(call: Callable[[], Any], folder: pathlib.Path) -> Any:
     if ended.status:
         judge(ended)
     content = pickle.loads(path.read_bytes())
-    if isinstance(content, Exception):
+    if isinstance(content, Fault):
         raise content
     return content
 

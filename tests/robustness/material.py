@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 from PIL import Image
@@ -34,7 +35,12 @@ def build(*, once: bool) -> None:
     if once and FOLDER.exists():
         return
     shutil.rmtree(FOLDER, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "tests.robustness.material"], cwd=ROOT, check=True)
+    command = [sys.executable, "-m", "tests.robustness.material"]
+    with tempfile.TemporaryFile() as output:
+        ended = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        if ended.returncode:
+            output.seek(0)
+            raise RuntimeError(f"cannot make what is broken: {output.read().decode()}")
 
 
 def _build() -> None:

@@ -66,7 +66,7 @@ def alike(outcome: Outcome) -> str:
     """Names a failure by its verdict and by its last line, without what differs between cases."""
     assert outcome.verdict is not None
     last = (outcome.text.strip().splitlines() or [""])[-1]
-    words = re.findall(r"[a-z]+", re.sub(r"/\S+|'[^']*'", "", last).lower())
+    words = re.findall(r"\b[a-z]+\b", re.sub(r"/\S+|'[^']*'", "", last).lower())
     return "-".join([*outcome.verdict.value.split(), *words[:6]])[:80]
 
 

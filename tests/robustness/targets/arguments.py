@@ -141,7 +141,8 @@ def run_names(folder: pathlib.Path, names):
     codes = np.arange(2 * len(names), dtype=np.uint8).reshape(-1, 2)
     matches, clips = zip(*names)
     index.add(codes, match=list(matches), clip=list(clips))
-    texts = [(str(match), str(clip)) for match, clip in names]
+    texts = [tuple(name if isinstance(name, str) else str(int(name)) for name in clip)
+             for clip in names]  # fmt: skip
     index = Index.open(folder / "index")
     (hits,) = index.search(np.zeros(2, np.uint8), k=None, radius=16)
     expect(sorted((hit.match, hit.clip) for hit in hits) == sorted(texts), "names have changed")

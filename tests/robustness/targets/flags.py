@@ -23,8 +23,8 @@ JUNK = (
     "..", "nowhere/x", "in", "in/file", "in/file/x", "out.zip", "out.png", "out.csv", "out.parquet",
     "/proc/nothing", "file:///proc/nowhere", "http://", "http://127.0.0.1:9/x", "ftp://x/y", "://",
     "s3://", "gs://", "%s%n", "{match}", "{", "{0}", "{match.__class__}", "';--", "-", "--", "=",
-    "train", "train+test", "train+", "+", "0/0", "1/100", "1/0/", "/", "activity", "visual", "os:system",
-    "json:loads", "nowhere:x", ":", "match = '1'", "match = ", "binary", "real", "latest",
+    "train", "train+test", "train+", "+", "0/0", "1/100", "1/0/", "/", "activity", "visual",
+    "os:system", "json:loads", "nowhere:x", ":", "match = '1'", "match = ", "binary", "real", "latest",
 )  # fmt: skip
 # What a command must not be pointed at, for it would write there.
 NEVER = {"/", ".."}
