@@ -52,7 +52,9 @@ def main() -> int:
     print(f"\nseed {arguments.seed}\n{table(tallies)}")
     for name in sorted(failures.kept):
         print(f"make soak CASE={failures.folder / name}    (what it said: {OUTPUT} in it)")
-    return 0 if all(tally.good for tally in tallies) else 1
+    good = all(tally.good for tally in tallies)
+    print("all is right" if good else "not all is right")
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

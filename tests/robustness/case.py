@@ -66,6 +66,7 @@ class Target:
       run: `run(folder, case)` hands it to the library and judges: it returns where all is right, a
         UserError is a clear error, a `Fault` what it says, and any other exception a trace.
       seconds: after which a case hangs.
+      seconds_to_start: as many more for the first case of a process, which imports.
       megabytes: of memory, more than which count as a crash.
       kills: whether KILLS says how many cases there are at least.
       needs: packages without which it is skipped.
@@ -75,6 +76,7 @@ class Target:
     make: Callable[[random.Random, pathlib.Path], Any]
     run: Callable[[pathlib.Path, Any], None]
     seconds: float = 30
+    seconds_to_start: float = 60
     megabytes: int = 4096
     kills: bool = False
     needs: tuple[str, ...] = ()

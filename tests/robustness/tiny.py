@@ -5,4 +5,6 @@ from tests.helpers.fakes import tiny_config
 
 def get_config():
     """Returns the config."""
-    return tiny_config()
+    config = tiny_config(epochs=1)
+    config.optimizer.warmup_epochs = 0.0
+    return config

@@ -15,8 +15,6 @@ from tests.robustness.case import Outcome, Target, Verdict
 # A worker that is forked from a process with all of this in it starts at once.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.robustness.case", "stvh_jax.inference.encoder"])
-# Beyond a case's own seconds, for what a target imports before its first case.
-_SECONDS_TO_START = 60
 _SECONDS_BETWEEN_LOOKS = 0.05
 
 
@@ -34,7 +32,7 @@ class Worker:
         patience = self._target.seconds
         if self._process is None:
             self._start()
-            patience += _SECONDS_TO_START
+            patience += self._target.seconds_to_start
         try:
             self._connection.send(seed)
             outcome = self._answer(time.monotonic() + patience)

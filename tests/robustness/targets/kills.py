@@ -8,7 +8,7 @@ from typing import Any
 from stvh_jax.errors import UserError
 from tests.robustness import commands, material
 from tests.robustness.case import Fault, Target, Verdict, expect
-from tests.robustness.mutations import Random
+from tests.robustness.mutations import Random, broken_file
 from tests.robustness.targets import stores
 
 
@@ -62,6 +62,23 @@ def check_trained(folder: pathlib.Path) -> None:
             for run in (material.RUN, folder / "work" / "run")
         )
         expect(found == right, f"the {which} checkpoint is not that of an uninterrupted run")
+
+
+def make_resumed(random: Random, folder: pathlib.Path):
+    run = folder / "work" / "run"
+    shutil.copytree(material.RUN, run)
+    (run / "finished.json").unlink()
+    newest = max((run / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
+    shutil.rmtree(newest)
+    return broken_file(random, run / "checkpoints")
+
+
+def run_resumed(folder: pathlib.Path, broken: str):
+    """Resumes a run from a checkpoint that is broken: not at all, or to the right end."""
+    import stvh_jax.training.trainer  # noqa: F401
+
+    commands.judge(commands.run(functools.partial(train, folder / "work"), folder / "one"))
+    check_trained(folder)
 
 
 def prepare(folder: pathlib.Path) -> None:
@@ -192,12 +209,15 @@ def run_indexing(folder: pathlib.Path, share: float):
 
 
 TARGETS = (
+    Target("resuming", make_resumed, run_resumed, seconds=120),
     Target("kills: training", _share, run_training, seconds=240, kills=True),
     Target("kills: preparing", _share, run_preparing, seconds=240, kills=True),
     Target("kills: packing", _share, run_packing, seconds=120, kills=True),
     Target("kills: indexing", _share, run_indexing, seconds=240, kills=True),
     *(
-        Target(f"kills: {name}", _share, functools.partial(run_index, kinds), 120, kills=True)
+        Target(
+            f"kills: {name}", _share, functools.partial(run_index, kinds), seconds=120, kills=True
+        )
         for name, kinds in KINDS.items()
     ),
 )

@@ -247,7 +247,10 @@ TARGETS = (
         seconds=240,
     ),
     Target(
-        "full disk: packing", make_disk, functools.partial(run_disk, kills.pack, _check_packed), 120
+        "full disk: packing",
+        make_disk,
+        functools.partial(run_disk, kills.pack, _check_packed),
+        seconds=120,
     ),
     Target(
         "full disk: indexing",
