@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import shutil
 import time
 from typing import Any
 
