@@ -1,7 +1,7 @@
 """Collective Activity at the paper's size: 10 frames of 480x720, 13 actors, L = 4, D = 1024.
 
 python -m data prepare collective_activity --raw DIR
-python -m stvh_jax.backbones.convert FILE weights/inception_v3.safetensors
+python -m stvh_jax convert FILE weights/inception_v3.safetensors
 python train.py --config=configs/cad.py
 python evaluate.py --bits=128 --config=configs/cad.py
 

@@ -1,6 +1,6 @@
 """The first of two stages on the Extended set: the backbone alone, on key frames.
 
-python -m stvh_jax.backbones.convert FILE weights/inception_v3.safetensors
+python -m stvh_jax convert FILE weights/inception_v3.safetensors
 python train.py --config=configs/caed_stage1.py
 python train.py --config=configs/caed.py \\
   --config.train.backbone_weights=runs/caed_stage1-frame_classifier-128-0

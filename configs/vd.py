@@ -1,7 +1,7 @@
 """The Volleyball Dataset at the paper's size: 10 frames of 720x1280, 12 actors, D = 1024.
 
 python -m data prepare volleyball --raw DIR
-python -m stvh_jax.backbones.convert FILE weights/inception_v3.safetensors
+python -m stvh_jax convert FILE weights/inception_v3.safetensors
 python train.py --config=configs/vd.py
 python evaluate.py --bits=128
 

@@ -245,8 +245,8 @@ def _refuse_other_counts(
         if found != expected:
             raise UserError(
                 f"{raw.folder}: {name} has {found.total()} clips, expected "
-                f"{sum(expected.values())}, or other activities; python -m data check shows the "
-                "differences, --allow-missing prepares the clips there are"
+                f"{sum(expected.values())}, or other counts per activity; python -m data check "
+                "shows the differences, --allow-missing prepares what is there"
             )
 
 

@@ -213,7 +213,7 @@ class ClipDataset:
         parts = split.split("+")
         for part in parts:
             if part not in self.splits:
-                raise NotFound(f"split {part!r} has no clip; there are: {', '.join(self.splits)}")
+                raise NotFound(f"split {part!r} has no clips; choose from {', '.join(self.splits)}")
         return parts
 
     @functools.cache  # noqa: B019 - the split stays in memory as long as the data set

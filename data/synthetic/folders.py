@@ -81,9 +81,11 @@ def fill(
         progress(f"{out} is complete already")
         return
     if out.is_file():
-        raise Exists(f"{out} is a file: name a folder")
+        raise Exists(f"{out} is a file; give a folder")
     if out.exists() and any(out.iterdir()) and _read(begun) != content:
-        raise Exists(f"{out} is not empty and not from this very call: name another folder")
+        raise Exists(
+            f"{out} is not empty and was not written by this same command; give another folder"
+        )
     with files.writing(out):
         out.mkdir(parents=True, exist_ok=True)
         begun.write_text(json.dumps(content, indent=2) + "\n")

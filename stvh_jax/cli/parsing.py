@@ -128,9 +128,9 @@ def join_processes(coordinator: str | None, num_processes: int | None, process_i
     if coordinator is None and num_processes is None and process_id is None:
         return
     if coordinator is None:
-        raise UserError("--num_processes and --process_id need --coordinator beside them")
+        raise UserError("--num_processes and --process_id need --coordinator too")
     if num_processes is None or process_id is None:
-        raise UserError("--coordinator needs --num_processes and --process_id beside it")
+        raise UserError("--coordinator needs --num_processes and --process_id too")
     import jax
 
     jax.distributed.initialize(coordinator, num_processes, process_id)
@@ -168,4 +168,6 @@ def dataset_opener(name: str | None, default=None):
     try:
         return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"--dataset={name} names no function MODULE:FUNCTION ({error})") from error
+        raise UserError(
+            f"--dataset={name} is not a function, given as MODULE:FUNCTION ({error})"
+        ) from error

@@ -149,7 +149,7 @@ def _index(arguments: argparse.Namespace) -> int:
 
 def _query(arguments: argparse.Namespace) -> int:
     if arguments.frames and not arguments.boxes:
-        raise UserError("--frames needs --boxes FILE: who is where in them")
+        raise UserError("--frames needs --boxes FILE, the boxes of the people in them")
     if bool(arguments.clip) == bool(arguments.boxes):
         raise UserError("give --clip MATCH/CLIP, or --frames DIR with --boxes FILE")
     from stvh_jax.retrieval import hits_report, queries
@@ -236,7 +236,7 @@ def _run_of(arguments: argparse.Namespace, origin) -> str:
     if folder is None:
         raise UserError("the index does not say which model made its codes; give --run FOLDER")
     if not arguments.folder and not folders.open_folder(folder).is_dir():
-        raise UserError(f"{folder}, whose model made the index, is not there; give --run FOLDER")
+        raise UserError(f"{folder}, the run that made the index, is not there; give --run FOLDER")
     return folder
 
 

@@ -111,7 +111,7 @@ def read_images(paths: list[pathlib.Path]) -> UInt8[np.ndarray, "T H W 3"]:
             except (OSError, ValueError) as error:
                 raise Damaged(f"{path} is not a readable image ({error})") from error
         if frames[-1].shape != frames[0].shape:
-            raise UserError(f"{path} has another size than {paths[0].name}")
+            raise UserError(f"{path} does not have the size of {paths[0].name}")
     return np.stack(frames)
 
 

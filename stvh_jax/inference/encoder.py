@@ -67,8 +67,8 @@ class Encoder:
         )
         if not self.model.foci:
             raise UserError(
-                "this run classifies frames and has no codes; start a run of codes with it: "
-                "--config.train.backbone_weights=ITS_FOLDER"
+                "this run classifies frames and has no codes; train a model with codes that "
+                "starts from it: --config.train.backbone_weights=ITS_FOLDER"
             )
         self.foci = self.model.foci
         lengths = code_lengths(config.model.bits)
@@ -173,7 +173,7 @@ class Encoder:
                 sizes = ", ".join(map(str, shape))
                 raise UserError(
                     f"{name} is {array.dtype} {array.shape}; this model takes {kind.__name__} "
-                    f"[{sizes}] beside these boxes, with {model.num_frames} frames a clip"
+                    f"[{sizes}] beside these boxes, with {model.num_frames} frames per clip"
                 )
         if actors > model.num_actors:
             raise UserError(

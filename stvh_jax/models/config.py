@@ -269,7 +269,7 @@ class ModelConfig(_Checked):
         for name in sorted((known.keys() ^ values.keys()) - optional):
             has = "has no" if name in known else "has an unknown"
             raise UserError(
-                f"config.model {has} field {name!r}: it is of another version of stvh_jax"
+                f"config.model {has} field {name!r}: it is from another version of stvh_jax"
             )
         values |= given
 

@@ -50,7 +50,7 @@ def stored_codes(
             raise UserError(f"{what}: codes are not an array of bytes ({error})") from error
         if array.dtype != np.uint8 or array.ndim != 2:
             raise UserError(
-                f"{what}: codes are {array.dtype} {array.shape}; give packed ones, uint8 [M, "
+                f"{what}: codes are {array.dtype} {array.shape}; give packed codes, uint8 [M, "
                 f"{info.bits // 8}]"
             )
         if array.shape[1] * 8 != info.bits:
@@ -75,16 +75,20 @@ def to_table(info: IndexInfo, codes: Codes, record: Mapping[str, ArrayLike]) -> 
       UserError: a field is unknown, missing, of another length or type, or a clip is given twice.
     """
     if unknown := sorted(set(record) - set(RECORD.names)):
-        raise UserError(f"clips have no field {unknown[0]!r}; there are {listed(RECORD.names)}")
+        raise UserError(
+            f"clips have no field {unknown[0]!r}; the fields are {listed(RECORD.names)}"
+        )
     if missing := set(NAMES) - set(record):
-        raise UserError(f"clips need a {min(missing)}, which names them")
+        raise UserError(f"clips need a {min(missing)}, which is part of their names")
     picked = stored_codes(info, codes, what="clips to index")
     count = len(picked[info.last_focus])
     columns = {}
     for field in RECORD:
         column = _column(field, record.get(field.name), count)
         if len(column) != count:
-            raise UserError(f"{len(column)} values of {field.name!r} for {count} codes")
+            raise UserError(
+                f"{len(column)} values of {field.name!r} for {count} codes; give one per code"
+            )
         if not field.nullable and column.null_count:
             raise UserError(f"a clip has no {field.name}; each needs one")
         columns[field.name] = column
@@ -130,8 +134,8 @@ def as_stored(info: IndexInfo, clips: pa.Table) -> pa.Table:
             whole = False
         if not whole:
             raise UserError(
-                "an index made by an earlier version names its clips by whole numbers only; index "
-                "the clips again, elsewhere, for other names"
+                "this index is from an earlier version and names its clips only by whole numbers; "
+                "for other names, index the clips again at another place"
             )
     return clips.cast(info.schema)
 
@@ -174,11 +178,11 @@ def _check_names(table: pa.Table) -> None:
     """
     for name in NAMES:
         if table.filter(pc.field(name) == "").num_rows:
-            raise UserError(f"a clip has '' as its {name}, which is not a name")
+            raise UserError(f"the field {name!r} of a clip is empty; give it a name")
     # MATCH/CLIP would be the name of two clips.
     slash = pc.call_function("match_substring", [table["clip"]], pc.MatchSubstringOptions("/"))
     if bad := table["clip"].filter(slash).to_pylist():
-        raise UserError(f"clip {bad[0]!r} has a '/' in its name; only a match's name may")
+        raise UserError(f"clip {bad[0]!r} has a '/' in its name; only a match's name may have one")
     counts = table.select(list(NAMES)).group_by(list(NAMES)).aggregate([([], "count_all")])
     if twice := counts.filter(pc.field("count_all") > 1).to_pylist():
         raise UserError(f"clip {twice[0]['match']}/{twice[0]['clip']} is given twice")

@@ -207,7 +207,7 @@ class Index:
         nearer = max(weights, key=weights.__getitem__)
         stored = stored_codes(self.info, codes, what="the query")
         if not len(stored[self.info.last_focus]):
-            raise UserError("no code to search for; give those of at least one clip")
+            raise UserError("there is no code to search for; give the codes of at least one clip")
         request = SearchRequest(
             queries={focus: self.info.codes_of(focus, stored) for focus in weights},
             weights=weights if len(weights) > 1 else dict.fromkeys(weights, 1),
@@ -263,12 +263,12 @@ def _names(clips: Sequence[ClipName]) -> list[Name]:
     try:
         return [(as_name(match), as_name(clip)) for match, clip in clips]
     except TypeError as error:
-        raise UserError(f"match and clip are texts or whole numbers ({error})") from error
+        raise UserError(f"match and clip must be texts or whole numbers ({error})") from error
 
 
 def _check_version(version: int | None) -> None:
     if version is not None and version < 1:
-        raise NotFound(f"version {version}; they count from 1")
+        raise NotFound(f"there is no version {version}; versions count from 1")
 
 
 def _check_where(where: str | None) -> None:
@@ -283,7 +283,7 @@ def _check_where(where: str | None) -> None:
         raise UserError(f"where {where!r}: give a text, for example \"match = '13'\"")
     outside_of_quotes = re.sub(r"'[^']*'", "", where)
     if mark := re.search(r";|--|/\*", outside_of_quotes):
-        raise UserError(f"where {where!r}: {mark[0]!r} has no place in a condition")
+        raise UserError(f"where {where!r}: {mark[0]!r} is not allowed in a condition")
 
 
 def _check_limits(k: Any, radius: Any, bits: int) -> None:

@@ -53,7 +53,7 @@ class IndexInfo:
         """
         matrix = self.filter_matrix
         if not isinstance(self.bits, int) or self.bits < 8 or self.bits % 8:
-            raise UserError(f"codes of {self.bits} bits; an index stores multiples of 8")
+            raise UserError(f"codes have {self.bits} bits; an index needs a multiple of 8")
         whole = all(isinstance(focus, int) and focus >= 0 for focus in self.stored_foci)
         if not (whole and self.stored_foci) or sorted(set(self.stored_foci)) != [*self.stored_foci]:
             raise UserError(

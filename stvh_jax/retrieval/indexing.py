@@ -75,7 +75,7 @@ def index_split(
     stored = tuple(stored_foci) if stored_foci else tuple(sorted({foci[0], foci[-1]}))
     if not set(stored) <= set(foci) or foci[-1] not in stored:
         raise UserError(
-            f"stored foci {list(stored)}; choose some of {list(foci)}, {foci[-1]} among them"
+            f"stored foci {list(stored)}; choose from {list(foci)}, and include {foci[-1]}"
         )
     origin = origin_of(run, encoder) | {
         "frames_per_second": frames_per_second,
@@ -132,8 +132,8 @@ def _open_same(uri, origin: Mapping, stored: tuple[int, ...]) -> Index:
     for name, value in {**origin, "stored foci": stored}.items():
         if name != DATA_DIR and there.get(name) != value:
             raise UserError(
-                f"{uri} is an index with {name} = {there.get(name)!r}, not {value!r}; give "
-                "another place, or delete it"
+                f"{uri} already holds an index with {name} = {there.get(name)!r}, not {value!r}; "
+                "give another place, or delete it"
             )
     return index
 
@@ -255,5 +255,5 @@ def _media_of(template: str, match: str, clip: str) -> str:
         return template.format(match=match, clip=clip)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(
-            f"media {template!r} cannot be filled in; it may have {{match}} and {{clip}} in it"
+            f"media {template!r} cannot be filled in; it may contain {{match}} and {{clip}} only"
         ) from error

@@ -111,8 +111,8 @@ def check_model(index: Index, encoder: Encoder) -> None:
     made_by = index.info.origin.get("checkpoint", encoder.name)
     if encoder.name != made_by:
         raise UserError(
-            f"the index was made with checkpoint {made_by} of a model, and this is {encoder.name}; "
-            "give --run FOLDER of that model, or index the clips again"
+            f"the index was made with checkpoint {made_by}, but this run has checkpoint "
+            f"{encoder.name}; give --run with the run that made it, or index the clips again"
         )
 
 

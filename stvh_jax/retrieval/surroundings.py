@@ -52,7 +52,7 @@ def around(
     if exclude_near is None:
         return itself
     if not exclude_near >= 0:
-        raise UserError(f"{exclude_near} seconds around the query; give 0 or more")
+        raise UserError(f"exclude_near is {exclude_near} seconds; give 0 or more")
     if start is None or stop is None:
         raise UserError(
             f"clip {match}/{clip} has no time in the index, so it is not known which clips are "

@@ -143,7 +143,7 @@ def _download(url: str, file: BinaryIO) -> None:
                     raise UserError(f"{url} has more than {_MOST_BYTES >> 30} GiB; it is not a run")
     except (OSError, http.client.HTTPException, ValueError) as error:
         cause = str(error).removeprefix("<urlopen error ").removesuffix(">")
-        raise NotFound(f"{url} cannot be fetched ({cause}); see whether a browser can") from error
+        raise NotFound(f"{url} cannot be fetched ({cause}); try it in a browser") from error
 
 
 def _unpack(file: BinaryIO, folder: epath.Path, *, source: epath.PathLike) -> None:

@@ -57,12 +57,12 @@ def _check_clips(config: Config, dataset: Dataset) -> None:
     for name in ("num_frames", "num_actors"):
         if model[name] != data[name]:
             raise UserError(
-                f"config.model.{name} is {model[name]} and config.data.{name} {data[name]}; "
-                "give both the same"
+                f"config.model.{name} is {model[name]}, but config.data.{name} is {data[name]}; "
+                "give both the same value"
             )
     if model.key_frame != dataset.key_frame:
         raise UserError(
-            f"config.model.key_frame is {model.key_frame} and the key frame of these "
+            f"config.model.key_frame is {model.key_frame}, but the key frame of these "
             f"{data.num_frames} frames is {dataset.key_frame}; set it to that"
         )
 
@@ -74,21 +74,21 @@ def _check_source(config: Config) -> None:
     if model.source == "features" and content in ("frames", "boxes_only"):
         raise UserError(
             "config.model.source=features needs clips with actor features; config.data.variant="
-            f"{data.variant} has none, use source=frames or source=boxes"
+            f"{data.variant} has none; use source=frames or source=boxes"
         )
     if model.source == "frames" and content == "boxes_only":
         raise UserError(
-            f"config.model.source=frames needs pixels and config.data.variant={data.variant} has "
-            "none; use a variant of frames or source=boxes"
+            f"config.model.source=frames needs pixels, but config.data.variant={data.variant} has "
+            "none; use a variant with frames, or source=boxes"
         )
     if data.still_boxes and model.source == "features":
         raise UserError(
-            "config.data.still_boxes moves boxes and not the features made with them; set it to "
+            "config.data.still_boxes changes boxes, but not the features made with them; set it to "
             "False for config.model.source=features"
         )
     if train.box_jitter and model.source != "boxes":
         raise UserError(
-            "config.train.box_jitter moves boxes and not pixels; set it to 0 for "
+            "config.train.box_jitter moves boxes, but not pixels; set it to 0 for "
             f"config.model.source={model.source}"
         )
 
@@ -97,8 +97,8 @@ def _check_backbone(config: Config) -> None:
     train, model = config.train, config.model
     if train.backbone_weights and model.source != "frames":
         raise UserError(
-            "config.train.backbone_weights needs a backbone, and config.model.source="
-            f"{model.source} has none; set backbone_weights= or source=frames"
+            "config.train.backbone_weights needs a backbone, but config.model.source="
+            f"{model.source} has none; leave backbone_weights empty or use source=frames"
         )
     if (
         model.freeze_backbone
@@ -106,18 +106,19 @@ def _check_backbone(config: Config) -> None:
         and not train.backbone_weights
     ):
         raise UserError(
-            f"config.model.freeze_backbone=True leaves {model.backbone.name} as random as it "
-            "begins; set config.train.backbone_weights"
+            "config.model.freeze_backbone=True would keep the random initial weights of "
+            f"{model.backbone.name}; set config.train.backbone_weights"
         )
     if train.feature_cache and (model.source != "frames" or not model.freeze_backbone):
         raise UserError(
-            "config.train.feature_cache keeps what a frozen backbone makes of frames; set "
-            "config.model.freeze_backbone=True and source=frames, or feature_cache="
+            "config.train.feature_cache stores the features that a frozen backbone makes of "
+            "frames; set config.model.freeze_backbone=True and source=frames, or leave "
+            "feature_cache empty"
         )
     if train.feature_cache and model.name == "global_hash":
         raise UserError(
-            "config.train.feature_cache keeps features of actors, and config.model.name="
-            "global_hash reads whole frames; set feature_cache="
+            "config.train.feature_cache stores features of actors, but config.model.name="
+            "global_hash reads whole frames; leave feature_cache empty"
         )
 
 
@@ -136,8 +137,9 @@ def _check_losses(config: Config, dataset: Dataset) -> None:
         and model.name != "frame_classifier"
     ):
         raise UserError(
-            f"config.train.accumulate={train.accumulate} parts of one clip leave Eq 8 nothing to "
-            "compare; raise config.train.batch_size or set config.loss.contrastive=0"
+            f"with config.train.accumulate={train.accumulate} each part of a batch is one clip, "
+            "but Eq 8 compares several; raise config.train.batch_size or set "
+            "config.loss.contrastive=0"
         )
 
 
@@ -147,7 +149,7 @@ def _check_selection(config: Config) -> None:
         raise UserError(f"config.train.select is {select!r}; choose {' or '.join(SELECTABLE)}")
     if config.model.name == "global_hash" and select == "action_accuracy":
         raise UserError(
-            "config.model.name=global_hash knows no actions; set config.train.select="
+            "config.model.name=global_hash has no actions; set config.train.select="
             "activity_accuracy"
         )
 

@@ -70,8 +70,8 @@ class CachedDataset:
         self._row_bytes = 2 * int(np.prod(shape))
         if "://" in os.fspath(folder):
             raise UserError(
-                f"config.train.feature_cache={folder} is not a folder of this machine, and "
-                "features are read by memory map; give one that is"
+                f"config.train.feature_cache={folder} is not a local folder, as reading by memory "
+                "map needs; give a folder on this machine"
             )
         self._folder = pathlib.Path(folder)
         # digest of a clip -> the features of its split, and its row there.
@@ -212,7 +212,7 @@ class CachedDataset:
         stored = [raw[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES] for i in range(done)]
         if stored != expected[:done]:
             raise UserError(
-                f"{path}.features is stale: it was made of clips with other boxes, or of other "
+                f"{path}.features is stale: it was made from clips with other boxes, or from other "
                 f"clips; delete {self._folder}"
             )
         return done

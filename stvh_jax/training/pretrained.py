@@ -74,8 +74,8 @@ def open_weights(path: str, backbone: str) -> Weights:
         weights = read(path)
     if weights.backbone != backbone:
         raise UserError(
-            f"{path} has weights of {weights.backbone}, and config.model.backbone.name is "
-            f"{backbone}; give both the same"
+            f"{path} has weights of {weights.backbone}, but config.model.backbone.name is "
+            f"{backbone}; make them the same"
         )
     return weights
 
@@ -89,7 +89,8 @@ def of_run(run: epath.Path) -> Weights:
     step, _ = checkpoints.choose_step(run, "best")
     config = checkpoints.load_config(run, step)
     if config["model"]["source"] != "frames":
-        raise UserError(f"{run} is of config.model.source={config['model']['source']}: no backbone")
+        source = config["model"]["source"]
+        raise UserError(f"{run} has no backbone: its config.model.source is {source}, not frames")
     variables = take(checkpoints.load_variables(run, step))
     own = config["model"]["backbone"]
     return Weights(

@@ -18,5 +18,5 @@ def in_every_process(function, *arguments):
     except UserError as error:
         mistake = error
     if multihost_utils.process_allgather(np.int32(mistake is not None)).any():
-        raise mistake or UserError("another process cannot go on; see what it says")
+        raise mistake or UserError("another process has failed; see its message")
     return result

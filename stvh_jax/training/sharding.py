@@ -22,7 +22,7 @@ def make_mesh(devices: int = 0) -> Mesh:
     if jax.process_count() > 1:
         devices = 0
     if devices < 0:
-        raise UserError(f"config.devices is {devices}; use 1 or more, or 0 for all there are")
+        raise UserError(f"config.devices is {devices}; use 1 or more, or 0 for all devices")
     chosen = available[: devices or None]
     # linen's Dropout does not support explicit axes, the default.
     return jax.make_mesh((len(chosen),), ("data",), axis_types=(AxisType.Auto,), devices=chosen)

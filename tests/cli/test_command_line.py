@@ -131,7 +131,7 @@ def evaluate_fakes(command, monkeypatch, *arguments):
 def test_a_split_without_clips(command, monkeypatch, run_folder):
     status, printed = evaluate_fakes(command, monkeypatch, "--split=tset")
     assert status == 2
-    assert printed.err == "error: split 'tset' has no clip; there are: train, validation, test\n"
+    assert printed.err == "error: split 'tset' has no clips; choose from train, validation, test\n"
 
 
 def test_an_evaluation_prints_a_table_and_what_it_wrote(command, monkeypatch, run_folder):

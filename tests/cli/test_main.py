@@ -98,7 +98,7 @@ def test_a_data_set_that_is_not_there(stvh, config_file, tmp_path, name):
     (tmp_path / "own_data.py").write_text("def open_own(config):\n    return None\n")
     status, _, err = stvh("train", f"--config={config_file}", f"--dataset={name}")
     assert status == 2
-    assert err.startswith(f"error: --dataset={name} names no function MODULE:FUNCTION (")
+    assert err.startswith(f"error: --dataset={name} is not a function, given as MODULE:FUNCTION (")
     assert err.count("\n") == 1
 
 

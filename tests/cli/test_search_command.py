@@ -277,7 +277,8 @@ def test_the_model_is_that_of_the_index(command, indexed, trained, tmp_path):
         status, _, err = command("query", "--index", indexed / "index", "--run", "other", *query)
         assert status == 2
         assert re.fullmatch(
-            r"error: the index was made with checkpoint \S+ of a model, and this is \S+; .*\n", err
+            r"error: the index was made with checkpoint \S+, but this run has checkpoint \S+; .*\n",
+            err,
         )
 
 
@@ -289,7 +290,7 @@ def test_a_run_that_was_moved(command, indexed, tmp_path):
     assert command("query", "--index", "index", *CLIP)[0] == 0
     status, _, err = command("query", "--index", "index", "--clip", "9/9")
     assert status == 2
-    assert re.fullmatch(r"error: \S*run, whose model made the index, is not there; .*\n", err)
+    assert re.fullmatch(r"error: \S*run, the run that made the index, is not there; .*\n", err)
     status, _, err = command("query", "--index", "index", "--clip", "9/9", "--run", "elsewhere")
     assert err.startswith("error: clip 9/9 is neither in the index nor in")
 
@@ -323,4 +324,6 @@ def test_codes_of_another_run_are_not_mixed_in(command, indexed, trained, tmp_pa
     shutil.copytree(trained(), tmp_path / "other")
     status, _, err = command("index", "--run", "other", "--out", indexed / "index")
     assert status == 2
-    assert re.search(r"is an index with run = '\S+/run', not '\S+/other'; give another place", err)
+    assert re.search(
+        r"holds an index with run = '\S+/run', not '\S+/other'; give another place", err
+    )

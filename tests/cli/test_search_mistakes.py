@@ -16,7 +16,7 @@ MISTAKES = [
     (["index", "--run", "RUN"], "the following arguments are required: --out; see search.py index"),
     (["index", "--run", "nowhere", "--out", "x"], "nowhere has no checkpoint"),
     (["index", "--run", "RUN", "--out", "x", "--split", "tset"], "split 'tset' has no clip"),
-    (["index", "--run", "RUN", "--out", "x", "--stored-foci", "0"], "stored foci [0]; choose some"),
+    (["index", "--run", "RUN", "--out", "x", "--stored-foci", "0"], "stored foci [0]; choose from"),
     (
         ["index", "--run", "RUN", "--out", "x", "--stored-foci", "a"],
         "'a' is not a list of foci; give numbers, for example 0,3",
@@ -25,18 +25,19 @@ MISTAKES = [
     (["index", "--run", "RUN", "--out", "x", "--media", "{video}"], "media '{video}' cannot be"),
     (
         ["index", "--run", "RUN", "--out", "INDEX", "--fps", "30"],
-        "is an index with frames_per_second = 25.0, not 30.0; give another place, or delete it",
+        "already holds an index with frames_per_second = 25.0, not 30.0; give another place, "
+        "or delete it",
     ),
     (
         ["index", "--run", "RUN", "--out", "INDEX", "--filter-values", "real"],
-        "is an index with filter_matrix = {'values': 'binary', ",
+        "already holds an index with filter_matrix = {'values': 'binary', ",
     ),
     (["query", "--index", "nowhere", *CLIP], "nowhere holds no index; make one with: python"),
     (["query", "--index", "INDEX"], "give --clip MATCH/CLIP, or --frames DIR with --boxes FILE"),
     (["query", "--index", "INDEX", *CLIP, "--frames", "x"], "--frames needs --boxes FILE"),
     (["query", "--index", "INDEX", "--frames", "x"], "--frames needs --boxes FILE"),
     (["query", "--index", "INDEX", "--clip", "1/"], "'1/' is not the name of a clip; give MATCH/"),
-    (["query", "--index", "INDEX", *CLIP, "--exclude-near", "nan"], "nan seconds around the query"),
+    (["query", "--index", "INDEX", *CLIP, "--exclude-near", "nan"], "exclude_near is nan seconds"),
     (["query", "--index", "INDEX", *CLIP, "--export", "no/x.csv"], "there is no folder no"),
     (["query", "--index", ""], "give --clip MATCH/CLIP"),
     (["query", "--index", "", *CLIP], "an index needs a place"),
@@ -58,7 +59,7 @@ MISTAKES = [
         "argument --filter: a condition on the clips is now given by --where; see search.py query",
     ),
     (["query", "--index", "INDEX", *CLIP, "--filtr", "x"], "unrecognized arguments: --filtr x"),
-    (["query", "--index", "INDEX", *CLIP, "--exclude-near", "-3"], "-3.0 seconds around the query"),
+    (["query", "--index", "INDEX", *CLIP, "--exclude-near", "-3"], "exclude_near is -3.0 seconds"),
     (
         ["query", "--index", "INDEX", *CLIP, "--export", "x.xls"],
         "x.xls cannot be written; its name must end in .csv",

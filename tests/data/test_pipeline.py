@@ -316,7 +316,7 @@ def test_split_without_a_clip_names_those_there_are(prepared, split):
         lambda split: dataset.training_batches(split, batch_size=2, seed=0),
         lambda split: dataset.evaluation_batches(split, batch_size=2),
     ):
-        with pytest.raises(NotFound, match="has no clip; there are: train, validation"):
+        with pytest.raises(NotFound, match="has no clips; choose from train, validation"):
             use(split)
 
 

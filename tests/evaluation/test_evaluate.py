@@ -200,7 +200,7 @@ def test_other_splits_can_be_asked_for(evaluated):
 
 
 def test_a_split_without_clips_is_said(evaluated):
-    with pytest.raises(stvh_jax.UserError, match="^split 'tset' has no clip; there are: train, "):
+    with pytest.raises(stvh_jax.UserError, match="^split 'tset' has no clips; choose from train, "):
         evaluate(evaluated[1], FakeDataset(), run=evaluated[2], query_split="tset")
 
 

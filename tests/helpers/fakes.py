@@ -93,7 +93,7 @@ class FakeDataset:
     def num_clips(self, split):
         for part in split.split("+"):
             if part not in self.clips:
-                raise NotFound(f"split {part!r} has no clip; there are: {', '.join(self.splits)}")
+                raise NotFound(f"split {part!r} has no clips; choose from {', '.join(self.splits)}")
         return sum(len(self.clips[part].activity) for part in split.split("+"))
 
     def untracked_share(self, split):

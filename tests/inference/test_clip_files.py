@@ -114,7 +114,7 @@ def test_malformed_frames_are_named(tmp_path, frames, damage):
     sixth, messages = frames / "f6.png", {
         "cut": "f6.png is not a readable image",
         "text": "f6.png is not a readable image",
-        "size": "f6.png has another size than f5.png",
+        "size": "f6.png does not have the size of f5.png",
         "none": "frames has no images",
         "folder": "nowhere is not a folder of frames",
     }  # fmt: skip

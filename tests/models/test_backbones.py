@@ -258,7 +258,7 @@ def test_large_backbones_in_bfloat16(name, taps):
 @pytest.mark.parametrize("name", ["vgg16", "inception_v3"])
 def test_an_unknown_tap_is_named(name):
     frames = jnp.zeros((1, 80, 80, 3), jnp.uint8)
-    with pytest.raises(UserError, match="tap 'conv9' is unknown; choose of"):
+    with pytest.raises(UserError, match="tap 'conv9' is unknown; choose from"):
         build_backbone(name).init(jax.random.key(0), frames, train=False, taps=("conv9",))
 
 

@@ -92,10 +92,10 @@ def test_it_is_trained_and_judged_like_the_others(tmp_path):
     ("changes", "message"),
     [
         ({"model.source": "boxes"}, "config.model.source=boxes has no frames to read"),
-        ({"train.select": "action_accuracy"}, "config.model.name=global_hash knows no actions"),
+        ({"train.select": "action_accuracy"}, "config.model.name=global_hash has no actions"),
         (
             {"model.freeze_backbone": True, "train.feature_cache": "cache"},
-            "config.train.feature_cache keeps features of actors",
+            "config.train.feature_cache stores features of actors",
         ),
     ],
 )

@@ -298,7 +298,7 @@ def test_bad_torch_files(tmp_path):
 
     for new in (True, False):
         options = {"_use_new_zipfile_serialization": new}
-        assert "holds other Python objects than tensors" in refusal({"a": Custom()}, **options)
+        assert "holds Python objects other than tensors" in refusal({"a": Custom()}, **options)
         assert "holds a list; save the model's state_dict()" in refusal([1], **options)
         assert "is not a state dict: epoch, model are not tensors" in refusal(
             {"epoch": 1, "model": {}}, **options

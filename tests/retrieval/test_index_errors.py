@@ -19,7 +19,7 @@ from tests.helpers.indexed_clips import (
 
 MISTAKES = {
     "codes have 40 bits, this index has 16": lambda i: i.search(np.zeros((1, 5), np.uint8)),
-    "codes are float32 .*; give packed ones": lambda i: i.search(np.zeros((1, 2), np.float32)),
+    "codes are float32 .*; give packed codes": lambda i: i.search(np.zeros((1, 2), np.float32)),
     "codes of focus 1 are missing": lambda i: i.search({0: np.zeros((1, 2), np.uint8)}),
     "no code to search for": lambda i: i.search(np.zeros((0, 2), np.uint8)),
     "focus 'act' cannot be searched; choose activity": lambda i: find(i, focus="act"),
@@ -31,14 +31,14 @@ MISTAKES = {
     "k = 3; give a whole number": lambda i: find(i, k="3"),
     "radius = 3; give 0 to 16": lambda i: find(i, radius="3"),
     "radius = nan; give 0 to 16": lambda i: find(i, radius=float("nan")),
-    "where 'start > 1; x': ';' has no place in a condition": lambda i: find(
+    "where 'start > 1; x': ';' is not allowed in a condition": lambda i: find(
         i, where="start > 1; x"
     ),
-    "where 'start > 1 -- x': '--' has no place": lambda i: i.delete("start > 1 -- x"),
-    "where .*;.*: ';' has no place": lambda i: i.count("match = 'it''s' ; x"),
+    "where 'start > 1 -- x': '--' is not allowed": lambda i: i.delete("start > 1 -- x"),
+    "where .*;.*: ';' is not allowed": lambda i: i.count("match = 'it''s' ; x"),
     "where 7: give a text": lambda i: find(i, where=7),
     "where 'clip > 7': .* type 'Utf8'": lambda i: i.count("clip > 7"),
-    "version 0; they count from 1": lambda i: i.restore(0),
+    "version 0; versions count from 1": lambda i: i.restore(0),
     "has no version 99; the oldest is 1, the newest 2": lambda i: i.restore(99),
     "codes are not an array of bytes": lambda i: i.search([[1, 2], [3]]),
     "'clip' of the clips is not string .*not iterable": lambda i: i.add(
@@ -47,9 +47,9 @@ MISTAKES = {
     "'match' of the clips is not string .*float": lambda i: add(i, [float("nan")], [1]),
     "'match' of the clips is not string .'' is not a name": lambda i: add(i, [""], [1]),
     "'match' of the clips is not string .*surrogates": lambda i: add(i, ["\ud800"], [1]),
-    "a clip has '' as its clip, which is not a name": lambda i: add(i, ["a"], np.array([""])),
+    "the field 'clip' of a clip is empty; give it a name": lambda i: add(i, ["a"], np.array([""])),
     "clip 'b/c' has a '/' in its name; only a match's name may": lambda i: add(i, ["a"], ["b/c"]),
-    "match and clip are texts or whole numbers .*float": lambda i: i.holds([("a", 2.5)]),
+    "match and clip must be texts or whole numbers .*float": lambda i: i.holds([("a", 2.5)]),
     "give k, how many clips to find, or a radius": lambda i: find(i, k=None),
     "radius = 17; give 0 to 16 bits": lambda i: find(i, radius=17),
     "where \"mach = '13'\": Schema error: No field named mach; the fields are match, clip, ": (
@@ -60,14 +60,16 @@ MISTAKES = {
     "where 'oops ': .*": lambda i: i.count("oops "),
     "clip a/2 is in .*index already; upsert replaces": lambda i: add(i, ["a"], [2]),
     "clip d/7 is given twice": lambda i: add(i, ["d", "d"], [7, "7"]),
-    "2 values of 'clip' for 1 codes": lambda i: add(i, ["d"], [7, 8]),
+    "2 values of 'clip' for 1 codes; give one per code": lambda i: add(i, ["d"], [7, 8]),
     "'clip' of the clips is not string .*float": lambda i: add(i, ["d"], [2.5]),
     "'start' of the clips is not double": lambda i: i.add(
         np.zeros((1, 2), np.uint8), match=["d"], clip=[1], start=["x"]
     ),
     "a clip has no match; each needs one": lambda i: add(i, [None], [7]),
-    "clips need a match, which names them": lambda i: i.add(np.zeros((1, 2), np.uint8), clip=[1]),
-    "clips have no field 'activty'; there are match": lambda i: i.add(
+    "clips need a match, which is part of their names": lambda i: i.add(
+        np.zeros((1, 2), np.uint8), clip=[1]
+    ),
+    "clips have no field 'activty'; the fields are match": lambda i: i.add(
         np.zeros((1, 2), np.uint8), match=["d"], clip=[1], activty=["x"]
     ),
     "clips of match a have no times in the index": lambda i: find(
@@ -97,18 +99,18 @@ def test_a_mistake_is_one_line_and_changes_nothing(small, message, unchecked_sha
 def test_around_a_clip_without_times():
     with pytest.raises(UserError, match="clip 3/7 has no time in the index"):
         around("3", 7, None, None, exclude_near=1)
-    with pytest.raises(UserError, match="-1 seconds around the query; give 0 or more"):
+    with pytest.raises(UserError, match="exclude_near is -1 seconds; give 0 or more"):
         around("3", 7, 0.0, 1.0, exclude_near=-1)
 
 
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"bits": 12}, "codes of 12 bits; an index stores multiples of 8"),
+        ({"bits": 12}, "codes have 12 bits; an index needs a multiple of 8"),
         ({"stored_foci": ()}, "stored foci .*; name each once, in order"),
         ({"stored_foci": (3, 0)}, "stored foci .*; name each once, in order"),
         ({"stored_foci": (0, 1)}, "stored foci .*0 to 3, and include 3"),
-        ({"bits": "16"}, "codes of 16 bits; an index stores multiples of 8"),
+        ({"bits": "16"}, "codes have 16 bits; an index needs a multiple of 8"),
         ({"stored_foci": (-1, 3)}, "stored foci .*; name each once, in order, counted from 0"),
         ({"stored_foci": (0, 1.5), "filter_matrix": None}, "stored foci .*, counted from 0"),
         ({"bits": 32}, "the filter matrix is for 24 bits, the codes have 32"),
@@ -130,7 +132,7 @@ def test_where_there_is_no_index(tmp_path, small):
         Index.create(tmp_path / "index", bits=16, stored_foci=(1,))
     with pytest.raises(NotFound, match="has no version 99"):
         Index.open(tmp_path / "index", version=99)
-    with pytest.raises(NotFound, match="version 0; they count from 1"):
+    with pytest.raises(NotFound, match="version 0; versions count from 1"):
         Index.open(tmp_path / "index", version=0)
     with pytest.raises(UserError, match="an index needs a place"):
         Index.open("")
@@ -144,7 +146,7 @@ def test_a_store_of_something_else(tmp_path):
     import lancedb
 
     lancedb.connect(tmp_path / "index").create_table("clips", [{"clip": 1}])
-    with pytest.raises(Damaged, match="index is a store of something else"):
+    with pytest.raises(Damaged, match="index is not an index, or is damaged"):
         Index.open(tmp_path / "index")
 
 
@@ -160,7 +162,7 @@ def test_a_damaged_store(small, tmp_path, pattern, damage):
             kept = {"cut": half, "emptied": b"", "overwritten": bytes(len(content))}
             path.write_bytes(kept[damage])
     with pytest.raises(
-        (Damaged, NotFound), match="index (cannot be read|holds no index|.* or damaged)"
+        (Damaged, NotFound), match="index (cannot be read|holds no index|.* or is damaged)"
     ) as error:
         names(Index.open(tmp_path / "index"))
     assert "\n" not in str(error.value)

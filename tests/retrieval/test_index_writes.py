@@ -63,7 +63,9 @@ def test_an_interrupted_write_is_seen(small):
 def test_an_old_version_is_read_only(small, tmp_path):
     old = Index.open(tmp_path / "index", version=small.version)
     small.delete("clip = '1'")
-    with pytest.raises(UserError, match="was opened at version 2; open it without one to write"):
+    with pytest.raises(
+        UserError, match="was opened at version 2; to write, open it without a version"
+    ):
         old.delete("clip = '2'")
     assert names(old) == ["a/1", "a/2", "b/3"]
     old.refresh()

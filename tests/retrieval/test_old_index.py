@@ -125,7 +125,7 @@ def test_it_is_written_to(old):
     wanted = [hit for hit in expected(QUERY, 2, names, codes) if hit[2] != "3"]
     assert hits_of(old) == wanted
     for bad in ("seq2", "077", "7.0"):
-        with pytest.raises(UserError, match="names its clips by whole numbers only"):
+        with pytest.raises(UserError, match="names its clips only by whole numbers"):
             old.upsert(code, match=["2"], clip=[bad])
     assert len(old) == len(wanted) == 8
 

@@ -4,8 +4,10 @@ import contextlib
 import multiprocessing
 import os
 import pathlib
+import select
 import signal
 import sys
+import threading
 import time
 import warnings
 
@@ -82,10 +84,19 @@ def _megabytes_of(process: int) -> int:
     return 0
 
 
+def _end_with(connection) -> None:
+    """Ends this process, and those that it has started, when the soak is no more."""
+    hung_up = select.poll()
+    hung_up.register(connection, 0)
+    hung_up.poll()
+    os.killpg(0, signal.SIGKILL)
+
+
 def _serve(connection, target: Target, folder: pathlib.Path, output: pathlib.Path) -> None:
     """Answers each seed with an outcome, until it is killed."""
     os.setsid()
     warnings.filterwarnings("ignore", message=".*fork")
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     connection.send(None)
     while True:
         seed = connection.recv()

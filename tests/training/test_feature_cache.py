@@ -192,7 +192,7 @@ def test_a_cache_that_cannot_be_used(tmp_path):
     (tmp_path / "made_of.json").write_text("{")
     with pytest.raises(UserError, match="^cannot use the feature cache .* delete it or give"):
         train(config_with(tmp_path), frames_dataset(), tmp_path / "run")
-    with pytest.raises(UserError, match="is not a folder of this machine"):
+    with pytest.raises(UserError, match="is not a local folder"):
         train(config_with("gs://bucket/cache"), frames_dataset(), tmp_path / "run2")
 
 
@@ -209,7 +209,9 @@ def test_features_too_large_for_half_precision_are_found(tmp_path):
 
 def test_only_a_frozen_backbone_has_a_cache():
     config = config_with("cache", **{"model.freeze_backbone": False})
-    with pytest.raises(UserError, match="feature_cache keeps what a frozen backbone makes"):
+    with pytest.raises(
+        UserError, match="feature_cache stores the features that a frozen backbone makes"
+    ):
         check_config(config, frames_dataset(), devices=1)
 
 

@@ -94,12 +94,14 @@ def test_a_config_that_asks_for_other_pixels_than_its_weights():
 def test_a_frozen_backbone_needs_weights():
     config = frames_config(freeze_backbone=True)
     config.model.backbone = {"name": "vgg16"}
-    with pytest.raises(UserError, match="leaves vgg16 as random as it begins; set config.train."):
+    with pytest.raises(UserError, match="keep the random initial weights of vgg16; set config"):
         check_config(config, frames_dataset(), devices=1)
 
 
 def test_a_run_of_the_first_stage_has_no_codes(stage_1, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="classifies frames and has no codes; start a run of codes"):
+    with pytest.raises(
+        UserError, match="classifies frames and has no codes; train a model with codes"
+    ):
         stvh_jax.load(stage_1)
     monkeypatch.chdir(tmp_path)
     shutil.copytree(stage_1, tmp_path / "runs" / "first")
@@ -123,7 +125,7 @@ def test_weights_that_are_not_there_are_said_where_to_get(tmp_path):
 
 
 def test_weights_of_another_backbone(stage_1):
-    with pytest.raises(UserError, match="has weights of small, and config.model.backbone.name is"):
+    with pytest.raises(UserError, match="has weights of small, but config.model.backbone.name is"):
         pretrained.open_weights(str(stage_1), "vgg16")
 
 
@@ -138,9 +140,9 @@ def test_a_backbone_of_another_shape(stage_1, tmp_path):
 def test_a_model_without_a_backbone_takes_no_weights(trained):
     config = small_config()
     config.train.backbone_weights = "weights"
-    with pytest.raises(UserError, match="needs a backbone, and config.model.source=boxes has none"):
+    with pytest.raises(UserError, match="needs a backbone, but config.model.source=boxes has none"):
         check_config(config, FakeDataset(), devices=1)
-    with pytest.raises(UserError, match="is of config.model.source=boxes: no backbone"):
+    with pytest.raises(UserError, match="has no backbone: its config.model.source is boxes"):
         pretrained.of_run(trained())
 
 

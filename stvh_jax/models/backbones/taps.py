@@ -13,4 +13,4 @@ def check_taps(taps: Sequence[str], known: Sequence[str]) -> None:
     """
     for tap in taps:
         if tap not in known:
-            raise UserError(f"tap {tap!r} is unknown; choose of {', '.join(known)}")
+            raise UserError(f"tap {tap!r} is unknown; choose from {', '.join(known)}")

@@ -92,7 +92,7 @@ def _read_safetensors(path: pathlib.Path) -> NamedTensors:
     except safetensors.SafetensorError as error:
         raise UserError(f"is a damaged .safetensors file ({error}); download it again") from error
     except (AttributeError, TypeError) as error:
-        raise UserError(f"has tensors of a type that NumPy lacks ({error})") from error
+        raise UserError(f"has tensors of a type that NumPy does not have ({error})") from error
 
 
 def _read_torch(path: pathlib.Path) -> NamedTensors:
@@ -111,7 +111,7 @@ def _read_torch(path: pathlib.Path) -> NamedTensors:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            "holds other Python objects than tensors, which are not safe to load, or is damaged; "
+            "holds Python objects other than tensors, which are not safe to load, or is damaged; "
             "save the model's state_dict() alone"
         ) from error
     except Exception as error:  # the unpickler of a damaged file may fail in any way

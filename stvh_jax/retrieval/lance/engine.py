@@ -110,7 +110,7 @@ class LanceEngine:
             table = open_table(uri, storage_options)
             text = (table.schema.metadata or {}).get(_INFO)
         if text is None:
-            raise Damaged(f"{uri} is a store of something else, or damaged; give another place")
+            raise Damaged(f"{uri} is not an index, or is damaged; give another place")
         info = IndexInfo.from_json(text.decode(), where=uri)
         engine = cls(uri, info, storage_options=storage_options)
         if version is None:
@@ -213,7 +213,8 @@ class LanceEngine:
         """
         if self._pinned:
             raise UserError(
-                f"{self._uri} was opened at version {self.version}; open it without one to write"
+                f"{self._uri} was opened at version {self.version}; to write, open it without a "
+                "version"
             )
         with _only_writer(self._uri):
             with storage_errors(self._uri):

@@ -102,7 +102,7 @@ class Collection:
             description: Any = client.describe_collection(name, timeout=CONNECT_SECONDS)
         fields = {field["name"] for field in description["fields"]}
         if fields != {ID, FOCUS, PART, CODE, *RECORD.names}:
-            raise Damaged(f"{uri} is a collection of something else; give another place")
+            raise Damaged(f"{uri} is a collection, but not an index; give another place")
         info = IndexInfo.from_json(description["description"], where=uri)
         with server_errors(uri):
             client.load_collection(name, timeout=_ANSWER_SECONDS)
@@ -217,8 +217,8 @@ def _connect(uri: str, options: Mapping[str, str] | None) -> tuple[pymilvus.Milv
     parts = re.fullmatch(r"(https?://[^/]+)/([A-Za-z_][A-Za-z0-9_]*)/?", uri)
     if parts is None:
         raise UserError(
-            f"{uri} names no collection of a Milvus server; give http://HOST:PORT/COLLECTION, the "
-            "collection by letters, digits and underscores"
+            f"{uri} names no collection of a Milvus server; give http://HOST:PORT/COLLECTION, with "
+            "only letters, digits and underscores in the collection's name"
         )
     server, collection = parts.groups()
     try:

@@ -97,9 +97,9 @@ class CollectionSnapshot:
             if len(proven) == len(answers):
                 return proven
         raise UserError(
-            f"{self._collection.uri}: the nearest {size} clips do not settle the answer, and no "
-            "more are read from Milvus for a query; ask for fewer, or narrow the search by a "
-            "radius or a condition"
+            f"{self._collection.uri}: the nearest {size} clips are not enough to be sure of the "
+            "answer, and a query reads no more from Milvus; ask for fewer, or narrow the search "
+            "by a radius or a condition"
         )
 
     def find(self, names: Sequence[Name]) -> list[int | None]:
