@@ -67,9 +67,9 @@ def _write_run() -> None:
     run = folders.open_folder(RUN)
     evaluate(load(run), dataset, run=run).write()
     index_split(run, load(run), dataset, INDEX, split="train", stored_foci=(1,))
-    index_split(run, load(run), dataset, INDEX, split="test", stored_foci=(1,))
     index = Index.open(INDEX)
     index.delete("match = '0' AND clip = '0'")
+    index.add(np.eye(2, dtype=np.uint8), match=["it's"] * 2, clip=["1", "two"], start=[0.5, None])
     # Reading a derived focus leaves its codes beside the store.
     index.search(np.zeros(2, np.uint8), focus=0)
     packed.pack(RUN, PACKED)

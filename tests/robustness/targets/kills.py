@@ -179,9 +179,7 @@ def finish_index(folder: pathlib.Path) -> None:
     from tests.helpers.fakes import FakeDataset
 
     run = folders.open_folder(material.RUN)
-    index_split(
-        run, load(run), FakeDataset(), folder / "index", split="train+test", stored_foci=(1,)
-    )
+    index_split(run, load(run), FakeDataset(), folder / "index", split="train", stored_foci=(1,))
 
 
 def clips_of(folder: pathlib.Path) -> Any:
