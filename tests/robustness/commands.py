@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import pickle
@@ -83,6 +84,21 @@ def _exit_status(call: Callable[[], Any]) -> int:
         return int(result or 0)
     print(result, file=sys.stderr)
     return 1
+
+
+def as_command(call: Callable[..., None]) -> Callable[..., int]:
+    """Makes a call end as the command lines do: a UserError is one line and status 2."""
+
+    @functools.wraps(call)
+    def command(*arguments) -> int:
+        try:
+            call(*arguments)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        return 0
+
+    return command
 
 
 def run(call: Callable[[], Any], folder: pathlib.Path, *, kill_after: float | None = None) -> Ended:

@@ -41,6 +41,7 @@ def _killed_and_finished(what, folder: pathlib.Path, share: float) -> None:
         raise Fault(Verdict.WRONG, f"after a kill the same command fails: {error}") from error
 
 
+@commands.as_command
 def train(folder: pathlib.Path) -> None:
     from stvh_jax.training.trainer import train
     from tests.helpers.fakes import FakeDataset, tiny_config
@@ -82,6 +83,7 @@ def run_resumed(folder: pathlib.Path, broken: str):
     check_trained(folder)
 
 
+@commands.as_command
 def prepare(folder: pathlib.Path) -> None:
     from data.prepared import builder
     from data.variants import Variant
@@ -101,6 +103,7 @@ def run_preparing(folder: pathlib.Path, share: float):
     expect(stores.same_sets(right, found), "the prepared set is not that of one without a kill")
 
 
+@commands.as_command
 def pack(folder: pathlib.Path) -> None:
     from stvh_jax.runs import packed
 
@@ -171,6 +174,7 @@ def _writing_seconds(kinds: tuple[str, ...]) -> float:
     return _seconds_of(functools.partial(write, kinds))
 
 
+@commands.as_command
 def finish_index(folder: pathlib.Path) -> None:
     """Adds a run's clips to an index, as the command does."""
     from stvh_jax.inference.encoder import load
