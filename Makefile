@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach version,3.13 3.12 3.11,\
 BIN := .venv/bin
 QUICK := not slow and not milvus and not real_data
 
-.PHONY: check clean demo docs lint notebook test
+.PHONY: check clean demo docs lint notebook soak test
 
 # Large buffers are kept and used again, not returned to the system after every step.
 demo: export MALLOC_MMAP_THRESHOLD_ = 1073741824
@@ -30,6 +30,12 @@ check: .venv/ready
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2
 
+# Breaks files, flags and processes at random for MINUTES (20); SEED, KILLS (of each kind at least)
+# and ONLY (words of the names of targets, a|b) may be given. CASE=FOLDER runs a failure again.
+soak: .venv/ready
+	$(BIN)/python -m tests.robustness $(foreach name,MINUTES SEED KILLS ONLY CASE,\
+	  $(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
+
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,4 +54,4 @@ docs: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv demo docs/_build docs/api/modules
+	rm -rf .venv demo soak docs/_build docs/api/modules
