@@ -261,6 +261,6 @@ def test_numbers_out_of_range_are_the_users_to_mend(tmp_path, options, word):
 def test_other_peoples_files_are_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     for out in (tmp_path, tmp_path / "mine.txt"):
-        with pytest.raises(Exists, match="name a"):
+        with pytest.raises(Exists, match="give a"):
             synthesize(out)
     assert contents(tmp_path) == {"mine.txt": b"mine"}
