@@ -52,12 +52,14 @@ MISTAKES = {
     "match and clip are texts or whole numbers .*float": lambda i: i.holds([("a", 2.5)]),
     "give k, how many clips to find, or a radius": lambda i: find(i, k=None),
     "radius = 17; give 0 to 16 bits": lambda i: find(i, radius=17),
-    "where \"mach = '13'\": Schema error: No field named mach; the fields are match, clip, ": (
+    "where \"mach = '13'\": there is no field 'mach'; the fields are match, clip, start, ": (
         lambda i: find(i, where="mach = '13'")
     ),
-    "where 'match = = 1': Error parsing statement.*": lambda i: find(i, where="match = = 1"),
-    "where 'oops': .*": lambda i: i.delete("oops"),
-    "where 'oops ': .*": lambda i: i.count("oops "),
+    "where 'match = = 1': a value or a condition is missing after '='; the fields": lambda i: find(
+        i, where="match = = 1"
+    ),
+    "where 'oops': a comparison .* is missing at 'oops'; the fields": lambda i: i.delete("oops"),
+    "where 'oops ': a comparison .* is missing at 'oops'; the fields": lambda i: i.count("oops "),
     "clip a/2 is in .*index already; upsert replaces": lambda i: add(i, ["a"], [2]),
     "clip d/7 is given twice": lambda i: add(i, ["d", "d"], [7, "7"]),
     "2 values of 'clip' for 1 codes": lambda i: add(i, ["d"], [7, 8]),

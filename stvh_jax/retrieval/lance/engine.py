@@ -24,6 +24,7 @@ from stvh_jax.retrieval.lance.storage import (
     storage_errors,
 )
 from stvh_jax.retrieval.record import NAMES
+from stvh_jax.retrieval.where import as_sql
 
 # Where the table's schema holds what `IndexInfo.to_json` gives.
 _INFO = b"stvh_jax"
@@ -148,8 +149,9 @@ class LanceEngine:
 
     def count(self, where: str | None = None) -> int:
         """Counts the clips that meet a condition."""
+        condition = None if where is None else as_sql(where, self.info.record.names)
         with storage_errors(self._uri, where):
-            return self._table.count_rows(where)
+            return self._table.count_rows(condition)
 
     def add(self, clips: pa.Table) -> None:
         """Adds clips that are not there yet.
@@ -176,7 +178,7 @@ class LanceEngine:
         with self._writing():
             deleted = self.count(where)
             with storage_errors(self._uri, where, writing=True):
-                self._table.delete(where)
+                self._table.delete(as_sql(where, self.info.record.names))
             return deleted
 
     def restore(self, version: int) -> None:

@@ -12,6 +12,7 @@ from lancedb.table import LanceTable
 from stvh_jax.errors import Damaged, UserError
 from stvh_jax.retrieval.index_info import listed
 from stvh_jax.retrieval.record import RECORD
+from stvh_jax.retrieval.where import shown
 
 TABLE = "clips"
 
@@ -75,7 +76,7 @@ def storage_errors(uri: str, where: str | None = None, *, writing: bool = False)
         cause = cause.removeprefix("Invalid input, ").rstrip(".")[:300]
         if where is not None and not isinstance(error, OSError):
             raise UserError(
-                f"where {where!r}: {cause}; the fields are {listed(RECORD.names)}"
+                f"where {shown(where)}: {cause}; the fields are {listed(RECORD.names)}"
             ) from error
         if writing:
             raise UserError(f"{uri} cannot be written as an index: {cause}") from error
