@@ -65,7 +65,7 @@ def test_a_bucket_is_as_a_folder(options, tmp_path):
     assert found[0][1] == CLIPS - found[0][0] < found[0][2] == CLIPS
     assert len(list((tmp_path / "cache" / "stvh_jax").iterdir())) == 2
     assert {path.name for path in (tmp_path / "index").iterdir()} == {
-        "clips.lance", "derived", "writer.lock",
+        "clips.lance", "derived", "digests", "writer.lock",
     }  # fmt: skip
 
 
