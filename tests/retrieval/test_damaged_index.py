@@ -1,4 +1,4 @@
-"""What a disk does to an index: the same clips are found, or one line says which file is damaged."""
+"""What a disk does to an index: the same clips are found, or one line names the damaged file."""
 
 import json
 import shutil

@@ -62,8 +62,9 @@ class LanceEngine:
     def exists(cls, uri: str, *, storage_options: Mapping[str, str] | None) -> bool:
         """Says whether there is a store; one whose making was cut short does not count."""
         folder = local_folder(uri)
-        if folder is not None and not folder.is_dir():
-            return False  # to connect would make it
+        with files.reading(uri, "a place for an index"):
+            if folder is not None and not folder.is_dir():
+                return False  # to connect would make it
         with storage_errors(uri):
             connection = connect(uri, storage_options)
             if TABLE not in connection.list_tables().tables:
@@ -262,6 +263,8 @@ class LanceEngine:
                 yield
             finally:
                 with storage_errors(self._uri):
+                    # A restoring that fails leaves the table at the older version.
+                    self._table.checkout_latest()
                     self.version = self._table.version
                 if self.version != before:
                     self._seal()

@@ -1,9 +1,9 @@
 """Digests of the files of a store, which show whether what is read is what was written.
 
 Lance never changes a file once it is written, and does not notice if the disk does. After a write,
-`digests/N.json`, N the version, holds the SHA-256 of every file that no earlier one holds. A version
-without a digest, whose writer was killed before the end, or which an earlier release wrote, is read
-as it is and sealed by the next write. A bucket has checksums of its own.
+`digests/N.json`, N the version, holds the SHA-256 of every file that no earlier one holds. A
+version without a digest, whose writer was killed before the end, or which an earlier release wrote,
+is read as it is and sealed by the next write. A bucket has checksums of its own.
 """
 
 import hashlib
