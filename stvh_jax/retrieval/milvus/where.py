@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 
 import pyarrow as pa
-from sqlglot.expressions import Expression
+from sqlglot import Expression
 
 from stvh_jax.retrieval.record import RECORD
 from stvh_jax.retrieval.where import (
