@@ -23,7 +23,7 @@ from stvh_jax.errors import UserError
 from stvh_jax.retrieval.index_info import listed
 
 if TYPE_CHECKING:
-    from sqlglot import Expression
+    from sqlglot.expressions.core import Expression
 
 # The longest condition: an IN list of some ten thousand values.
 MOST_CHARACTERS = 1 << 17

@@ -13,9 +13,9 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from sqlglot import Expression
 
 from stvh_jax.retrieval.record import RECORD
 from stvh_jax.retrieval.where import (
@@ -28,6 +28,9 @@ from stvh_jax.retrieval.where import (
     misplaced,
     tree_of,
 )
+
+if TYPE_CHECKING:
+    from sqlglot.expressions.core import Expression
 
 # What stands for NULL: no time or probability is near this number; an empty text says as
 # little as none.
@@ -81,7 +84,7 @@ def translate(where: str, record: pa.Schema = RECORD) -> str:
         return _condition(tree_of(where), record, opposite=False)
 
 
-def _condition(node: Expression, record: pa.Schema, *, opposite: bool) -> str:
+def _condition(node: "Expression", record: pa.Schema, *, opposite: bool) -> str:
     """Translates a condition, or, within NOT, its opposite: AND becomes OR and = becomes !=.
 
     So a comparison with NULL, which neither holds nor does its opposite, needs to say only that the
@@ -116,7 +119,7 @@ def _condition(node: Expression, record: pa.Schema, *, opposite: bool) -> str:
     raise misplaced(node, "a condition on Milvus")
 
 
-def _field(node: Expression, record: pa.Schema) -> pa.Field:
+def _field(node: "Expression", record: pa.Schema) -> pa.Field:
     """Gives the field of the record that a node is.
 
     Raises:
@@ -128,7 +131,7 @@ def _field(node: Expression, record: pa.Schema) -> pa.Field:
     return record.field(field_of(node, record.names))
 
 
-def _value(node: Expression, field: pa.Field) -> str:
+def _value(node: "Expression", field: pa.Field) -> str:
     """Writes a literal of a field's type as Milvus reads it.
 
     Raises:
