@@ -2,6 +2,7 @@
 
 import operator
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import SupportsIndex
 
@@ -14,17 +15,36 @@ Integers = int | Int64[np.ndarray, "M"]
 # Names of at most so many digits, and nothing else, are ordered as integers of 64 bits.
 MOST_DIGITS = 17
 
+# The most characters of a name.
+LONGEST_NAME = 200
+
+# Kinds of characters that would break a line, or that a terminal would obey.
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+
 
 def as_name(value: str | SupportsIndex) -> str:
     """Gives a name as text: a whole number becomes its decimal text.
 
     Raises:
-      TypeError: it is neither a text nor a whole number, or it is empty.
+      TypeError: it is neither a text nor a whole number, or it is empty, or a number so long that
+        Python does not write it.
     """
+    if not isinstance(value, str) and abs(operator.index(value)) >= 10**LONGEST_NAME:
+        raise TypeError(f"a name has at most {LONGEST_NAME} digits")
     name = value if isinstance(value, str) else str(operator.index(value))
     if not name:
         raise TypeError("'' is not a name")
     return str(name)  # a NumPy string, too, becomes an ordinary one
+
+
+def printable(text: str) -> str:
+    """Gives a text for one line of a terminal: what would break it, or be obeyed, is escaped."""
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in _UNPRINTABLE
+        else character
+        for character in text
+    )
 
 
 def natural_key(name: str) -> tuple:

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from stvh_jax.names import as_name, natural_key, natural_numbers
+from stvh_jax.names import as_name, natural_key, natural_numbers, printable
 
 NAMES = [
     "2",
@@ -102,3 +102,15 @@ def test_numbers_become_names():
     for bad in (2.5, None, "", float("nan"), b"7"):
         with pytest.raises(TypeError):
             as_name(bad)
+
+
+def test_names_for_a_terminal():
+    assert printable("a\n\x1b[31mb\0\x9b\u2028") == "a\\n\\x1b[31mb\\x00\\x9b\\u2028"
+    assert printable("Bühne 東京") == "Bühne 東京"
+
+
+def test_numbers_of_any_length_are_ordered():
+    """Python converts no number of more than 4300 digits."""
+    long = ["9" * 4400, "1" + "0" * 4400, "7", "a" + "1" * 5000]
+    assert natural_numbers(long).tolist() == [1, 2, 0, 3]
+    assert natural_numbers(long[:2]).tolist() == [0, 1]

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from numpy.typing import ArrayLike
 
 from stvh_jax.errors import UserError
-from stvh_jax.names import as_name
+from stvh_jax.names import LONGEST_NAME, as_name
 from stvh_jax.retrieval.index_info import IndexInfo, listed
 from stvh_jax.retrieval.record import NAMES, RECORD, code_column
 
@@ -94,6 +94,7 @@ def to_table(info: IndexInfo, codes: Codes, record: Mapping[str, ArrayLike]) -> 
         columns[field.name] = column
     table = pa.table(columns | code_columns(info, picked))
     _check_names(table)
+    _check_numbers(table)
     return table
 
 
@@ -170,15 +171,46 @@ def _is_plain(field: pa.Field, values: Any) -> bool:
     return plain and values.dtype.char in _PLAIN.get(field.name, "")
 
 
+def _check_numbers(table: pa.Table) -> None:
+    """Checks the times and the confidence of clips, as far as known.
+
+    Raises:
+      UserError: a time is infinite, a clip stops before it starts, or a confidence is no share.
+    """
+    values = {name: table[name].to_numpy() for name in ("start", "stop", "confidence")}
+    start, stop, confidence = values["start"], values["stop"], values["confidence"]
+    for wrong, cause in [
+        (np.isinf(start) | np.isinf(stop), "{start} to {stop} seconds; times are finite"),
+        (stop < start, "{start} to {stop} seconds; it cannot stop before it starts"),
+        # A softmax in 32 bits may be a little above 1.
+        ((confidence < 0) | (confidence > 1 + 1e-6), "confidence {confidence}; give 0 to 1"),
+    ]:
+        if wrong.any():
+            row = int(wrong.argmax())
+            match, clip = (table[name][row].as_py() for name in NAMES)
+            numbers = {name: column[row] for name, column in values.items()}
+            raise UserError(f"clip {match}/{clip}: {cause.format(**numbers)}")
+
+
 def _check_names(table: pa.Table) -> None:
     """Checks the names of clips.
 
     Raises:
-      UserError: one is empty, has a slash in its clip, or stands twice.
+      UserError: one is empty, too long, has a control character or, in its clip, a slash, or stands
+        twice.
     """
     for name in NAMES:
         if table.filter(pc.field(name) == "").num_rows:
             raise UserError(f"the field {name!r} of a clip is empty; give it a name")
+        longest = pc.call_function("max", [pc.call_function("utf8_length", [table[name]])]).as_py()
+        if (longest or 0) > LONGEST_NAME:
+            raise UserError(
+                f"a {name} has a name of {longest} characters; it may have {LONGEST_NAME}"
+            )
+        control = pc.MatchSubstringOptions(r"[\p{Cc}\p{Zl}\p{Zp}]")
+        controls = pc.call_function("match_substring_regex", [table[name]], control)
+        if bad := table[name].filter(controls).to_pylist():
+            raise UserError(f"{name} {bad[0]!r} has a control character in its name")
     # MATCH/CLIP would be the name of two clips.
     slash = pc.call_function("match_substring", [table["clip"]], pc.MatchSubstringOptions("/"))
     if bad := table["clip"].filter(slash).to_pylist():

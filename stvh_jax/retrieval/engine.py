@@ -12,6 +12,7 @@ from jaxtyping import Int64, UInt8
 
 from stvh_jax.codes.nearest import Neighbours
 from stvh_jax.errors import Exists, NotFound
+from stvh_jax.names import printable
 from stvh_jax.retrieval.index_info import IndexInfo, Number
 from stvh_jax.retrieval.surroundings import Surroundings
 
@@ -183,7 +184,7 @@ def no_index(uri: str) -> NotFound:
 
 def clip_exists(uri: str, name: Name) -> Exists:
     """Says that a clip cannot be added, since it is there."""
-    match, clip = name
     return Exists(
-        f"clip {match}/{clip} is in {uri} already; upsert replaces clips, delete removes them"
+        f"clip {printable('/'.join(name))} is in {uri} already; upsert replaces clips, delete "
+        "removes them"
     )

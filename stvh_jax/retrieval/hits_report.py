@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 
 from stvh_jax import files
 from stvh_jax.errors import UserError
+from stvh_jax.names import printable
 from stvh_jax.reporting import pages, tables
 from stvh_jax.retrieval.hits import Hit, Hits, check_output
 from stvh_jax.retrieval.index import Index
@@ -28,7 +29,7 @@ KeyFrames = Callable[[str, set[tuple]], dict[tuple, Image]]
 
 def hits_table(index: Index, query: Query, hits: Hits, *, focus: str | float) -> str:
     """Lays the hits out as plain text, with the distance at every focus and the bits that agree."""
-    heading = f"like {query.name} at focus {focus}: {len(hits)} of {len(index)} clips"
+    heading = f"like {printable(query.name)} at focus {focus}: {len(hits)} of {len(index)} clips"
     if not len(hits):
         return f"{heading}\n"
     bits = index.info.bits
@@ -52,6 +53,7 @@ def hits_table(index: Index, query: Query, hits: Hits, *, focus: str | float) ->
     media = header.index("media")
     if all(row[media] == "–" for row in rows):
         table = [[*row[:media], *row[media + 1 :]] for row in table]
+    table = [[printable(cell) for cell in row] for row in table]
     lines = [heading, "", tables.aligned(table)]
     shown = int((hits.distances == hits.distances[-1]).sum())
     if hits.ties_at_k > shown:

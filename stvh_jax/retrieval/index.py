@@ -4,9 +4,9 @@ Hits are in the order of (distance, match, clip), names in their natural order, 
 LanceDB and FAISS for a folder or a bucket, a Milvus server for a URI that begins with http.
 """
 
-import re
+import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -14,14 +14,19 @@ from etils import epath
 from jaxtyping import UInt8
 from numpy.typing import ArrayLike
 
+from stvh_jax import files
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.errors import NotFound, UserError
-from stvh_jax.names import as_name
+from stvh_jax.names import as_name, printable
 from stvh_jax.retrieval.clip_table import Codes, stored_codes, to_table
 from stvh_jax.retrieval.engine import Engine, EngineKind, Name, SearchRequest
 from stvh_jax.retrieval.hits import Hits, codes_and_records
-from stvh_jax.retrieval.index_info import IndexInfo, Number
+from stvh_jax.retrieval.index_info import IndexInfo, Number, is_whole
 from stvh_jax.retrieval.surroundings import Surroundings
+from stvh_jax.retrieval.where import shown
+
+# The most characters of a path, or of any other place.
+_LONGEST_PLACE = 4096
 
 # The match and the clip of one clip, as callers give them: each a text or a whole number.
 ClipName = tuple[str | SupportsIndex, str | SupportsIndex]
@@ -65,12 +70,14 @@ class Index:
           Exists: there is an index already.
           UserError: the parts do not fit, or it cannot be written there.
         """
+        if isinstance(stored_foci, str) or not isinstance(stored_foci, Iterable):
+            raise UserError(f"stored foci {str(stored_foci)[:50]}; give whole numbers, in order")
         info = IndexInfo(
-            bits=bits,
-            stored_foci=tuple(stored_foci),
+            bits=int(bits) if is_whole(bits) else bits,
+            stored_foci=tuple(int(focus) if is_whole(focus) else focus for focus in stored_foci),
             filter_matrix=filter_matrix,
             name=uuid.uuid4().hex,
-            origin=dict(origin or {}),
+            origin={} if origin is None else origin,
         )
         return cls(_engine(uri).create(str(uri), info, storage_options=storage_options))
 
@@ -88,7 +95,9 @@ class Index:
           NotFound: there is no index, or no such version.
           Damaged: it cannot be read, or is a store of something else.
         """
-        _check_version(version)
+        if version is not None:
+            _check_version(version)
+            version = int(version)
         return cls(_engine(uri).open(str(uri), version=version, storage_options=storage_options))
 
     @classmethod
@@ -123,7 +132,7 @@ class Index:
           NotFound: there is no such version.
         """
         _check_version(version)
-        self.engine.restore(version)
+        self.engine.restore(int(version))
 
     def refresh(self) -> None:
         """Goes on to the newest version, which another process may have written."""
@@ -139,7 +148,8 @@ class Index:
         Raises:
           UserError: the condition cannot be read.
         """
-        _check_where(where)
+        if where is not None:
+            _check_where(where)
         return self.engine.count(where)
 
     def add(self, codes: Codes, **record: ArrayLike) -> None:
@@ -202,7 +212,10 @@ class Index:
             or the condition cannot be read.
         """
         _check_limits(k, radius, self.info.bits)
-        _check_where(where)
+        if where is not None:
+            _check_where(where)
+        if not all(isinstance(each, Surroundings) for each in without):
+            raise UserError("what is left out is not given as Surroundings; see `around`")
         weights = self.info.weights(focus)
         nearer = max(weights, key=weights.__getitem__)
         stored = stored_codes(self.info, codes, what="the query")
@@ -249,7 +262,7 @@ class Index:
         rows = []
         for (match, clip), row in zip(names, snapshot.find(names)):
             if row is None:
-                raise NotFound(f"clip {match}/{clip} is not in the index")
+                raise NotFound(f"clip {printable(f'{match}/{clip}')} is not in the index")
             rows.append(row)
         return codes_and_records(snapshot, self.info, np.array(rows, np.int64))
 
@@ -261,29 +274,37 @@ def _names(clips: Sequence[ClipName]) -> list[Name]:
       UserError: one is neither a text nor a whole number.
     """
     try:
-        return [(as_name(match), as_name(clip)) for match, clip in clips]
-    except TypeError as error:
-        raise UserError(f"match and clip must be texts or whole numbers ({error})") from error
+        pairs = [pair for pair in clips if not isinstance(pair, str)]
+        if isinstance(clips, str) or len(pairs) < len(clips):
+            raise TypeError("give pairs of both")
+        return [(as_name(match), as_name(clip)) for match, clip in pairs]
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"match and clip must be texts or whole numbers ({files.reason(error)})"
+        ) from error
 
 
-def _check_version(version: int | None) -> None:
-    if version is not None and version < 1:
+def _check_version(version: Any) -> None:
+    """Checks the number of a version.
+
+    Raises:
+      UserError: it is not a whole number.
+      NotFound: it is less than 1.
+    """
+    if not is_whole(version):
+        raise UserError(f"version {str(version)[:50]!r}; give a whole number")
+    if version < 1:
         raise NotFound(f"there is no version {version}; versions count from 1")
 
 
-def _check_where(where: str | None) -> None:
-    """Checks that a text is one condition.
+def _check_where(where: Any) -> None:
+    """Checks that a condition is a text; the engine reads it.
 
     Raises:
-      UserError: it holds what ends a condition, after which all would be ignored, or is not a text.
+      UserError: it is something else.
     """
-    if where is None:
-        return
     if not isinstance(where, str):
-        raise UserError(f"where {where!r}: give a text, for example \"match = '13'\"")
-    outside_of_quotes = re.sub(r"'[^']*'", "", where)
-    if mark := re.search(r";|--|/\*", outside_of_quotes):
-        raise UserError(f"where {where!r}: {mark[0]!r} is not allowed in a condition")
+        raise UserError(f"where {shown(where)}: give a text, for example \"match = '13'\"")
 
 
 def _check_limits(k: Any, radius: Any, bits: int) -> None:
@@ -294,16 +315,19 @@ def _check_limits(k: Any, radius: Any, bits: int) -> None:
     """
     if k is None and radius is None:
         raise UserError("give k, how many clips to find, or a radius")
-    if k is not None and (not isinstance(k, (int, np.integer)) or k < 1):
-        raise UserError(f"k = {k}; give a whole number of clips, 1 or more")
-    if radius is not None and not (isinstance(radius, Number) and 0 <= radius <= bits):
-        raise UserError(f"radius = {radius}; give 0 to {bits} bits")
+    if k is not None and (not is_whole(k) or k < 1):
+        raise UserError(f"k = {str(k)[:50]}; give a whole number of clips, 1 or more")
+    number = isinstance(radius, Number) and not isinstance(radius, (bool, np.bool_))
+    if radius is not None and not (number and 0 <= radius <= bits):
+        raise UserError(f"radius = {str(radius)[:50]}; give 0 to {bits} bits")
 
 
 def _engine(uri: epath.PathLike) -> EngineKind:
     """Chooses the engine by the URI; each imports what it needs."""
-    if not str(uri):
+    if not isinstance(uri, (str, os.PathLike)) or not str(uri) or "\0" in str(uri):
         raise UserError("an index needs a place; give a folder, s3://... or http://...")
+    if len(str(uri)) > _LONGEST_PLACE:
+        raise UserError(f"the place {str(uri)[:50]}... of an index has {len(str(uri))} characters")
     try:
         if str(uri).startswith(("http://", "https://")):
             from stvh_jax.retrieval.milvus.engine import MilvusEngine

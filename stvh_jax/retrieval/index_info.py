@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import UInt8
 
+from stvh_jax import files
 from stvh_jax.codes.filter_matrix import FilterMatrix
-from stvh_jax.errors import Damaged, UserError
+from stvh_jax.errors import UserError
 from stvh_jax.retrieval.record import RECORD, RECORD_1, code_column
 
 Number = int | float | np.integer | np.floating
@@ -19,6 +20,14 @@ Number = int | float | np.integer | np.floating
 # What an index says that it is, and the number of its format. New ones have the last.
 _FORMATS = {"stvh index 1": 1, "stvh index 2": 2}
 _NEWEST = max(_FORMATS.values())
+
+# The most bits of a code, and the largest focus: far more than any model has.
+_MOST_BITS, _LARGEST_FOCUS = 1 << 16, 255
+
+# What an origin says of these, if it says anything, is of these types.
+_ORIGIN = dict.fromkeys(("run", "checkpoint", "checkpoint_kind", "data_dir", "media"), str) | {
+    "frames_per_second": (int, float)
+}
 
 # A blend of two foci weighs them in hundredths.
 HUNDREDTHS = 100
@@ -52,15 +61,21 @@ class IndexInfo:
           UserError: they do not.
         """
         matrix = self.filter_matrix
-        if not isinstance(self.bits, int) or self.bits < 8 or self.bits % 8:
-            raise UserError(f"codes have {self.bits} bits; an index needs a multiple of 8")
-        whole = all(isinstance(focus, int) and focus >= 0 for focus in self.stored_foci)
+        if not is_whole(self.bits) or not 8 <= self.bits <= _MOST_BITS or self.bits % 8:
+            raise UserError(
+                f"codes have {self.bits} bits; an index needs a multiple of 8, up to {_MOST_BITS}"
+            )
+        whole = all(is_whole(focus) and 0 <= focus <= _LARGEST_FOCUS for focus in self.stored_foci)
         if not (whole and self.stored_foci) or sorted(set(self.stored_foci)) != [*self.stored_foci]:
             raise UserError(
-                f"stored foci {list(self.stored_foci)}; name each once, in order, counted from 0"
+                f"stored foci {str(list(self.stored_foci))[:100]}; name each once, in order, "
+                f"counted from 0, up to {_LARGEST_FOCUS}"
             )
+        _check_origin(self.origin)
         if matrix is None:
             return
+        if not isinstance(matrix, FilterMatrix):
+            raise UserError(f"the filter matrix is of type {type(matrix).__name__}")
         if matrix.bits != self.bits:
             raise UserError(
                 f"the filter matrix is for {matrix.bits} bits, the codes have {self.bits}"
@@ -105,11 +120,11 @@ class IndexInfo:
         Raises:
           UserError: there is no such focus.
         """
-        number = focus
+        number = None if isinstance(focus, (bool, np.bool_)) else focus
         if isinstance(focus, str):
             number = {"activity": self.foci[-1], "visual": self.foci[0]}.get(focus, focus)
         try:
-            hundredths = round(HUNDREDTHS * float(number))
+            hundredths = round(HUNDREDTHS * float(number))  # pyright: ignore[reportArgumentType]
         except (ValueError, OverflowError, TypeError):
             hundredths = -1
         lower, above = divmod(hundredths, HUNDREDTHS)
@@ -156,7 +171,8 @@ class IndexInfo:
         Raises:
           Damaged: it is something else; says `where` it stands.
         """
-        try:
+        what = "an index that this version reads"
+        with files.reading(where, what, "index the clips again, or restore a copy"):
             values = json.loads(text)
             if values["format"] not in _FORMATS:
                 raise ValueError(f"its format is {values['format']!r}, not {listed(_FORMATS)}")
@@ -164,18 +180,44 @@ class IndexInfo:
             if matrix is not None:
                 content = base64.b64decode(matrix, validate=True)
                 matrix = FilterMatrix.from_bytes(content, where=where)
-            return cls(
-                bits=values["bits"],
-                stored_foci=tuple(values["stored_foci"]),
-                filter_matrix=matrix,
-                name=values["name"],
-                origin=values["origin"],
-                format=_FORMATS[values["format"]],
-            )
-        except (ValueError, LookupError, TypeError) as error:
-            raise Damaged(
-                f"{where} is not an index that this version reads ({error}); index the clips again"
-            ) from error
+            if not isinstance(values["name"], str) or not isinstance(values["stored_foci"], list):
+                raise TypeError("its name or its stored foci are of another type")
+            try:
+                return cls(
+                    bits=values["bits"],
+                    stored_foci=tuple(values["stored_foci"]),
+                    filter_matrix=matrix,
+                    name=values["name"],
+                    origin=values["origin"],
+                    format=_FORMATS[values["format"]],
+                )
+            except UserError as error:
+                raise ValueError(str(error)) from error
+
+
+def is_whole(value: Any) -> bool:
+    """Says whether a value is a whole number; true and false are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _check_origin(origin: Any) -> None:
+    """Checks what an index says of where it came from.
+
+    Raises:
+      UserError: it is no mapping of plain values, or a value is of another type than is read.
+    """
+    try:
+        if not all(isinstance(name, str) for name in origin):
+            raise TypeError("its names are not all texts")
+        json.dumps(dict(origin), allow_nan=False)
+        for name, kind in _ORIGIN.items():
+            value = origin.get(name)
+            if isinstance(value, bool) or not (value is None or isinstance(value, kind)):
+                raise TypeError(f"its {name} is of type {type(value).__name__}")
+    except (TypeError, ValueError, RecursionError, AttributeError) as error:
+        raise UserError(
+            f"the origin is not a mapping of plain values ({files.reason(error)})"
+        ) from error
 
 
 def listed(values: Iterable) -> str:

@@ -1,6 +1,8 @@
 """From a trained model and a prepared set to an index, and from a clip to a query."""
 
+import hashlib
 import itertools
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import Int
 
-from stvh_jax import console
+from stvh_jax import console, digests
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.codes import filter_fitting
 from stvh_jax.errors import UserError
@@ -27,6 +29,10 @@ from stvh_jax.retrieval.index import Index
 
 # Where the index's origin says that the prepared set was; it may be elsewhere today.
 DATA_DIR = "data_dir"
+
+# Where it says what the prepared set held: a digest of the clips of each of its splits. Indexes of
+# earlier versions do not say it.
+DATA_DIGESTS = "data_digests"
 
 # Clips encoded and written at a time: what a killed indexing has to do again.
 _CLIPS_AT_ONCE = 512
@@ -46,7 +52,8 @@ def index_split(
 ) -> Index:
     """Encodes the clips of a split and adds them to an index, which is made if there is none.
 
-    Clips that are there already are left as they are: an indexing that was killed goes on.
+    Clips that are there already are left as they are: an indexing that was killed goes on. Clips of
+    the same names from another prepared set are refused.
 
     Args:
       run: the model's run, which keeps the filter matrix.
@@ -62,7 +69,8 @@ def index_split(
       media: the file of a clip, with {match} and {clip} in it where they stand in its name.
 
     Raises:
-      UserError: the index is of another run, a split has no clip, or the data other classes.
+      UserError: the index is of another run or prepared set, a split has no clip, or the data other
+        classes.
     """
     check_same_classes(encoder, dataset)
     if not 0 < frames_per_second < math.inf:
@@ -84,7 +92,10 @@ def index_split(
     }
     if Index.exists(uri):
         index = _open_same(uri, origin, stored)
+        for part in parts:
+            _check_same_clips(index, dataset, part, uri)
     else:
+        origin[DATA_DIGESTS] = {part: digest_of(dataset, part) for part in dataset.splits}
         index = _create(run, encoder, dataset, uri, origin, stored)
     for part in parts:
         _index_part(index, encoder, dataset, part, media=media, rate=frames_per_second)
@@ -96,6 +107,13 @@ def _index_part(
 ) -> None:
     """Adds the clips of one split, from the first to the last that is not in the index."""
     missing = _missing(index, dataset, split)
+    held = dataset.num_clips(split) - len(missing)
+    quoted = split.replace("'", "''")
+    if held > index.count(f"split = '{quoted}'"):
+        raise UserError(
+            f"clips of split {split!r} have the names of clips that are in the index already, of "
+            "another split; give another place"
+        )
     if not len(missing):
         return
     total = dataset.num_clips(split)
@@ -136,6 +154,34 @@ def _open_same(uri, origin: Mapping, stored: tuple[int, ...]) -> Index:
                 "give another place, or delete it"
             )
     return index
+
+
+def _check_same_clips(index: Index, dataset, split: str, uri) -> None:
+    """Checks that a split is that of the prepared set with which an index was begun.
+
+    Raises:
+      UserError: it has other clips, boxes or labels, perhaps of the same names.
+    """
+    there = index.info.origin.get(DATA_DIGESTS)
+    if isinstance(there, Mapping) and there.get(split) != digest_of(dataset, split):
+        raise UserError(
+            f"{uri} is an index of another prepared set, whose split {split!r} has other clips, "
+            "boxes or labels; give another place, or delete it"
+        )
+
+
+def digest_of(dataset, split: str) -> str:
+    """Computes a digest of what a split holds beside pixels: names, frames, labels and boxes."""
+    digest = hashlib.sha256()
+    for batch in dataset.evaluation_batches(split, batch_size=64, frames=False):
+        names = [name for name in _names_of(batch) if name is not None]
+        digest.update(json.dumps(names).encode())
+        present, actors = np.asarray(batch.clip_mask, bool), np.asarray(batch.actor_mask, bool)
+        # What stands in the slots of no actor says nothing.
+        boxes = np.where(actors[:, None, :, None], np.asarray(batch.boxes, np.float32), 0)
+        for values in (batch.frame, batch.activity, actors, boxes):
+            digest.update(digests.of_array(np.asarray(values)[present]).encode())
+    return digest.hexdigest()
 
 
 def _create(run, encoder: Encoder, dataset, uri, origin: Mapping, stored: tuple[int, ...]) -> Index:

@@ -54,7 +54,7 @@ MISTAKES = [
     (["query", "--index", "INDEX", *CLIP, "--k", "0"], "k = 0; give a whole number of clips"),
     (["query", "--index", "INDEX", *CLIP, "--k", "ten"], "invalid int value: 'ten'"),
     (["query", "--index", "INDEX", *CLIP, "--radius", "99"], "radius = 99.0; give 0 to 16 bits"),
-    (["query", "--index", "INDEX", *CLIP, "--where", "mach = '2'"], "No field named mach"),
+    (["query", "--index", "INDEX", *CLIP, "--where", "mach = '2'"], "there is no field 'mach'"),
     (
         ["query", "--index", "INDEX", *CLIP, "--filter", "match = '2'"],
         "argument --filter: a condition on the clips is now given by --where; see search.py query",

@@ -11,8 +11,10 @@ import pytest
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.errors import Exists, UserError
 from stvh_jax.names import natural_key
+from stvh_jax.retrieval.hits_report import hits_table
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.index_info import IndexInfo
+from stvh_jax.retrieval.queries import Query
 from stvh_jax.retrieval.surroundings import Surroundings
 
 NAMES = [
@@ -146,3 +148,20 @@ def test_names_are_texts_in_a_new_one(tmp_path):
     assert index.holds([("m", "010"), ("m", 10), ("m", "0010"), ("m", "seq3")]) == [
         True, True, False, False,
     ]  # fmt: skip
+
+
+def test_names_that_are_refused_today_are_still_read(tmp_path, monkeypatch):
+    """Earlier versions took any: thousands of digits, and what a terminal obeys."""
+    index = Index.create(tmp_path / "index", bits=16, stored_foci=(0,))
+    matches = ["9" * 4400, "1" + "0" * 4400, "a\x1b[31m\n"]
+    with monkeypatch.context() as patched:
+        patched.setattr("stvh_jax.retrieval.clip_table._check_names", lambda table: None)
+        index.add(np.zeros((3, 2), np.uint8), match=matches, clip=["2", "1" * 5000, "1"])
+    index = Index.open(tmp_path / "index")
+    (hits,) = index.search(np.zeros((1, 2), np.uint8), k=9)
+    assert [hit.match for hit in hits] == matches
+    assert index.holds([(matches[0], 2), (matches[1], "1" * 5000)]) == [True, True]
+    query = Query(*index.get([(matches[2], 1)]))
+    table = hits_table(index, query, hits, focus="activity")
+    assert "a\\x1b[31m\\n/1" in table and "\x1b" not in table
+    assert len(table.splitlines()) == 6

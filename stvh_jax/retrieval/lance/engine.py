@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
+from lancedb.table import LanceTable
 
 from stvh_jax import files
 from stvh_jax.errors import Damaged, Exists, NotFound, UserError
 from stvh_jax.retrieval.clip_table import as_stored
 from stvh_jax.retrieval.engine import clip_exists, no_index
 from stvh_jax.retrieval.index_info import IndexInfo
+from stvh_jax.retrieval.lance.seals import seals_of
 from stvh_jax.retrieval.lance.snapshot import ClipSnapshot
 from stvh_jax.retrieval.lance.storage import (
     TABLE,
@@ -24,6 +26,7 @@ from stvh_jax.retrieval.lance.storage import (
     storage_errors,
 )
 from stvh_jax.retrieval.record import NAMES
+from stvh_jax.retrieval.where import as_sql
 
 # Where the table's schema holds what `IndexInfo.to_json` gives.
 _INFO = b"stvh_jax"
@@ -48,7 +51,8 @@ class LanceEngine:
         """Opens the table of a store, at its newest version unless another is given."""
         self.info = info
         self._uri, self._storage_options, self._pinned = uri, storage_options, version is not None
-        with storage_errors(uri):
+        self._seals = seals_of(uri, TABLE)
+        with self._checked(newest=version is None), storage_errors(uri):
             self._table = open_table(uri, storage_options, version)
             # Asking the table each time would cost as much as a search of 10^5 clips.
             self.version: int = self._table.version
@@ -58,8 +62,9 @@ class LanceEngine:
     def exists(cls, uri: str, *, storage_options: Mapping[str, str] | None) -> bool:
         """Says whether there is a store; one whose making was cut short does not count."""
         folder = local_folder(uri)
-        if folder is not None and not folder.is_dir():
-            return False  # to connect would make it
+        with files.reading(uri, "a place for an index"):
+            if folder is not None and not folder.is_dir():
+                return False  # to connect would make it
         with storage_errors(uri):
             connection = connect(uri, storage_options)
             if TABLE not in connection.list_tables().tables:
@@ -87,12 +92,17 @@ class LanceEngine:
             with files.writing(uri):
                 folder.mkdir(parents=True, exist_ok=True)
         with _only_writer(uri):
+            seals = seals_of(uri, TABLE)
+            if seals is not None:
+                seals.check_newest(seals.newest_sealed(), seals.newest())
             if cls.exists(uri, storage_options=storage_options):
                 raise Exists(f"{uri} holds an index already; give another place, or delete it")
             schema = info.schema.with_metadata({_INFO: info.to_json()})
             with storage_errors(uri, writing=True):
                 connect(uri, storage_options).create_table(TABLE, schema=schema)
-            return cls(uri, info, storage_options=storage_options)
+            engine = cls(uri, info, storage_options=storage_options)
+            engine._seal()
+            return engine
 
     @classmethod
     def open(
@@ -104,18 +114,23 @@ class LanceEngine:
           NotFound: there is no store, or no such version.
           Damaged: it cannot be read, or is of something else.
         """
+        seals = seals_of(uri, TABLE)
+        if seals is not None:
+            # Before Lance reads the files, whose errors do not name them.
+            if version is None:
+                seals.check_newest(seals.newest_sealed(), seals.newest())
+            seals.check(version or seals.newest())
         if not cls.exists(uri, storage_options=storage_options):
             raise no_index(uri)
         with storage_errors(uri):
             table = open_table(uri, storage_options)
+            if version is not None:
+                _check_version(uri, table, version)
+                table.checkout(version)
             text = (table.schema.metadata or {}).get(_INFO)
         if text is None:
             raise Damaged(f"{uri} is not an index, or is damaged; give another place")
-        info = IndexInfo.from_json(text.decode(), where=uri)
-        engine = cls(uri, info, storage_options=storage_options)
-        if version is None:
-            return engine
-        engine._check_version(version)
+        info = IndexInfo.from_json(text.decode(errors="replace"), where=uri)
         return cls(uri, info, storage_options=storage_options, version=version)
 
     def snapshot(self) -> ClipSnapshot:
@@ -129,6 +144,8 @@ class LanceEngine:
 
     def versions(self) -> list[dict[str, Any]]:
         """Lists the versions there are, oldest first: number, time and clips."""
+        if self._seals is not None:
+            self._seals.check_manifests()
         with storage_errors(self._uri):
             entries = self._table.list_versions()
         return [
@@ -142,14 +159,15 @@ class LanceEngine:
 
     def refresh(self) -> None:
         """Goes on to the newest version, which another process may have written."""
-        with storage_errors(self._uri):
+        with self._checked(newest=True), storage_errors(self._uri):
             self._table.checkout_latest()
             self.version, self._pinned = self._table.version, False
 
     def count(self, where: str | None = None) -> int:
         """Counts the clips that meet a condition."""
+        condition = None if where is None else as_sql(where, self.info.record.names)
         with storage_errors(self._uri, where):
-            return self._table.count_rows(where)
+            return self._table.count_rows(condition)
 
     def add(self, clips: pa.Table) -> None:
         """Adds clips that are not there yet.
@@ -176,13 +194,16 @@ class LanceEngine:
         with self._writing():
             deleted = self.count(where)
             with storage_errors(self._uri, where, writing=True):
-                self._table.delete(where)
+                self._table.delete(as_sql(where, self.info.record.names))
             return deleted
 
     def restore(self, version: int) -> None:
-        """Makes an older version the newest again."""
-        with self._writing():
-            self._check_version(version)
+        """Makes an older version the newest again, whatever has become of the newest."""
+        with self._writing(over_damage=True):
+            _check_version(self._uri, self._table, version)
+            if self._seals is not None:
+                self._seals.check(version)
+                self._seals.forget_after(self.version)
             with storage_errors(self._uri, writing=True):
                 self._table.restore(version)
 
@@ -191,41 +212,82 @@ class LanceEngine:
         with self._writing(), storage_errors(self._uri, writing=True):
             self._table.optimize(cleanup_older_than=datetime.timedelta(days=36500))
 
-    def _check_version(self, version: int) -> None:
-        """Checks that there is a version.
+    @contextlib.contextmanager
+    def _checked(self, *, newest: bool) -> Iterator[None]:
+        """Checks the files of the version that is gone to within.
 
         Raises:
-          NotFound: there is not.
+          Damaged: one is not what was written; or, if the newest is gone to, there was a newer.
         """
-        numbers = [entry["version"] for entry in self.versions()]
-        if version not in numbers:
-            raise NotFound(
-                f"{self._uri} has no version {version}; the oldest is {min(numbers)}, the newest "
-                f"{max(numbers)}"
-            )
+        sealed = self._seals.newest_sealed() if self._seals is not None and newest else 0
+        yield
+        if self._seals is not None:
+            self._seals.check_newest(sealed, self.version)
+            self._seals.check(self.version)
+
+    def _seal(self) -> None:
+        """Writes down the digests of the files that were written.
+
+        The clips are written already: where this fails, on a full disk, the next write does it.
+        """
+        if self._seals is not None:
+            with contextlib.suppress(OSError, UserError):
+                self._seals.seal(self.version)
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self, *, over_damage: bool = False) -> Iterator[None]:
         """Lets one process write at a time, to the newest version.
+
+        Args:
+          over_damage: the newest version, and the one that was opened, do not matter.
 
         Raises:
           UserError: another process writes, or the index was opened at a version.
+          Damaged: the newest version is, and it matters.
         """
-        if self._pinned:
+        if self._pinned and not over_damage:
             raise UserError(
                 f"{self._uri} was opened at version {self.version}; to write, open it without a "
                 "version"
             )
         with _only_writer(self._uri):
-            with storage_errors(self._uri):
+            checked = contextlib.nullcontext() if over_damage else self._checked(newest=True)
+            with checked, storage_errors(self._uri):
                 self._table.checkout_latest()
                 # An add looks for its clips in the newest version.
                 self.version = self._table.version
+            self._pinned = False
+            if not (over_damage or self._seals is None or self._seals.is_sealed(self.version)):
+                self._seal()  # what a writer left that was killed before it could
+            before = self.version
             try:
                 yield
             finally:
                 with storage_errors(self._uri):
+                    # A restoring that fails leaves the table at the older version.
+                    self._table.checkout_latest()
                     self.version = self._table.version
+                if self.version != before:
+                    self._seal()
+
+
+def _check_version(uri: str, table: LanceTable, version: int) -> None:
+    """Checks that there is a version.
+
+    Raises:
+      NotFound: there is not.
+    """
+    seals = seals_of(uri, TABLE)
+    if seals is not None:
+        numbers = list(seals.versions())
+    else:
+        with storage_errors(uri):
+            numbers = [entry["version"] for entry in table.list_versions()]
+    if version not in numbers:
+        raise NotFound(
+            f"{uri} has no version {version}; the oldest is {min(numbers)}, the newest "
+            f"{max(numbers)}"
+        )
 
 
 @contextlib.contextmanager

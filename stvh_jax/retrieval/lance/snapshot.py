@@ -24,6 +24,7 @@ from stvh_jax.retrieval.lance.derived_codes import derived_codes
 from stvh_jax.retrieval.lance.storage import ROW_ID, read_columns, storage_errors
 from stvh_jax.retrieval.record import NAMES, code_column
 from stvh_jax.retrieval.surroundings import Surroundings, unknown_times
+from stvh_jax.retrieval.where import as_sql
 
 # Conditions whose clips are kept in memory, with their codes side by side.
 _CONDITIONS = 4
@@ -183,8 +184,9 @@ class ClipSnapshot:
     def _subset(self, where: str) -> _Subset:
         """Gives the clips that meet a condition; those of the last few are kept."""
         if where not in self.subsets:
+            condition = as_sql(where, self.info.record.names)
             with storage_errors(self.uri, where):
-                row_ids = read_columns(self.table, [], where)[ROW_ID].to_numpy()
+                row_ids = read_columns(self.table, [], condition)[ROW_ID].to_numpy()
             self.subsets[where] = _Subset(np.sort(self._rows_of_ids(row_ids)))
             if len(self.subsets) > _CONDITIONS:
                 self.subsets.popitem(last=False)

@@ -12,6 +12,7 @@ from lancedb.table import LanceTable
 from stvh_jax.errors import Damaged, UserError
 from stvh_jax.retrieval.index_info import listed
 from stvh_jax.retrieval.record import RECORD
+from stvh_jax.retrieval.where import shown
 
 TABLE = "clips"
 
@@ -73,9 +74,11 @@ def storage_errors(uri: str, where: str | None = None, *, writing: bool = False)
         # Lance adds the list of all columns, codes too, and where in its source it was.
         cause = re.split(r" Valid fields are |, \S+\.rs:\d", " ".join(str(error).split()))[0]
         cause = cause.removeprefix("Invalid input, ").rstrip(".")[:300]
-        if where is not None and not isinstance(error, OSError):
+        # Lance wraps what the system says of a disk in errors of its own.
+        of_disk = isinstance(error, OSError) or re.search(r"\(os error |error: Not found: ", cause)
+        if where is not None and not of_disk:
             raise UserError(
-                f"where {where!r}: {cause}; the fields are {listed(RECORD.names)}"
+                f"where {shown(where)}: {cause}; the fields are {listed(RECORD.names)}"
             ) from error
         if writing:
             raise UserError(f"{uri} cannot be written as an index: {cause}") from error

@@ -32,6 +32,9 @@ _SLACK = 256
 # The most rows in the answer to several queries.
 _ANSWERS = 1 << 18
 
+# The condition that clips without times meet.
+_TIMELESS = translate("start IS NULL OR stop IS NULL")
+
 
 @dataclasses.dataclass(frozen=True)
 class _Nearest:
@@ -198,9 +201,7 @@ class CollectionSnapshot:
         """
         where, without = request.where, request.without
         for match in sorted({each.match for each in without if each.seconds is not None}):
-            text = match.replace("'", "''")
-            timeless = f"match = '{text}' AND (start IS NULL OR stop IS NULL)"
-            if self._collection.count([translate(timeless, self._info.record)]):
+            if self._collection.count([f"match == {quoted(match)}", _TIMELESS]):
                 raise unknown_times(match)
         conditions = [] if where is None else [translate(where, self._info.record)]
         return conditions + [self._outside(each) for each in without]

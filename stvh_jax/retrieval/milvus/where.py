@@ -1,10 +1,9 @@
-"""Conditions in SQL, as LanceDB reads them, translated to Milvus's own expressions.
+"""Conditions (`retrieval.where`) in Milvus's own language, as far as it has them.
 
-    where      = condition {OR condition}, AND binds closer, NOT closer still; parentheses
-    condition  = field (= | != | <> | < | <= | > | >=) value, or the value first
-               | field [NOT] IN (value, ...)
+    condition  = field (= | <> | < | <= | > | >=) literal, or the literal first
+               | field [NOT] IN (literal, ...)
                | field IS [NOT] NULL
-    value      = a number, or a text in single quotes, '' for a quote within
+               | conditions joined by AND, OR, NOT and parentheses
 
 Milvus 2.3 has no NULL. What is unknown is stored as a value that stands for it, and, as in SQL, no
 comparison with it holds, nor the opposite of one.
@@ -14,12 +13,24 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from stvh_jax.errors import UserError
-from stvh_jax.retrieval.index_info import listed
 from stvh_jax.retrieval.record import RECORD
+from stvh_jax.retrieval.where import (
+    Unreadable,
+    bare,
+    chain,
+    check_parts,
+    explaining,
+    field_of,
+    misplaced,
+    tree_of,
+)
+
+if TYPE_CHECKING:
+    from sqlglot.expressions.core import Expression
 
 # What stands for NULL: no time or probability is near this number; an empty text says as
 # little as none.
@@ -27,23 +38,11 @@ NULL_NUMBER, NULL_TEXT = -(2.0**127), ""
 
 _ALWAYS, _NEVER = "clip == clip", "clip != clip"
 
-_TOKEN = re.compile(
-    r"""\s*(?:
-      (?P<text>'(?:[^']|'')*')
-    | (?P<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
-    | (?P<word>[A-Za-z_]\w*)
-    | (?P<sign><>|!=|<=|>=|==|[=<>(),])
-    )""",
-    re.VERBOSE,
-)
-
-_COMPARISONS = {"=": "==", "<>": "!="} | {sign: sign for sign in ("==", "!=", "<", "<=", ">", ">=")}
+_COMPARISONS = {"eq": "==", "neq": "!=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 _OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
 _TURNED = {"==": "==", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
-
-_KEYWORDS = {"AND", "OR", "NOT", "IN", "IS", "NULL"}
 
 
 def null_of(field: pa.Field) -> float | str | None:
@@ -79,157 +78,91 @@ def translate(where: str, record: pa.Schema = RECORD) -> str:
       record: the fields as they are stored.
 
     Raises:
-      UserError: a word is not understood; says which.
+      UserError: a part is not understood; says which.
     """
-    return _Translation(where, record).result
+    with explaining(where, record.names):
+        return _condition(tree_of(where), record, opposite=False)
 
 
-class _Translation:
-    """One condition, read from left to right.
+def _condition(node: "Expression", record: pa.Schema, *, opposite: bool) -> str:
+    """Translates a condition, or, within NOT, its opposite: AND becomes OR and = becomes !=.
 
-    Every part is translated as it is, or, within NOT, as its opposite: AND becomes OR and = becomes
-    !=. So a comparison with NULL, which neither holds nor does its opposite, needs to say only that
-    the field is not NULL.
+    So a comparison with NULL, which neither holds nor does its opposite, needs to say only that the
+    field is not NULL.
+
+    Raises:
+      Unreadable: it is something that Milvus does not have.
     """
-
-    def __init__(self, where: str, record: pa.Schema):
-        self._where, self._record = where, record
-        self._tokens = self._split()
-        self._place = 0
-        self.result = self._alternatives(opposite=False)
-        if self._kind is not None:
-            raise self._error(f"AND or OR is missing {self._here}")
-
-    def _split(self) -> list[tuple[str | None, str]]:
-        """Gives the kind and the text of every token, and an end."""
-        tokens, place, text = [], 0, self._where.rstrip()
-        while place < len(text):
-            token = _TOKEN.match(text, place)
-            if token is None or token.lastgroup is None:
-                raise self._error(f"{text[place:].split()[0]!r} is not understood")
-            tokens.append((token.lastgroup, token[token.lastgroup]))
-            place = token.end()
-        return [*tokens, (None, "")]
-
-    @property
-    def _kind(self) -> str | None:
-        return self._tokens[self._place][0]
-
-    @property
-    def _token(self) -> str:
-        return self._tokens[self._place][1]
-
-    @property
-    def _here(self) -> str:
-        return "at its end" if self._kind is None else f"before {self._token!r}"
-
-    def _next(self) -> str:
-        self._place += 1
-        return self._tokens[self._place - 1][1]
-
-    def _takes(self, *expected: str) -> bool:
-        """Goes past the next tokens if they are keywords or signs expected."""
-        coming = self._tokens[self._place : self._place + len(expected)]
-        texts = [token.upper() for kind, token in coming if kind in ("word", "sign")]
-        if texts != list(expected):
-            return False
-        self._place += len(expected)
-        return True
-
-    def _needs(self, expected: str) -> None:
-        if not self._takes(expected):
-            raise self._error(f"{expected} is missing {self._here}")
-
-    def _alternatives(self, opposite: bool) -> str:
-        parts = [self._joint(opposite)]
-        while self._takes("OR"):
-            parts.append(self._joint(opposite))
-        return joined(parts, "and" if opposite else "or")
-
-    def _joint(self, opposite: bool) -> str:
-        parts = [self._single(opposite)]
-        while self._takes("AND"):
-            parts.append(self._single(opposite))
-        return joined(parts, "or" if opposite else "and")
-
-    def _single(self, opposite: bool) -> str:
-        if self._takes("NOT"):
-            return self._single(not opposite)
-        if self._takes("("):
-            inner = self._alternatives(opposite)
-            self._needs(")")
-            return inner
-        if self._kind in ("text", "number"):
-            return self._value_first(opposite)
-        field = self._field()
-        if self._takes("IS", "NOT", "NULL"):
-            return _null_test(field, opposite)
-        if self._takes("IS", "NULL"):
-            return _null_test(field, not opposite)
-        if self._takes("NOT", "IN"):
-            return self._one_of(field, not opposite)
-        if self._takes("IN"):
-            return self._one_of(field, opposite)
-        operator = self._operator()
-        return _known(field, operator, self._value(field), opposite)
-
-    def _value_first(self, opposite: bool) -> str:
-        place = self._place
-        self._next()
-        operator, field = self._operator(), self._field()
-        after, self._place = self._place, place
-        value, self._place = self._value(field), after
-        return _known(field, _TURNED[operator], value, opposite)
-
-    def _field(self) -> pa.Field:
-        name = self._token.lower()
-        if self._kind != "word" or self._token.upper() in _KEYWORDS:
-            raise self._error(f"a field is missing {self._here}")
-        if name not in self._record.names:
-            raise self._error(f"there is no field {self._token!r}")
-        self._next()
-        return self._record.field(name)
-
-    def _operator(self) -> str:
-        if self._token not in _COMPARISONS:
-            raise self._error(f"a comparison (=, <, IN, IS NULL) is missing {self._here}")
-        return _COMPARISONS[self._next()]
-
-    def _one_of(self, field: pa.Field, opposite: bool) -> str:
-        self._needs("(")
-        values = [self._value(field)]
-        while self._takes(","):
-            values.append(self._value(field))
-        self._needs(")")
+    node = bare(node)
+    check_parts(node)
+    kind = node.key
+    if kind in ("and", "or"):
+        parts = [_condition(part, record, opposite=opposite) for part in chain(node)]
+        return joined(parts, kind if not opposite else {"and": "or", "or": "and"}[kind])
+    if kind == "not":
+        return _condition(node.this, record, opposite=not opposite)
+    if kind in _COMPARISONS:
+        left, right, operator = bare(node.this), bare(node.expression), _COMPARISONS[kind]
+        if right.key == "column" and left.key != "column":
+            left, right, operator = right, left, _TURNED[operator]
+        field = _field(left, record)
+        return _known(field, operator, _value(right, field), opposite)
+    if kind == "in" and node.expressions:
+        field = _field(node.this, record)
+        values = [_value(value, field) for value in node.expressions]
         operator = "not in" if opposite else "in"
         return _known(field, operator, f"[{', '.join(values)}]", opposite=False)
+    if kind == "is" and node.expression.key == "null":
+        return _null_test(_field(node.this, record), not opposite)
+    if kind in ("column", "literal"):
+        raise Unreadable(f"a comparison (=, <, IN, IS NULL) is missing at '{node.sql()}'")
+    raise misplaced(node, "a condition on Milvus")
 
-    def _value(self, field: pa.Field) -> str:
-        """Reads a value, as Milvus has it, of the field's type."""
-        kind, token = self._kind, self._token
-        if kind not in ("text", "number"):
-            if token.upper() == "NULL":
-                raise self._error(f"nothing equals NULL; write {field.name} IS NULL")
-            raise self._error(f"a number or a text in single quotes is missing {self._here}")
-        self._next()
-        if pa.types.is_string(field.type):
-            if kind == "number":
-                raise self._error(f"{field.name} is a text; write it as '{token}'")
-            return quoted(token[1:-1].replace("''", "'"))
-        if kind == "text":
-            raise self._error(f"{field.name} is a number; write {token} without quotes")
-        if pa.types.is_integer(field.type):
-            if not re.fullmatch(r"-?\d+", token) or not -(2**63) <= int(token) < 2**63:
-                raise self._error(f"{field.name} is a whole number of 64 bits, {token} is not")
-            return token
-        value = float(token)
-        if math.isinf(value):
-            raise self._error(f"{token} is too large")
-        return repr(value)
 
-    def _error(self, cause: str) -> UserError:
-        fields = listed(self._record.names)
-        return UserError(f"where {self._where!r}: {cause}; the fields are {fields}")
+def _field(node: "Expression", record: pa.Schema) -> pa.Field:
+    """Gives the field of the record that a node is.
+
+    Raises:
+      Unreadable: it is something else.
+    """
+    node = bare(node)
+    if node.key != "column":
+        raise misplaced(node, "a condition on Milvus, which compares a field with a value")
+    return record.field(field_of(node, record.names))
+
+
+def _value(node: "Expression", field: pa.Field) -> str:
+    """Writes a literal of a field's type as Milvus reads it.
+
+    Raises:
+      Unreadable: it is something else, or of another type.
+    """
+    node = bare(node)
+    check_parts(node)
+    negative = node.key == "neg"
+    literal = bare(node.this) if negative else node
+    if literal.key == "null":
+        raise Unreadable(f"nothing equals NULL; write {field.name} IS NULL")
+    if literal.key != "literal" or (negative and literal.is_string):
+        raise Unreadable(
+            f"a number or a text in single quotes is missing at {str(node.sql())[:100]!r}"
+        )
+    text = f"-{literal.this}" if negative else literal.this
+    shown = text if len(text) < 50 else f"{text[:50]}..."
+    if pa.types.is_string(field.type):
+        if not literal.is_string:
+            raise Unreadable(f"{field.name} is a text; write it as '{shown}'")
+        return quoted(text)
+    if literal.is_string:
+        raise Unreadable(f"{field.name} is a number; write '{shown}' without quotes")
+    if pa.types.is_integer(field.type):
+        if not re.fullmatch(r"-?\d{1,19}", text) or not -(2**63) <= int(text) < 2**63:
+            raise Unreadable(f"{field.name} is a whole number of 64 bits, {shown} is not")
+        return text
+    value = float(text)
+    if math.isinf(value):
+        raise Unreadable(f"{shown} is too large")
+    return repr(value)
 
 
 def _known(field: pa.Field, operator: str, value: str, opposite: bool) -> str:
