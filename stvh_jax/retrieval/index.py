@@ -212,10 +212,7 @@ class Index:
             or the condition cannot be read.
         """
         _check_limits(k, radius, self.info.bits)
-        if where is not None:
-            _check_where(where)
-        if not all(isinstance(each, Surroundings) for each in without):
-            raise UserError("what is left out is not given as Surroundings; see `around`")
+        _check_chosen(where, without)
         weights = self.info.weights(focus)
         nearer = max(weights, key=weights.__getitem__)
         stored = stored_codes(self.info, codes, what="the query")
@@ -295,6 +292,18 @@ def _check_version(version: Any) -> None:
         raise UserError(f"version {str(version)[:50]!r}; give a whole number")
     if version < 1:
         raise NotFound(f"there is no version {version}; versions count from 1")
+
+
+def _check_chosen(where: Any, without: Sequence[Any]) -> None:
+    """Checks how the clips of a search are chosen.
+
+    Raises:
+      UserError: the condition is not a text, or what is left out is something else.
+    """
+    if where is not None:
+        _check_where(where)
+    if not all(isinstance(each, Surroundings) for each in without):
+        raise UserError("what is left out is not given as Surroundings; see `around`")
 
 
 def _check_where(where: Any) -> None:

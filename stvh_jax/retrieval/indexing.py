@@ -79,12 +79,7 @@ def index_split(
     parts = split.split("+")
     for part in parts:
         dataset.num_clips(part)
-    foci = tuple(encoder.foci)
-    stored = tuple(stored_foci) if stored_foci else tuple(sorted({foci[0], foci[-1]}))
-    if not set(stored) <= set(foci) or foci[-1] not in stored:
-        raise UserError(
-            f"stored foci {list(stored)}; choose from {list(foci)}, and include {foci[-1]}"
-        )
+    stored = _choose_stored(tuple(encoder.foci), stored_foci)
     origin = origin_of(run, encoder) | {
         "frames_per_second": frames_per_second,
         "media": media,
@@ -100,6 +95,20 @@ def index_split(
     for part in parts:
         _index_part(index, encoder, dataset, part, media=media, rate=frames_per_second)
     return index
+
+
+def _choose_stored(foci: tuple[int, ...], wanted: Sequence[int] | None) -> tuple[int, ...]:
+    """Chooses the foci whose codes are stored: those wanted, or the first and the last.
+
+    Raises:
+      UserError: the model has no such focus, or the last is not among them.
+    """
+    stored = tuple(wanted) if wanted else tuple(sorted({foci[0], foci[-1]}))
+    if not set(stored) <= set(foci) or foci[-1] not in stored:
+        raise UserError(
+            f"stored foci {list(stored)}; choose from {list(foci)}, and include {foci[-1]}"
+        )
+    return stored
 
 
 def _index_part(

@@ -189,8 +189,8 @@ def check_parts(node: "Expression") -> None:
 
 
 def misplaced(node: "Expression", place: str = "a condition") -> Unreadable:
-    """Says that a node has no place in a condition."""
-    return Unreadable(f"{shown(_text_of(node))} has no place in {place}")
+    """Says that a node is not allowed in a condition."""
+    return Unreadable(f"{shown(_text_of(node))} is not allowed in {place}")
 
 
 def _text_of(node: "Expression") -> str:
@@ -205,20 +205,20 @@ def _check_tokens(where: str, tokens: Sequence[Any]) -> None:
     """Checks the words and signs of a condition before anything parses them.
 
     Raises:
-      Unreadable: there are none, or one has no place in a condition, or brackets and NOTs are
+      Unreadable: there are none, or one is not allowed in a condition, or brackets and NOTs are
         nested too deeply for a parser's stack.
     """
     comments = any(token.comments for token in tokens)
     if comments or (not tokens and where.strip()):
         mark = "--" if "--" in where else "/*"
-        raise Unreadable(f"{mark!r} has no place in a condition")
+        raise Unreadable(f"{mark!r} is not allowed in a condition")
     if not tokens:
         raise Unreadable("it is empty")
     open_brackets = prefixes = 0
     for token in tokens:
         kind = token.token_type.name
         if kind not in _TOKENS:
-            raise Unreadable(f"{shown(token.text)} has no place in a condition")
+            raise Unreadable(f"{shown(token.text)} is not allowed in a condition")
         open_brackets += (kind == "L_PAREN") - (kind == "R_PAREN")
         prefixes = prefixes + 1 if kind in ("NOT", "DASH", "PLUS") else 0
         if open_brackets + prefixes > _BRACKETS:
