@@ -37,3 +37,19 @@ def say(line: str) -> None:
 
     if jax.process_index() == 0:
         print(line, flush=True)
+
+
+# The most of an error that is shown: enough for any of ours, with a path or two in it.
+_LONGEST_ERROR = 1000
+
+
+def error_line(message: object) -> str:
+    """Makes the one line by which a program ends, whatever a file or an argument put into it.
+
+    Of a long message both ends are kept: what is wrong, and what to do about it.
+    """
+    text = str(message)
+    if len(text) > _LONGEST_ERROR:
+        half = _LONGEST_ERROR // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    return "error: " + "".join(c if c.isprintable() else " " for c in text)

@@ -120,6 +120,18 @@ def writing(path: epath.PathLike, cure: str = "") -> Iterator[None]:
         raise UserError(f"cannot write {path} ({error.strerror or error}){end}") from error
 
 
+def output(path: epath.PathLike) -> epath.Path:
+    """Names a file to write, on a disk or in a bucket.
+
+    Raises:
+      UserError: it is the URL of a storage that cannot be written.
+    """
+    try:
+        return epath.Path(path)
+    except KeyError as error:
+        raise UserError(f"{path} is in a storage that cannot be written; use a folder") from error
+
+
 @contextlib.contextmanager
 def replacing(path: epath.PathLike) -> Iterator[epath.Path]:
     """Gives a path to write to; the file takes its name once it is whole.

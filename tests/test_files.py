@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from etils import epath
 
 from stvh_jax import files
 from stvh_jax.errors import Damaged, NotFound, UserError
@@ -118,3 +119,9 @@ def test_a_lock_is_held_by_one_and_freed_by_the_end_of_its_process(tmp_path):
     finally:
         holder.kill()
         holder.communicate()
+
+
+def test_a_storage_that_cannot_be_written_is_one_line(tmp_path):
+    assert files.output(tmp_path / "x.png") == epath.Path(tmp_path / "x.png")
+    with pytest.raises(UserError, match="^file:///x.png is in a storage that cannot be written;"):
+        files.output("file:///x.png")

@@ -4,6 +4,7 @@ import importlib
 import sys
 
 from stvh_jax import interrupts
+from stvh_jax.console import error_line
 
 _COMMANDS = {
     "search": "index clips, and find those like a clip",
@@ -39,9 +40,8 @@ def main(argv: list[str] | None = None) -> int:
         print(__version__)
         return 0
     if name not in _COMMANDS:
-        print(
-            f"error: stvh has no command {name!r}; choose {', '.join(_COMMANDS)}", file=sys.stderr
-        )
+        message = f"stvh has no command {name!r}; choose {', '.join(_COMMANDS)}"
+        print(error_line(message), file=sys.stderr)
         return 2
     command = importlib.import_module(f"stvh_jax.cli.{name}")
     program = f"stvh {name}"

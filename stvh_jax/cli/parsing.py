@@ -10,6 +10,7 @@ import sys
 from absl import app, flags, logging
 
 from stvh_jax import interrupts
+from stvh_jax.console import error_line
 from stvh_jax.errors import UserError, not_installed
 
 
@@ -19,9 +20,17 @@ class StrictParser(argparse.ArgumentParser):
     def __init__(self, **options):
         super().__init__(allow_abbrev=False, **options)
 
+    def parse_args(self, args=None, namespace=None):
+        """Parses the arguments; `--option=--`, which argparse takes for no value, is a mistake."""
+        given = sys.argv[1:] if args is None else list(args)
+        for argument in given:
+            if re.fullmatch(r"--[\w-]+=--", argument):
+                self.error(f"argument {argument.partition('=')[0]}: '--' is not a value")
+        return super().parse_args(given, namespace)
+
     def error(self, message: str):
         """Ends the program with one line."""
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+        self.exit(2, error_line(f"{message}; see {self.prog} --help") + "\n")
 
 
 def run_command(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
@@ -37,10 +46,10 @@ def run_command(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(error_line(error), file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        print(f"error: {not_installed(error)}", file=sys.stderr)
+        print(error_line(not_installed(error)), file=sys.stderr)
         return 2
     except BaseException as error:
         if not interrupted(error):
@@ -76,10 +85,10 @@ def run_flags(
     try:
         app.run(main, argv, flags_parser=parse_flags)
     except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(error_line(error), file=sys.stderr)
         raise SystemExit(2) from error
     except ModuleNotFoundError as error:
-        print(f"error: {not_installed(error)}", file=sys.stderr)
+        print(error_line(not_installed(error)), file=sys.stderr)
         raise SystemExit(2) from error
     except BaseException as error:
         if not interrupted(error):

@@ -159,7 +159,7 @@ def check_output(path: epath.PathLike, endings: Collection[str]) -> epath.Path:
     Raises:
       UserError: it has none of these endings, or its folder is not there.
     """
-    path = epath.Path(path)
+    path = files.output(path)
     if path.suffix not in endings:
         raise UserError(f"{path} cannot be written; its name must end in {', '.join(endings)}")
     if not path.parent.is_dir():

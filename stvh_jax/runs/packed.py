@@ -55,7 +55,7 @@ def pack(
     Raises:
       UserError: there is no run, its checkpoint is damaged, or the file cannot be written.
     """
-    run, out = folders.open_folder(run), epath.Path(out)
+    run, out = folders.open_folder(run), files.output(out)
     if out.suffix != ENDING:
         raise UserError(f"{out} does not end in {ENDING}; give the file to write")
     folders.read_config(run)

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 import jax
 
 from stvh_jax import files, interrupts
+from stvh_jax.console import error_line
 from stvh_jax.errors import UserError
 
 # How long the processes wait for one another at the start.
@@ -264,7 +265,7 @@ def _watch(line: socket.socket, other: int, ended: threading.Event) -> None:
         while content := line.recv(64):
             heard += content
     if heard != _GOODBYE and not ended.wait(_SECONDS_TO_SAY_WHY):
-        _end(f"error: process {other} of this training has ended; the same commands resume", 2)
+        _end(error_line(f"process {other} of this training has ended; the same commands resume"), 2)
 
 
 @contextlib.contextmanager
@@ -278,7 +279,7 @@ def _ending_all(others: dict[int, socket.socket], ended: threading.Event) -> Ite
     except KeyboardInterrupt:
         interrupts.end()
     except (UserError, OSError) as error:
-        _end(f"error: {error}", 2)
+        _end(error_line(error), 2)
     except Exception:
         # If another has died, which makes all that is shared fail, the watch says so.
         time.sleep(2 * _SECONDS_TO_SAY_WHY)
