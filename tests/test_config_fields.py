@@ -111,7 +111,7 @@ def test_a_field_that_is_absent_is_named(field):
 
 @pytest.mark.parametrize("field", ["nosuch", "train.epcohs", "optimizer.rate", "model.widht"])
 def test_a_field_that_is_unknown_is_named(field):
-    with pytest.raises(UserError, match="has an unknown field '.*': it is misspelt, or of another"):
+    with pytest.raises(UserError, match="has an unknown field '.*': it is misspelt, or from"):
         check_fields(changed(field, 1))
 
 

@@ -242,7 +242,7 @@ def test_the_key_frame_is_that_of_the_data():
     config = tiny_config()
     config.data.num_frames = config.model.num_frames = 3
     config.model.key_frame = 2
-    expected = "^config.model.key_frame is 2 and the key frame of these 3 frames is 1; set it to"
+    expected = "^config.model.key_frame is 2, but the key frame of these 3 frames is 1; set it to"
     with pytest.raises(UserError, match=expected):
         check_config(config, FakeDataset(frames=3), devices=2)
 
