@@ -56,6 +56,7 @@ class Checkpoints:
         # What is written in the background fails in the background, once for every array.
         self._silence = contextlib.ExitStack()
         self._silence.enter_context(_quiet())
+        _silence_unfinished()
         options = ocp.CheckpointManagerOptions(
             best_fn=score,
             best_mode="max",
@@ -289,8 +290,9 @@ def _damage_reported(*items: epath.Path):
                     raise ValueError(f"{path.name} has no array")
             yield
     except UserError as error:
-        # The reads that are left unfinished end here, where they are silenced.
+        # The reads of other arrays are left unfinished. They end here, or later in a thread.
         error.__cause__ = error.__context__ = None
+        _silence_unfinished()
         gc.collect()
         raise
 
@@ -304,6 +306,7 @@ def _saving(folder: epath.Path):
     try:
         yield
     except Exception as error:
+        _silence_unfinished()
         code = re.search(r"os_error_code='(\d+)'", str(error))  # at the end of long paths
         cause = os.strerror(int(code[1])) if code else files.reason(error)
         raise UserError(
@@ -314,12 +317,22 @@ def _saving(folder: epath.Path):
 
 @contextlib.contextmanager
 def _quiet():
-    """Silences Orbax: it warns of what a checkpoint need not have, and raises what fails.
-
-    Where one array fails, the unfinished reads and writes of the others would each print a trace.
-    """
+    """Silences Orbax: it warns of what a checkpoint need not have, and raises what fails."""
     loggers = [logging.get_absl_logger(), python_logging.getLogger("asyncio")]
     levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(python_logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
+
+
+def _silence_unfinished() -> None:
+    """Silences, for good, what Python says of reads and writes that Orbax has left unfinished."""
+    if getattr(sys.unraisablehook, "silences_unfinished", False):
+        return
     hook = sys.unraisablehook
 
     def ignore_unfinished(unraisable):
@@ -328,12 +341,5 @@ def _quiet():
         if not unfinished and str(unraisable.exc_value) != "Event loop is closed":
             hook(unraisable)
 
-    for logger in loggers:
-        logger.setLevel(python_logging.CRITICAL)
+    ignore_unfinished.silences_unfinished = True  # type: ignore[attr-defined]
     sys.unraisablehook = ignore_unfinished
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
-        for logger, level in zip(loggers, levels):
-            logger.setLevel(level)
