@@ -142,7 +142,8 @@ def message(error: Exception) -> str:
     if isinstance(first, Exception):
         return message(first)
     if not isinstance(error, KeyError):
-        return str(error)
+        missing = re.fullmatch(r"flag --(\w+)=None: Flag .* other than None\.", str(error))
+        return f"give --{missing[1]}=...; see --help" if missing else str(error)
     # Where no field has a similar name, the message is the name alone.
     unknown = re.fullmatch(r"'[^']*'", str(first))
     return (

@@ -39,7 +39,7 @@ def command(monkeypatch, tmp_path, capfd):
 
 
 MISTAKES = [
-    ("train.py", [], ".*Flag --config must have a value other than None"),
+    ("train.py", [], r"give --config=\.\.\.; see --help"),
     ("train.py", [BOXES, "--wrokdir=x"], "Unknown command line flag 'wrokdir'. Did you mean: work"),
     (
         "train.py",

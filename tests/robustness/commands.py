@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from stvh_jax.console import error_line
 from stvh_jax.errors import UserError
 from tests.robustness.case import LONGEST_MESSAGE, Fault, Verdict
 
@@ -42,7 +43,8 @@ class Fork:
         sys.stderr.flush()
         name = f"printed-{len(list(folder.glob('printed-*')))}"
         self._out, self._errors = folder / f"{name}-out", folder / f"{name}-errors"
-        self._out.touch()
+        for path in (self._out, self._errors):  # a kill may come before the process makes them
+            path.touch()
         self.process = os.fork()
         if not self.process:
             self._live(call, folder)
@@ -94,7 +96,7 @@ def as_command(call: Callable[..., None]) -> Callable[..., int]:
         try:
             call(*arguments)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(error_line(error), file=sys.stderr)
             return 2
         return 0
 
