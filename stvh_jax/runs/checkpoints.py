@@ -145,12 +145,16 @@ def saved_steps(run: epath.Path) -> dict[int, float | None]:
     if not folder.is_dir():
         return {}
     steps = [int(path.name) for path in folder.iterdir() if re.fullmatch(r"\d+", path.name)]
-    return {step: _score(folder / str(step)) for step in sorted(steps)}
+    # A packed run may leave out the score of its only checkpoint, which nothing depends on.
+    needed = len(steps) > 1
+    return {step: _score(folder / str(step), needed) for step in sorted(steps)}
 
 
-def _score(folder: epath.Path) -> float | None:
+def _score(folder: epath.Path, needed: bool) -> float | None:
     path = folder / "metrics" / "metrics"
     if not path.exists():
+        if needed:
+            _check(folder, "metrics", _of_json(None))
         return None
     metrics = files.read_json(path, "the score of a checkpoint", cure=_CURE)
     _check(folder, "metrics", _of_json(metrics))

@@ -141,6 +141,16 @@ def test_another_parameter_score_or_config_is_not_what_was_saved(tmp_path):
         (folder / path).write_text(whole)
 
 
+def test_a_lost_score_does_not_make_another_checkpoint_the_best(tmp_path):
+    save(tmp_path, [0.9, 0.5])
+    shutil.rmtree(tmp_path / "checkpoints" / "1" / "metrics")
+    with pytest.raises(Damaged, match="/1 is damaged .metrics is not what was saved."):
+        choose_step(epath.Path(tmp_path), "best")
+    # Of one checkpoint alone, as in a packed run, nothing depends on the score.
+    shutil.rmtree(tmp_path / "checkpoints" / "2")
+    assert choose_step(epath.Path(tmp_path), "best") == (1, "latest")
+
+
 def test_a_checkpoint_of_an_earlier_version_has_no_digests(tmp_path):
     save(tmp_path, [0.9])
     expected = everything(tmp_path)

@@ -166,9 +166,11 @@ def make_weights(random: Random, folder: pathlib.Path):
 
 
 def run_weights(folder: pathlib.Path, name: str):
+    from stvh_jax import files
     from stvh_jax.models.weights.containers import read_container
 
-    read = read_container(folder / name)
+    with files.reading(folder / name, "a file of weights"):
+        read = read_container(folder / name)
     tensors = getattr(read, "tensors", None) or getattr(read, "layers", None)
     expect(isinstance(tensors, dict), f"it holds {json.dumps(str(read))[:200]}")
 
