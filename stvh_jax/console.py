@@ -3,6 +3,8 @@
 import sys
 import time
 
+from stvh_jax.errors import one_line
+
 
 def show(what: str, total: int, done: int, loss: float | None = None) -> None:
     """Shows how far something is, on one line of a terminal that is written over each time."""
@@ -39,17 +41,6 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
-# The most of an error that is shown: enough for any of ours, with a path or two in it.
-_LONGEST_ERROR = 1000
-
-
-def error_line(message: object) -> str:
-    """Makes the one line by which a program ends, whatever a file or an argument put into it.
-
-    Of a long message both ends are kept: what is wrong, and what to do about it.
-    """
-    text = str(message)
-    if len(text) > _LONGEST_ERROR:
-        half = _LONGEST_ERROR // 2
-        text = f"{text[:half]} ... {text[-half:]}"
-    return "error: " + "".join(c if c.isprintable() else " " for c in text)
+def error_line(error: object) -> str:
+    """Makes the line by which a program ends; see `errors.one_line`."""
+    return f"error: {one_line(str(error))}"

@@ -1,5 +1,19 @@
 """The errors that are the user's to mend: one clear line, no stack trace."""
 
+# The most of a message that is shown: enough for any of ours, with a path or two in it.
+_LONGEST = 1000
+
+
+def one_line(message: str) -> str:
+    """Makes a message one line of bounded length, whatever a file or an argument put into it.
+
+    Of a long one both ends are kept: what is wrong, and what to do about it.
+    """
+    if len(message) > _LONGEST:
+        half = _LONGEST // 2
+        message = f"{message[:half]} ... {message[-half:]}"
+    return "".join(c if c.isprintable() else " " for c in message)
+
 
 class UserError(Exception):
     """A mistake in the input: says what is wrong, where, and what to do, in one line.
@@ -7,6 +21,9 @@ class UserError(Exception):
     The command lines print it as `error: ...` and exit with status 2; from Python it is an
     ordinary exception.
     """
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class NotFound(UserError):

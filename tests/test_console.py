@@ -3,6 +3,7 @@
 import pytest
 
 from stvh_jax.console import error_line
+from stvh_jax.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -17,3 +18,4 @@ from stvh_jax.console import error_line
 )
 def test_an_error_is_one_line_of_bounded_length(message, line):
     assert error_line(message) == line
+    assert f"error: {UserError(message)}" == line
