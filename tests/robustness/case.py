@@ -69,6 +69,7 @@ class Target:
       seconds_to_start: as many more for the first case of a process, which imports.
       megabytes: of memory, more than which count as a crash.
       kills: whether KILLS says how many cases there are at least.
+      files: whether a case has files, or its arguments alone.
       needs: packages without which it is skipped.
     """
 
@@ -79,6 +80,7 @@ class Target:
     seconds_to_start: float = 60
     megabytes: int = 4096
     kills: bool = False
+    files: bool = True
     needs: tuple[str, ...] = ()
 
 

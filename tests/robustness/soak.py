@@ -129,7 +129,11 @@ def again(targets: Sequence[Target], folder: pathlib.Path) -> Outcome:
     target = next(target for target in targets if target.name == name)
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
         made = pathlib.Path(scratch, "case")
-        shutil.copytree(folder, made, symlinks=True)
+        if target.files:
+            shutil.copytree(folder, made, symlinks=True)
+        else:  # what lies there was made by the run that failed
+            made.mkdir()
+            shutil.copy(folder / case.CASE, made)
         worker = Worker(target, made)
         try:
             return worker.attempt(None)

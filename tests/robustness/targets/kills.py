@@ -213,13 +213,18 @@ def run_indexing(folder: pathlib.Path, share: float):
 
 TARGETS = (
     Target("resuming", make_resumed, run_resumed, seconds=120),
-    Target("kills: training", _share, run_training, seconds=240, kills=True),
-    Target("kills: preparing", _share, run_preparing, seconds=240, kills=True),
-    Target("kills: packing", _share, run_packing, seconds=120, kills=True),
-    Target("kills: indexing", _share, run_indexing, seconds=240, kills=True),
+    Target("kills: training", _share, run_training, seconds=240, kills=True, files=False),
+    Target("kills: preparing", _share, run_preparing, seconds=240, kills=True, files=False),
+    Target("kills: packing", _share, run_packing, seconds=120, kills=True, files=False),
+    Target("kills: indexing", _share, run_indexing, seconds=240, kills=True, files=False),
     *(
         Target(
-            f"kills: {name}", _share, functools.partial(run_index, kinds), seconds=120, kills=True
+            f"kills: {name}",
+            _share,
+            functools.partial(run_index, kinds),
+            seconds=120,
+            kills=True,
+            files=False,
         )
         for name, kinds in KINDS.items()
     ),

@@ -236,26 +236,29 @@ def _check_index(folder: pathlib.Path) -> None:
 
 
 TARGETS = (
-    Target("two writers", _delay, run_writers, seconds=120, kills=True),
-    Target("a reader and a writer", _delay, run_reader, seconds=120, kills=True),
-    Target("two trainings", _delay, run_trainings, seconds=240, kills=True),
-    Target("a killed peer", _delay, run_peer, seconds=300),
+    Target("two writers", _delay, run_writers, seconds=120, kills=True, files=False),
+    Target("a reader and a writer", _delay, run_reader, seconds=120, kills=True, files=False),
+    Target("two trainings", _delay, run_trainings, seconds=240, kills=True, files=False),
+    Target("a killed peer", _delay, run_peer, seconds=300, files=False),
     Target(
         "full disk: training",
         make_disk,
         functools.partial(run_disk, kills.train, kills.check_trained),
         seconds=240,
+        files=False,
     ),
     Target(
         "full disk: packing",
         make_disk,
         functools.partial(run_disk, kills.pack, _check_packed),
         seconds=120,
+        files=False,
     ),
     Target(
         "full disk: indexing",
         make_disk,
         functools.partial(run_disk, kills.finish_index, _check_index),
         seconds=240,
+        files=False,
     ),
 )
