@@ -41,7 +41,7 @@ def variable_shapes(model: Model, config: Config) -> dict:
     """Computes the shapes and types of a model's variables.
 
     Returns:
-      `jax.ShapeDtypeStruct`s in the places of the variables.
+      A `jax.ShapeDtypeStruct` in the place of each variable.
 
     Raises:
       UserError: the model is absurdly large, or has parts that cannot be built together.

@@ -199,7 +199,7 @@ def variable_shapes(run: epath.Path, step: int) -> dict:
     """Reads the shapes and types of a checkpoint's variables, and none of their values.
 
     Returns:
-      `jax.ShapeDtypeStruct`s in the places of the variables.
+      A `jax.ShapeDtypeStruct` in the place of each variable.
 
     Raises:
       Damaged: the checkpoint is damaged, or asks for absurdly much memory.
