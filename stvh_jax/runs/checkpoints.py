@@ -14,6 +14,7 @@ import math
 import os
 import re
 import sys
+import warnings
 
 import jax
 import numpy as np
@@ -345,5 +346,6 @@ def _silence_unfinished() -> None:
         if not unfinished and str(unraisable.exc_value) != "Event loop is closed":
             hook(unraisable)
 
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     ignore_unfinished.silences_unfinished = True  # type: ignore[attr-defined]
     sys.unraisablehook = ignore_unfinished

@@ -28,8 +28,15 @@ def says(folder, case):
     raise UserError(f"{case} is not right")
 
 
+class Chatter(UserError):
+    """An error that does not keep to one line."""
+
+    def __str__(self):
+        return "two\nlines"
+
+
 def chatters(folder, case):
-    raise UserError("two\nlines")
+    raise Chatter
 
 
 def traces(folder, case):
