@@ -346,6 +346,10 @@ def _silence_unfinished() -> None:
         if not unfinished and str(unraisable.exc_value) != "Event loop is closed":
             hook(unraisable)
 
+    # Errors of tasks are logged when they are collected, which may be at the program's end.
+    python_logging.getLogger("asyncio").addFilter(
+        lambda record: "was never retrieved" not in record.getMessage()
+    )
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     ignore_unfinished.silences_unfinished = True  # type: ignore[attr-defined]
     sys.unraisablehook = ignore_unfinished
