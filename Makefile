@@ -2,7 +2,7 @@
 PYTHON ?= $(firstword $(foreach version,3.13 3.12 3.11,\
   $(shell python$(version) -c 'import ensurepip, venv; print("python$(version)")' 2>/dev/null)))
 BIN := .venv/bin
-QUICK := not slow and not milvus and not real_data
+QUICK := not slow and not soak and not milvus and not real_data
 
 .PHONY: check clean demo docs lint notebook soak test
 
@@ -32,7 +32,9 @@ test: .venv/ready
 
 # Breaks files, flags and processes at random for MINUTES (20); SEED, KILLS (of each kind at least)
 # and ONLY (words of the names of targets, a|b) may be given. CASE=FOLDER runs a failure again.
+# Tests that are too long for `make test` run first.
 soak: .venv/ready
+	$(if $(ONLY)$(CASE),,$(BIN)/python -m pytest -n 2 -m soak)
 	$(BIN)/python -m tests.robustness $(foreach name,MINUTES SEED KILLS ONLY CASE,\
 	  $(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
 

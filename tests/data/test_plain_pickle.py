@@ -228,7 +228,7 @@ def test_damaged_pickles_never_crash(tmp_path):
     assert fuzz(tmp_path, 480, seed=0) > 0
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_many_damaged_pickles_never_crash(tmp_path):
     fuzz(tmp_path, 20_000, seed=1)
 

@@ -70,6 +70,7 @@ def test_two_processes_of_two_devices_train_as_one_process_of_four(trained, tmp_
         assert np.linalg.norm(other - one) <= 1e-6 * np.linalg.norm(one)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("victim", [0, 1])
 def test_where_one_of_two_is_killed_the_other_ends_in_one_line(victim, tmp_path):
     command = [sys.executable, "-m", "tests.helpers.training_process", f"--workdir={tmp_path}"]

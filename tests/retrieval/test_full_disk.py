@@ -34,6 +34,7 @@ def clips(folder):
     return len(hits)
 
 
+@pytest.mark.soak
 def test_a_full_disk_loses_nothing(disk):
     folder = disk / "index"
     index = Index.create(folder, bits=128, stored_foci=(1,))
