@@ -1,10 +1,6 @@
 """Two processes that train together, through jax.distributed."""
 
-import pathlib
 import shutil
-import socket
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -13,33 +9,14 @@ from etils import epath
 
 from stvh_jax.runs.history import read_history
 from stvh_jax.training.trainer import open_run
+from tests.helpers import trainings
 from tests.helpers.fakes import FakeDataset, tiny_config
 
 pytestmark = pytest.mark.slow
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
 
 def test_two_processes_of_two_devices_train_as_one_process_of_four(trained, tmp_path):
-    coordinator = f"127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "tests.helpers.training_process", f"--workdir={tmp_path}"]
-    command += ["--devices=2", f"--coordinator={coordinator}"]
-    processes = [
-        subprocess.Popen(
-            [*command, f"--process_id={index}"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(2)
-    ]
+    processes = trainings.start_two(tmp_path, devices=2)
     try:
         (output, errors), (other_output, other_errors) = (
             process.communicate(timeout=240) for process in processes
@@ -73,22 +50,10 @@ def test_two_processes_of_two_devices_train_as_one_process_of_four(trained, tmp_
 @pytest.mark.soak
 @pytest.mark.parametrize("victim", [0, 1])
 def test_where_one_of_two_is_killed_the_other_ends_in_one_line(victim, tmp_path):
-    command = [sys.executable, "-m", "tests.helpers.training_process", f"--workdir={tmp_path}"]
-    command += [f"--coordinator=127.0.0.1:{free_port()}", "--wait_at=8"]
-    processes = [
-        subprocess.Popen(
-            [*command, f"--process_id={index}"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(2)
-    ]
+    processes = trainings.start_two(tmp_path, wait_at=8)
     try:
         for process in processes:
-            assert "waiting\n" in iter(process.stdout.readline, "")
+            trainings.read_until_waiting(process)
         processes[victim].kill()
         other = processes[1 - victim]
         _, errors = other.communicate("\n", timeout=60)

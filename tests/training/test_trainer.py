@@ -1,12 +1,11 @@
 """Training: the same on any devices, after any interruption; and what stops it."""
 
 import dataclasses
-import pathlib
 import re
+import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import jax
@@ -21,11 +20,10 @@ from stvh_jax.runs.history import read_history
 from stvh_jax.training import sharding
 from stvh_jax.training.checks import check_config
 from stvh_jax.training.trainer import LOCK, open_run, train
+from tests.helpers import trainings
 from tests.helpers.fakes import FakeDataset, tiny_config
 
 pytestmark = pytest.mark.slow
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def history(folder):
@@ -72,27 +70,9 @@ def test_a_batch_in_parts_is_the_whole_batch_where_clips_do_not_meet(tmp_path):
     assert first[1] < first[0] - 0.5
 
 
-def child(folder, *, wait_at):
-    """Starts a training that waits before the step after `wait_at`."""
-    command = [sys.executable, "-m", "tests.helpers.training_process", f"--workdir={folder}"]
-    process = subprocess.Popen(
-        [*command, f"--wait_at={wait_at}"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line == "waiting\n":
-            return process, lines
-    raise AssertionError(process.communicate()[1])
-
-
 def test_a_run_interrupted_and_killed_goes_on_as_if_nothing_had_happened(trained, tmp_path):
-    process, _ = child(tmp_path, wait_at=2)
+    process = trainings.start(tmp_path, wait_at=2)
+    trainings.read_until_waiting(process)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate("\n")
     assert process.returncode == 130
@@ -101,7 +81,8 @@ def test_a_run_interrupted_and_killed_goes_on_as_if_nothing_had_happened(trained
         errors == "interrupted; it saves after this step and ends, or at once at another Ctrl-C\n"
     )
 
-    process, lines = child(tmp_path, wait_at=9)
+    process = trainings.start(tmp_path, wait_at=9)
+    lines = trainings.read_until_waiting(process)
     assert lines[0].startswith("resuming at step 3: ")
     # Step 9 is in the history already, and step 8 in the background on its way to the disk.
     deadline = time.monotonic() + 60
@@ -119,7 +100,8 @@ def test_a_run_interrupted_and_killed_goes_on_as_if_nothing_had_happened(trained
 
 
 def test_a_second_training_in_one_folder_is_refused(tmp_path):
-    process, _ = child(tmp_path, wait_at=2)
+    process = trainings.start(tmp_path, wait_at=2)
+    trainings.read_until_waiting(process)
     with pytest.raises(UserError, match=f"^another process trains in {tmp_path}; try again when"):
         train(tiny_config(), FakeDataset(), tmp_path)
     process.kill()
@@ -129,10 +111,10 @@ def test_a_second_training_in_one_folder_is_refused(tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(trained, tmp_path):
-    command = f"{sys.executable} -m tests.helpers.training_process --workdir={tmp_path}/run"
+    command = shlex.join(trainings.command(tmp_path / "run"))
     # No file may be larger than some kilobytes, which a checkpoint's are.
     limited = ["bash", "-c", f"ulimit -f 8; exec {command}"]
-    done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(limited, cwd=trainings.ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert re.fullmatch(r"error: cannot write [^\n]*\(File too large\); [^\n]*\n", done.stderr)
     assert checkpoints.saved_steps(epath.Path(tmp_path / "run")) == {}
@@ -141,7 +123,8 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(trained,
 
 
 def test_ctrl_c_ends_a_training_that_has_no_step_yet(tmp_path):
-    process, _ = child(tmp_path, wait_at=0)
+    process = trainings.start(tmp_path, wait_at=0)
+    trainings.read_until_waiting(process)
     started = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()

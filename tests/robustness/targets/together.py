@@ -4,7 +4,6 @@ import ctypes
 import functools
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import time
 import numpy as np
 
 from stvh_jax.errors import UserError
+from tests.helpers import trainings
 from tests.robustness import commands, material
 from tests.robustness.case import Fault, Skipped, Target, Verdict, expect
 from tests.robustness.mutations import Random
@@ -134,28 +134,11 @@ def run_trainings(folder: pathlib.Path, delay: float):
 
 def run_peer(folder: pathlib.Path, delay: float):
     """Kills one of two processes that train together; the other says so and ends."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
-    command = [sys.executable, "-m", "tests.helpers.training_process", "--wait_at=5"]
-    command += [f"--workdir={folder / 'work' / 'run'}", "--devices=2", f"--coordinator={address}"]
-    processes = [
-        subprocess.Popen(
-            [*command, f"--process_id={number}"],
-            cwd=material.ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(2)
-    ]
+    processes = trainings.start_two(folder / "work" / "run", devices=2, wait_at=5)
     killed = processes[delay < 0.5]
     if delay < 0.8:  # at a step, where each of them waits for a line
         for process in processes:
-            for line in iter(process.stdout.readline, ""):
-                if line == "waiting\n":
-                    break
+            trainings.read_until_waiting(process)
     else:
         time.sleep(8 * delay)
     killed.kill()
@@ -240,25 +223,18 @@ TARGETS = (
     Target("a reader and a writer", _delay, run_reader, seconds=120, kills=True, files=False),
     Target("two trainings", _delay, run_trainings, seconds=240, kills=True, files=False),
     Target("a killed peer", _delay, run_peer, seconds=300, files=False),
-    Target(
-        "full disk: training",
-        make_disk,
-        functools.partial(run_disk, kills.train, kills.check_trained),
-        seconds=240,
-        files=False,
-    ),
-    Target(
-        "full disk: packing",
-        make_disk,
-        functools.partial(run_disk, kills.pack, _check_packed),
-        seconds=120,
-        files=False,
-    ),
-    Target(
-        "full disk: indexing",
-        make_disk,
-        functools.partial(run_disk, kills.finish_index, _check_index),
-        seconds=240,
-        files=False,
+    *(
+        Target(
+            f"full disk: {name}",
+            make_disk,
+            functools.partial(run_disk, call, check),
+            seconds=240,
+            files=False,
+        )
+        for name, call, check in (
+            ("training", kills.train, kills.check_trained),
+            ("packing", kills.pack, _check_packed),
+            ("indexing", kills.finish_index, _check_index),
+        )
     ),
 )
