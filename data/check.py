@@ -58,7 +58,7 @@ def check_raw(raw: RawClips, *, frames: bool, report: Callable[[str], None]) -> 
             report(_match_row(width, match, *_cells(found)))
     problems = [problem for found in matches for problem in found.problems]
     if not any(found.activities for found in matches):
-        problems.append(f"{raw.folder}: there is no clip")
+        problems.append(f"{raw.folder}: no clip was found")
     problems += _report_clips(raw, matches, report)
     problems += _report_actions(raw, matches, report)
     _report_coverage(matches, report)

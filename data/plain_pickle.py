@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-# By the names that pickles give them. There is no type of objects among them.
+# By the names that pickles give them. The type of objects is left out on purpose.
 _NUMBERS = frozenset(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)) | {"f2", "f4", "f8"}
 
 _SIZES = {layout: struct.calcsize(layout) for layout in ("<B", "<H", "<i", "<I", "<Q", ">d")}
