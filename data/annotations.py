@@ -111,9 +111,7 @@ def check_name(name: str) -> None:
     Raises:
       ValueError: it cannot.
     """
-    if name in ("", ".", "..") or re.search(
-        r"[/\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", name
-    ):
+    if name in ("", ".", "..") or _NOT_IN_NAMES.search(name):
         raise ValueError(f"{name!r} is not the name of a folder")
     if len(name.encode()) > 255:
         raise ValueError(f"a name of {len(name)} characters is too long for a folder")

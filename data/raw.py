@@ -212,11 +212,6 @@ def _names(matches) -> tuple[str, ...]:
     return tuple(map(str, matches))
 
 
-def is_hidden(name: str) -> bool:
-    """Says whether a file is one that systems leave in folders by themselves, as `._1.jpg`."""
-    return name.startswith(".") or name.lower() == "thumbs.db"
-
-
 def find_in(places: Iterable[pathlib.Path], *names: str) -> pathlib.Path | None:
     """Finds the first file or folder with one of some names in one of some places."""
     paths = (place / name for place in places for name in names)

@@ -69,6 +69,11 @@ def reason(error: BaseException) -> str:
     return line[:200] or type(error).__name__
 
 
+def is_hidden(name: str) -> bool:
+    """Says whether a file is one that systems leave in folders by themselves, as `._1.jpg`."""
+    return name.startswith(".") or name.lower() == "thumbs.db"
+
+
 def read_bytes(path: epath.PathLike, what: str, *, most: int = MOST_BYTES, cure: str = "") -> bytes:
     """Reads a file of no more than `most` bytes; see `reading` for the rest.
 

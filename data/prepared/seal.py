@@ -6,7 +6,6 @@ of a second, as one of boxes is. Of many gigabytes of frames it is not; records 
 their own besides (CRC-32C), which TensorFlow compares as it reads.
 """
 
-import hashlib
 import json
 import pathlib
 from typing import Any
@@ -70,4 +69,4 @@ def check(folder: pathlib.Path, cure: str) -> str | None:
 
 def _content_of(entries: dict[str, Any]) -> str:
     parts = {name: entries[name] for name in sorted(entries) if name not in _DESCRIPTIONS}
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return digests.of_json(parts)

@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from data.raw import is_hidden
 from stvh_jax import files
 from stvh_jax.errors import Exists, UserError
 
@@ -105,7 +104,7 @@ def fill(
     if out.is_file():
         raise Exists(f"{out} is a file; give a folder")
     with files.reading(out, "a folder"):
-        filled = out.exists() and any(not is_hidden(path.name) for path in out.iterdir())
+        filled = out.exists() and any(not files.is_hidden(path.name) for path in out.iterdir())
     if filled and _read(begun) != content:
         raise Exists(
             f"{out} is not empty and was not written by this same command; give another folder"

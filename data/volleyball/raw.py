@@ -18,11 +18,12 @@ import re
 from collections.abc import Sequence
 
 from data.annotations import ClipAnnotation, ClipFormat, Scan
-from data.raw import RawClips, corner_scale, find_in, is_hidden, named, named_splits, read_splits
+from data.raw import RawClips, corner_scale, find_in, named, named_splits, read_splits
 from data.tracks import Tracks
 from data.volleyball import constants
 from data.volleyball.annotations import scan_volleyball_annotations
 from data.volleyball.tracks import load_normalized_tracks, parse_volleyball_tracks
+from stvh_jax import files
 from stvh_jax.errors import NotFound
 
 
@@ -61,7 +62,7 @@ class RawVolleyball(RawClips):
     def any_image(self, match: str) -> pathlib.Path | None:
         """Returns some image of a video, None if there is none."""
         paths = (self.folder / match).glob("*/*.jpg")
-        return next((path for path in paths if not is_hidden(path.name)), None)
+        return next((path for path in paths if not files.is_hidden(path.name)), None)
 
     @property
     def _places(self) -> tuple[pathlib.Path, ...]:
@@ -162,4 +163,4 @@ def open_raw(root: str | pathlib.Path) -> RawVolleyball:
 
 def _video_names(folder: pathlib.Path) -> list[str]:
     names = (path.parent.name for path in folder.glob("*/annotations.txt"))
-    return [name for name in names if not is_hidden(name)]
+    return [name for name in names if not files.is_hidden(name)]

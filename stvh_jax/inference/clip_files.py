@@ -98,8 +98,7 @@ def _images(folder: pathlib.Path) -> list[pathlib.Path]:
     if not folder.is_dir():
         raise NotFound(f"{folder} is not a folder of frames")
     with files.reading(folder, "a folder of frames"):
-        # The hidden ones are what macOS and others put beside images.
-        names = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        names = [path for path in folder.iterdir() if not files.is_hidden(path.name)]
     found = [path for path in names if path.suffix.lower() in images.SUFFIXES]
     if not found:
         raise NotFound(f"{folder} has no images ({', '.join(images.SUFFIXES)})")

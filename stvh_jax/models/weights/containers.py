@@ -269,8 +269,7 @@ def first_few(names: Iterable[str]) -> str:
     """Lists the first few names, which may be of a file's own, and says how many more there are."""
     names = list(names)
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    shown = ("".join(c if c.isprintable() else " " for c in name[:200]) for name in names[:3])
-    return ", ".join(shown) + more
+    return ", ".join(name[:200] for name in names[:3]) + more
 
 
 if __name__ == "__main__":  # in the process of _try_hdf5

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from stvh_jax import files
+from stvh_jax import digests, files
 from stvh_jax.errors import UserError
 from stvh_jax.models.backbones.preprocessing import NORMALISATIONS
 from stvh_jax.models.weights.containers import (
@@ -154,14 +154,12 @@ def _foreign_weights(file: ForeignFile, path: pathlib.Path, normalisation: str |
     if options["normalisation"] == "caffe":
         first = next(iter(file.names))
         variables[first] = np.ascontiguousarray(variables[first][:, :, ::-1])
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return Weights(
         file.backbone,
         options,
         traverse_util.unflatten_dict(variables, sep="/"),
         unused,
-        sha256,
+        digests.of_file(path),
         path.name,
         file.framework,
     )
@@ -202,7 +200,7 @@ def _own_weights(
 def _metadata_digest(metadata: Mapping[str, str]) -> str:
     """Computes the SHA-256 of all metadata but its own."""
     rest = {name: value for name, value in metadata.items() if name != "metadata_sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    return digests.of_json(rest)
 
 
 def digest(variables: Mapping) -> str:

@@ -6,7 +6,6 @@ version without a digest, whose writer was killed before the end, or which an ea
 is read as it is and sealed by the next write. A bucket has checksums of its own.
 """
 
-import hashlib
 import json
 import os
 import pathlib
@@ -112,7 +111,7 @@ class Seals:
         recorded = self._recorded()
         new = {path: self._digest(path) for path in self._files() if path not in recorded}
         content = {"version": version, "files": new}
-        text = json.dumps(content | {"digest": _own_digest(content)}, indent=0)
+        text = json.dumps(content | {"digest": digests.of_json(content)}, indent=0)
         self._folder.mkdir(exist_ok=True)
         files.write(self._folder / f"{version}.json", text + "\n")
 
@@ -146,7 +145,7 @@ class Seals:
                 key = (path.name, *_state(path))
                 if key not in self._read:
                     content = files.read_json(path, "a file of digests", cure=cure)
-                    if content.pop("digest", None) != _own_digest(content):
+                    if content.pop("digest", None) != digests.of_json(content):
                         raise ValueError("its own digest is another")
                     self._read[key] = dict(content["files"])
         except NotFound:
@@ -192,10 +191,6 @@ def _state(path: pathlib.Path) -> tuple[int, ...]:
     """Gives what changes when a file is written to."""
     stat = path.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
-
-
-def _own_digest(content: dict) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _named_in(manifest: bytes, recorded: dict[str, str]) -> list[str]:
