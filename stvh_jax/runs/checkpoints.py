@@ -7,14 +7,14 @@ so that no flipped bit is taken for a parameter. The latest one is kept, and the
 
 import contextlib
 import gc
-import hashlib
-import json
 import logging as python_logging
 import math
 import os
 import re
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -97,8 +97,8 @@ class Checkpoints:
         content = {
             "variables": _of_leaves(variables),
             "train": _of_leaves(train),
-            "config": _of_json(config),
-            "metrics": _of_json(metrics),
+            "config": digests.of_json(config),
+            "metrics": digests.of_json(metrics),
         }
         args = ocp.args.Composite(
             variables=ocp.args.StandardSave(variables),
@@ -155,10 +155,10 @@ def _score(folder: epath.Path, needed: bool) -> float | None:
     path = folder / "metrics" / "metrics"
     if not path.exists():
         if needed:
-            _check(folder, "metrics", _of_json(None))
+            _check(folder, "metrics", digests.of_json(None))
         return None
     metrics = files.read_json(path, "the score of a checkpoint", cure=_CURE)
-    _check(folder, "metrics", _of_json(metrics))
+    _check(folder, "metrics", digests.of_json(metrics))
     with files.reading(path, "the score of a checkpoint", _CURE):
         return float(next(iter(metrics.values())))
 
@@ -192,7 +192,7 @@ def load_config(run: epath.Path, step: int) -> dict:
     """
     folder = run / FOLDER / str(step)
     config = files.read_json(folder / "config" / "metadata", "a checkpoint's config", cure=_CURE)
-    _check(folder, "config", _of_json(config))
+    _check(folder, "config", digests.of_json(config))
     return config
 
 
@@ -255,11 +255,6 @@ def _values(leaf) -> np.ndarray:
     if isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     return np.asarray(leaf)
-
-
-def _of_json(values: dict | None) -> str:
-    """Computes the digest of what a JSON file says, however it is written."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _check(folder: epath.Path, item: str, content: dict[str, str] | str) -> None:
@@ -334,22 +329,30 @@ def _quiet():
             logger.setLevel(level)
 
 
-def _silence_unfinished() -> None:
-    """Silences, for good, what Python says of reads and writes that Orbax has left unfinished."""
-    if getattr(sys.unraisablehook, "silences_unfinished", False):
-        return
-    hook = sys.unraisablehook
+class _IgnoreUnfinished:
+    """A `sys.unraisablehook` that does not speak of reads and writes that Orbax left unfinished."""
 
-    def ignore_unfinished(unraisable):
+    def __init__(self, hook: Callable[[Any], Any]):
+        self._hook = hook
+
+    def __call__(self, unraisable: Any) -> None:
         code = getattr(unraisable.object, "cr_code", None)
         unfinished = code is not None and "orbax" in code.co_filename
         if not unfinished and str(unraisable.exc_value) != "Event loop is closed":
-            hook(unraisable)
+            self._hook(unraisable)
 
-    # Errors of tasks are logged when they are collected, which may be at the program's end.
-    python_logging.getLogger("asyncio").addFilter(
-        lambda record: "was never retrieved" not in record.getMessage()
-    )
+
+def _is_of_a_result(record: python_logging.LogRecord) -> bool:
+    """Says whether a line of asyncio's log is of a result that somebody has waited for."""
+    return "was never retrieved" not in record.getMessage()
+
+
+def _silence_unfinished() -> None:
+    """Silences, for good, what Python says of reads and writes that Orbax left unfinished.
+
+    It says so when they are collected, which may be at the end of the program.
+    """
+    if not isinstance(sys.unraisablehook, _IgnoreUnfinished):
+        sys.unraisablehook = _IgnoreUnfinished(sys.unraisablehook)
+    python_logging.getLogger("asyncio").addFilter(_is_of_a_result)  # no second time
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-    ignore_unfinished.silences_unfinished = True  # type: ignore[attr-defined]
-    sys.unraisablehook = ignore_unfinished
