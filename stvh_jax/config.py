@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from ml_collections import ConfigDict, config_dict
 
-from stvh_jax.errors import UserError
+from stvh_jax.errors import UserError, shown
 from stvh_jax.fields import (
     Checked,
     Number,
@@ -21,7 +21,6 @@ from stvh_jax.fields import (
     rising,
     setting,
     several,
-    show,
     switch,
     text,
     whole,
@@ -57,7 +56,7 @@ def _image_size(default: tuple[int, int]) -> Any:
 
     def check(name: str, value: Any) -> None:
         if not isinstance(value, tuple) or len(value) != 2:
-            raise UserError(f"{name} is {show(value)}; give height and width, e.g. (720, 1280)")
+            raise UserError(f"{name} is {shown(value)}; give height and width, e.g. (720, 1280)")
         for side in value:
             check_whole(f"a side of {name}", side, low=1, high=8192)
 
@@ -70,12 +69,12 @@ def _splits(default: str, *, empty: bool = False) -> Any:
     def check(name: str, value: Any) -> None:
         cure = "give a split, or several as in train+validation" + (", or none" if empty else "")
         if not isinstance(value, str) or not value.isprintable() or len(value) > 1000:
-            raise UserError(f"{name} is {show(value)}; {cure}")
+            raise UserError(f"{name} is {shown(value)}; {cure}")
         parts = value.split("+")
         if not all(parts) and (value or not empty):
-            raise UserError(f"{name} is {show(value)}; {cure}")
+            raise UserError(f"{name} is {shown(value)}; {cure}")
         if len(set(parts)) < len(parts):
-            raise UserError(f"{name} is {show(value)}; name each split once")
+            raise UserError(f"{name} is {shown(value)}; name each split once")
 
     return setting(default, check)
 
@@ -250,9 +249,9 @@ def check_run(run_config: Any) -> None:
         names = run_config.get(name)
         fits = isinstance(names, (list, tuple)) and 0 < len(names) <= MOST_CLASSES
         if not fits or not all(_is_name(one) for one in names):
-            raise UserError(f"config.{name} is {show(names)}; it lists the names of classes")
+            raise UserError(f"config.{name} is {shown(names)}; it lists the names of classes")
         if len(set(names)) < len(names):
-            raise UserError(f"config.{name} is {show(names)}; each class has one name")
+            raise UserError(f"config.{name} is {shown(names)}; each class has one name")
     options = mapping("config.backbone_weights", run_config.get("backbone_weights", {}))
     mapping("config.backbone_weights.options", options.get("options", {}))
 

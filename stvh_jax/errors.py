@@ -15,6 +15,15 @@ def one_line(message: str) -> str:
     return "".join(c if c.isprintable() else " " for c in message)
 
 
+def shown(value: object, most: int = 100) -> str:
+    """Writes a value for a message; of a long one, the beginning."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a whole number of thousands of digits, or deep nesting
+        text = f"({type(value).__name__}, too large to write)"
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 class UserError(Exception):
     """A mistake in the input: says what is wrong, where, and what to do, in one line.
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
-from stvh_jax.errors import UserError
+from stvh_jax.errors import UserError, shown
 
 Check = Callable[[str, Any], None]
 Part = TypeVar("Part")
@@ -77,7 +77,7 @@ def mapping(path: str, values: Any) -> dict[str, Any]:
       UserError: it is no mapping.
     """
     if not hasattr(values, "items"):
-        raise UserError(f"{path} is {show(values)}; it holds fields, as in {path}.NAME")
+        raise UserError(f"{path} is {shown(values)}; it holds fields, as in {path}.NAME")
     return frozen(dict(values))
 
 
@@ -93,8 +93,8 @@ def check_names(path: str, fields: Sequence[dataclasses.Field], values: Mapping[
         if name in names:
             raise UserError(f"{path} has no field {name!r}: it is from another version of stvh_jax")
         raise UserError(
-            f"{path} has an unknown field {show(name)}: it is misspelt, or from another version of "
-            "stvh_jax"
+            f"{path} has an unknown field {shown(name)}: it is misspelt, or from another version "
+            "of stvh_jax"
         )
 
 
@@ -113,16 +113,6 @@ def frozen(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def show(value: Any) -> str:
-    """Writes a value for a message: in one line, and the beginning of a long one."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # a whole number of thousands of digits, or deep nesting
-        text = f"a {type(value).__name__} too large to write"
-    line = " ".join(text[:200].splitlines())
-    return line if len(text) <= 100 else f"{line[:100]}..."
-
-
 def setting(default: Any, check: Check, **metadata) -> Any:
     """Declares a field with what it starts with and what it may hold.
 
@@ -136,7 +126,7 @@ def choice(*choices: str) -> Any:
 
     def check(name: str, value: Any) -> None:
         if not isinstance(value, str) or value not in choices:
-            raise UserError(f"{name} is {show(value)}; choose one of {', '.join(choices)}")
+            raise UserError(f"{name} is {shown(value)}; choose one of {', '.join(choices)}")
 
     return setting(choices[0], check)
 
@@ -146,7 +136,7 @@ def entry(default: str, **metadata) -> Any:
 
     def check(name: str, value: Any) -> None:
         if not isinstance(value, str) or not value.isprintable():
-            raise UserError(f"{name} is {show(value)}; give a name, e.g. {default}")
+            raise UserError(f"{name} is {shown(value)}; give a name, e.g. {default}")
 
     return setting(default, check, **metadata)
 
@@ -163,11 +153,11 @@ def check_whole(name: str, value: Any, *, low: int, high: int) -> None:
       UserError: it is not.
     """
     if not is_number(value, numbers.Integral):
-        raise UserError(f"{name} is {show(value)}; use a whole number")
+        raise UserError(f"{name} is {shown(value)}; use a whole number")
     if value < low:
-        raise UserError(f"{name} is {show(value)}; use {low} or more")
+        raise UserError(f"{name} is {shown(value)}; use {low} or more")
     if value > high:
-        raise UserError(f"{name} is {show(value)}; use {high} or less")
+        raise UserError(f"{name} is {shown(value)}; use {high} or less")
 
 
 def share(default: Number) -> Any:
@@ -175,7 +165,7 @@ def share(default: Number) -> Any:
 
     def check(name: str, value: Any) -> None:
         if not is_number(value, numbers.Real) or not 0 <= value < 1:
-            raise UserError(f"{name} is {show(value)}; use a number from 0 to below 1")
+            raise UserError(f"{name} is {shown(value)}; use a number from 0 to below 1")
 
     return setting(default, check)
 
@@ -197,7 +187,7 @@ def check_number(name: str, value: Any, *, high: Number, positive: bool = False)
     fits = is_number(value, numbers.Real) and 0 <= value <= high and not (positive and value == 0)
     if not fits:
         least = "above 0" if positive else "from 0"
-        raise UserError(f"{name} is {show(value)}; use a number {least} to {high:g}")
+        raise UserError(f"{name} is {shown(value)}; use a number {least} to {high:g}")
 
 
 def rising(*, high: Number) -> Any:
@@ -206,7 +196,7 @@ def rising(*, high: Number) -> Any:
     def check(name: str, value: Any) -> None:
         check_numbers(name, value, high=high)
         if any(later <= earlier for earlier, later in zip(value, value[1:])):
-            raise UserError(f"{name} is {show(value)}; give each number once, the lowest first")
+            raise UserError(f"{name} is {shown(value)}; give each number once, the lowest first")
 
     return setting((), check)
 
@@ -225,7 +215,7 @@ def check_numbers(name: str, value: Any, *, high: Number) -> None:
     fits = isinstance(value, tuple) and len(value) <= 1000
     if not fits or not all(is_number(one, numbers.Real) and 0 <= one <= high for one in value):
         raise UserError(
-            f"{name} is {show(value)}; give numbers from 0 to {high:g} in brackets, e.g. (1, 2), "
+            f"{name} is {shown(value)}; give numbers from 0 to {high:g} in brackets, e.g. (1, 2), "
             "or () for none"
         )
 
@@ -242,7 +232,7 @@ def switch(default: bool) -> Any:
 
     def check(name: str, value: Any) -> None:
         if not isinstance(value, bool):
-            raise UserError(f"{name} is {show(value)}; use True or False")
+            raise UserError(f"{name} is {shown(value)}; use True or False")
 
     return setting(default, check)
 
@@ -253,7 +243,7 @@ def text(default: str, *, empty: bool = True) -> Any:
     def check(name: str, value: Any) -> None:
         fits = isinstance(value, str) and len(value) <= MOST_CHARACTERS and value.isprintable()
         if not fits or not (value or empty):
-            raise UserError(f"{name} is {show(value)}; give a line of text")
+            raise UserError(f"{name} is {shown(value)}; give a line of text")
 
     return setting(default, check)
 
@@ -264,7 +254,7 @@ def folder_name(default: str) -> Any:
     def check(name: str, value: Any) -> None:
         if not isinstance(value, str) or not re.fullmatch(r"\w[\w.+-]{0,99}", value):
             raise UserError(
-                f"{name} is {show(value)}; it names a folder: use up to 100 letters, digits and "
+                f"{name} is {shown(value)}; it names a folder: use up to 100 letters, digits and "
                 "_ . + -, the first a letter, a digit or _"
             )
 
@@ -278,7 +268,7 @@ def look_up(table: Mapping[str, Part], name: str, key: str) -> Part:
       UserError: the table has no such entry; lists those it has.
     """
     if key not in table:
-        raise UserError(f"{name} is {show(key)}; choose one of {', '.join(table)}")
+        raise UserError(f"{name} is {shown(key)}; choose one of {', '.join(table)}")
     return table[key]
 
 

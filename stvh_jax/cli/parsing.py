@@ -120,7 +120,7 @@ def parse_flags(arguments: list[str]) -> list[str]:
             config = flags.FLAGS.config
             getattr(config, "name", None)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(" ".join(last_line(message(error)).split())[:500]) from error
+        raise UserError(" ".join(last_line(message(error)).split())) from error
     except SystemExit as error:
         if any(re.fullmatch(r"--?(help\w*|\?)(=.*)?", argument) for argument in arguments):
             raise
@@ -154,7 +154,7 @@ def message(error: Exception) -> str:
 def last_words(error: Exception) -> str:
     """Gives the last line of an error's message, or the error's kind where it has none."""
     lines = str(error).strip().splitlines()
-    return lines[-1].strip()[:500] if lines else type(error).__name__
+    return lines[-1].strip() if lines else type(error).__name__
 
 
 def last_line(text: str) -> str:

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from stvh_jax.errors import UserError
+from stvh_jax.errors import UserError, shown
 from stvh_jax.fields import (
     Checked,
     Number,
@@ -21,7 +21,6 @@ from stvh_jax.fields import (
     mapping,
     setting,
     share,
-    show,
     switch,
     whole,
 )
@@ -40,20 +39,20 @@ def _check_lengths(name: str, bits: Any) -> None:
         type(length) is not int or length < 8 or length % 8 for length in lengths
     ):
         raise UserError(
-            f"{name} is {show(bits)}; use a multiple of 8, e.g. 128, or several of them "
+            f"{name} is {shown(bits)}; use a multiple of 8, e.g. 128, or several of them "
             "for nested codes, e.g. (16, 32, 64, 128)"
         )
     if list(lengths) != sorted(set(lengths)):
-        raise UserError(f"{name} is {show(bits)}; give each length once, the shortest first")
+        raise UserError(f"{name} is {shown(bits)}; give each length once, the shortest first")
     if lengths[-1] > 8192:
-        raise UserError(f"{name} is {show(bits)}; use 8192 or less")
+        raise UserError(f"{name} is {shown(bits)}; use 8192 or less")
 
 
 def _check_backbone(name: str, backbone: Any) -> None:
     """Checks that this names a backbone; `build_backbone` checks the name and the options."""
     if not isinstance(backbone, Mapping) or not isinstance(backbone.get("name"), str):
         raise UserError(
-            f"{name} is {show(backbone)}; give a backbone's name and options, "
+            f"{name} is {shown(backbone)}; give a backbone's name and options, "
             "e.g. {'name': 'small'}"
         )
 

@@ -16,14 +16,13 @@ from numpy.typing import ArrayLike
 
 from stvh_jax import files
 from stvh_jax.codes.filter_matrix import FilterMatrix
-from stvh_jax.errors import NotFound, UserError
+from stvh_jax.errors import NotFound, UserError, shown
 from stvh_jax.names import as_name, printable
 from stvh_jax.retrieval.clip_table import Codes, stored_codes, to_table
 from stvh_jax.retrieval.engine import Engine, EngineKind, Name, SearchRequest
 from stvh_jax.retrieval.hits import Hits, codes_and_records
 from stvh_jax.retrieval.index_info import IndexInfo, Number, is_whole
 from stvh_jax.retrieval.surroundings import Surroundings
-from stvh_jax.retrieval.where import shown
 
 # The most characters of a path, or of any other place.
 _LONGEST_PLACE = 4096
@@ -71,7 +70,7 @@ class Index:
           UserError: the parts do not fit, or it cannot be written there.
         """
         if isinstance(stored_foci, str) or not isinstance(stored_foci, Iterable):
-            raise UserError(f"stored foci {str(stored_foci)[:50]}; give whole numbers, in order")
+            raise UserError(f"stored foci {shown(stored_foci)}; give whole numbers, in order")
         info = IndexInfo(
             bits=int(bits) if is_whole(bits) else bits,
             stored_foci=tuple(int(focus) if is_whole(focus) else focus for focus in stored_foci),
@@ -286,12 +285,12 @@ def _check_version(version: Any) -> None:
 
     Raises:
       UserError: it is not a whole number.
-      NotFound: it is less than 1.
+      NotFound: it is less than 1, or larger than any.
     """
     if not is_whole(version):
-        raise UserError(f"version {str(version)[:50]!r}; give a whole number")
-    if version < 1:
-        raise NotFound(f"there is no version {version}; versions count from 1")
+        raise UserError(f"version {shown(version)}; give a whole number")
+    if not 1 <= version < 2**63:  # what the engines count in
+        raise NotFound(f"there is no version {shown(version)}; versions count from 1")
 
 
 def _check_chosen(where: Any, without: Sequence[Any]) -> None:
@@ -325,10 +324,10 @@ def _check_limits(k: Any, radius: Any, bits: int) -> None:
     if k is None and radius is None:
         raise UserError("give k, how many clips to find, or a radius")
     if k is not None and (not is_whole(k) or k < 1):
-        raise UserError(f"k = {str(k)[:50]}; give a whole number of clips, 1 or more")
+        raise UserError(f"k = {shown(k)}; give a whole number of clips, 1 or more")
     number = isinstance(radius, Number) and not isinstance(radius, (bool, np.bool_))
     if radius is not None and not (number and 0 <= radius <= bits):
-        raise UserError(f"radius = {str(radius)[:50]}; give 0 to {bits} bits")
+        raise UserError(f"radius = {shown(radius)}; give 0 to {bits} bits")
 
 
 def _engine(uri: epath.PathLike) -> EngineKind:
@@ -336,7 +335,7 @@ def _engine(uri: epath.PathLike) -> EngineKind:
     if not isinstance(uri, (str, os.PathLike)) or not str(uri) or "\0" in str(uri):
         raise UserError("an index needs a place; give a folder, s3://... or http://...")
     if len(str(uri)) > _LONGEST_PLACE:
-        raise UserError(f"the place {str(uri)[:50]}... of an index has {len(str(uri))} characters")
+        raise UserError(f"the place {shown(str(uri))} of an index has {len(str(uri))} characters")
     try:
         if str(uri).startswith(("http://", "https://")):
             from stvh_jax.retrieval.milvus.engine import MilvusEngine

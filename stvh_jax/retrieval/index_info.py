@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from stvh_jax import files
 from stvh_jax.codes.filter_matrix import FilterMatrix
-from stvh_jax.errors import UserError
+from stvh_jax.errors import UserError, shown
 from stvh_jax.retrieval.record import RECORD, RECORD_1, code_column
 
 Number = int | float | np.integer | np.floating
@@ -63,12 +63,13 @@ class IndexInfo:
         matrix = self.filter_matrix
         if not is_whole(self.bits) or not 8 <= self.bits <= _MOST_BITS or self.bits % 8:
             raise UserError(
-                f"codes have {self.bits} bits; an index needs a multiple of 8, up to {_MOST_BITS}"
+                f"codes have {shown(self.bits)} bits; an index needs a multiple of 8, up to "
+                f"{_MOST_BITS}"
             )
         whole = all(is_whole(focus) and 0 <= focus <= _LARGEST_FOCUS for focus in self.stored_foci)
         if not (whole and self.stored_foci) or sorted(set(self.stored_foci)) != [*self.stored_foci]:
             raise UserError(
-                f"stored foci {str(list(self.stored_foci))[:100]}; name each once, in order, "
+                f"stored foci {shown(list(self.stored_foci))}; name each once, in order, "
                 f"counted from 0, up to {_LARGEST_FOCUS}"
             )
         _check_origin(self.origin)

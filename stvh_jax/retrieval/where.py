@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stvh_jax.errors import UserError
+from stvh_jax.errors import UserError, shown
 from stvh_jax.retrieval.index_info import listed
 
 if TYPE_CHECKING:
@@ -88,14 +88,9 @@ def explaining(where: str, fields: Sequence[str]) -> Iterator[None]:
         cause = "it is nested too deeply"
     else:
         return
-    raise UserError(f"where {shown(where)}: {cause}; the fields are {listed(fields)}") from None
-
-
-def shown(where: Any) -> str:
-    """Gives a condition for a message: its beginning, where it is long."""
-    text = where if isinstance(where, str) else repr(where)
-    short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-    return repr(short) if isinstance(where, str) else short
+    raise UserError(
+        f"where {shown(where, _SHOWN)}: {cause}; the fields are {listed(fields)}"
+    ) from None
 
 
 def as_sql(where: str, fields: Sequence[str]) -> str:

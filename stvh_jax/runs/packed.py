@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 from etils import epath
 
 from stvh_jax import files
-from stvh_jax.errors import Damaged, NotFound, UserError
+from stvh_jax.errors import Damaged, UserError
 from stvh_jax.runs import checkpoints, download, folders
 
 ENDING = ".zip"
@@ -110,7 +110,7 @@ def open_run(path: epath.PathLike) -> epath.Path:
       Damaged: the file is cut or holds something else than a run.
       UserError: it cannot be read or unpacked.
     """
-    with files.reading(path, "a packed run", "fetch it again"):
+    with files.reading(path, "a packed run"):
         if str(path).startswith(("https://", "http://")):
             folder = _folder_of(hashlib.sha256(str(path).encode()))
             if not folder.is_dir():
@@ -126,16 +126,11 @@ def open_run(path: epath.PathLike) -> epath.Path:
 
 def _open_file(run: epath.Path) -> epath.Path:
     """Names the folder where a packed run is unpacked in the cache."""
-    try:
-        with run.open("rb") as file:
-            opened = cast(io.BufferedReader, file)
-            folder = _folder_of(hashlib.file_digest(opened, "sha256"))
-            if not folder.is_dir():
-                _unpack(opened, folder, source=run)
-    except FileNotFoundError as error:
-        raise NotFound(f"cannot read {run} ({error.strerror})") from error
-    except OSError as error:
-        raise UserError(f"cannot read {run} ({error.strerror or error})") from error
+    with run.open("rb") as file:
+        opened = cast(io.BufferedReader, file)
+        folder = _folder_of(hashlib.file_digest(opened, "sha256"))
+        if not folder.is_dir():
+            _unpack(opened, folder, source=run)
     return folder
 
 

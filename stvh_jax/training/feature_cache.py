@@ -30,7 +30,7 @@ from stvh_jax.clips import Clips
 from stvh_jax.config import Config
 from stvh_jax.console import say
 from stvh_jax.dataset import Dataset
-from stvh_jax.errors import Damaged, UserError
+from stvh_jax.errors import Damaged, UserError, shown
 
 MADE_OF = "made_of.json"
 # 1, which was not written, had no digests of features and did not know of what pixels they were.
@@ -335,7 +335,7 @@ def check_made_of(folder: pathlib.Path, made_of: dict) -> None:
         )
     for name in sorted(expected.keys() | stored.keys()):
         if stored.get(name) != expected.get(name):
-            held, wanted = (repr(made.get(name))[:200] for made in (stored, expected))
+            held, wanted = (shown(made.get(name)) for made in (stored, expected))
             raise UserError(
                 f"the feature cache {folder} is stale: it was made with {name[:80]}={held}, not "
                 f"{wanted}; {otherwise}"

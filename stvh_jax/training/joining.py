@@ -162,7 +162,7 @@ def _report(place: tuple[str, int], num_processes: int, process_id: int) -> sock
     if "go" not in answer:
         line.close()
     if "error" in answer:
-        raise UserError(str(answer["error"])[:400])
+        raise UserError(str(answer["error"]))
     if "go" not in answer:
         raise UserError(
             f"{name} does not answer as process 0 of a training; see what process 0 says, and "

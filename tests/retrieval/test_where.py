@@ -218,7 +218,7 @@ REFUSED = {
     "signs": ("- " * 2000 + "start = 1", "nested too deeply"),
     "dots": ("a." * 2000 + "b = 1", "nested more than 16 levels deep"),
     "cases": ("CASE WHEN " * 1000, "'CASE' is not allowed in a condition"),
-    "a long name": ("x" * 100000, "a comparison .* is missing at 'x{200}...'"),
+    "a long name": ("x" * 100000, "a comparison .* is missing at 'x{99}\\.\\.\\.;"),
     "another column": ("code_0 IS NULL", "there is no field 'code_0'"),
     "another table": ("t.match = '1'", "'t.match' is not allowed"),
     "a query": ("match = (SELECT 1)", "'SELECT' is not allowed"),

@@ -9,8 +9,7 @@ import dataclasses
 
 import flax.linen as nn
 
-from stvh_jax.errors import UserError
-from stvh_jax.fields import show
+from stvh_jax.errors import UserError, shown
 from stvh_jax.models.backbones.inception_v3 import InceptionV3
 from stvh_jax.models.backbones.small import Small
 from stvh_jax.models.backbones.vgg16 import VGG16
@@ -47,14 +46,14 @@ def check_backbone(name: str, **options) -> None:
         type.
     """
     if name not in BACKBONES:
-        raise UserError(f"backbone {show(name)} is unknown; choose one of {', '.join(BACKBONES)}")
+        raise UserError(f"backbone {shown(name)} is unknown; choose one of {', '.join(BACKBONES)}")
     fields = {field.name: field for field in dataclasses.fields(BACKBONES[name])}
     known = [field for field in fields if field not in ("parent", "name", "dtype")]
     for option, value in options.items():
         if option not in known:
             raise UserError(
-                f"backbone {name} has no option {show(option)}; it has {', '.join(known)}"
+                f"backbone {name} has no option {shown(option)}; it has {', '.join(known)}"
             )
         expected = WORDS.get(type(fields[option].default))
         if expected and type(value) is not type(fields[option].default):
-            raise UserError(f"config.model.backbone.{option} is {show(value)}; use {expected}")
+            raise UserError(f"config.model.backbone.{option} is {shown(value)}; use {expected}")

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
 
-from stvh_jax.errors import UserError
-from stvh_jax.fields import show
+from stvh_jax.errors import UserError, shown
 from stvh_jax.models.backbones.convolution import Conv
 from stvh_jax.models.backbones.preprocessing import normalise
 
@@ -79,6 +78,6 @@ def _check_sizes(name: str, values) -> None:
     fit = isinstance(values, (list, tuple)) and 0 < len(values) <= MOST_STAGES
     if not fit or any(type(value) is not int or not 1 <= value <= 16384 for value in values):
         raise UserError(
-            f"config.model.backbone.{name} is {show(values)}; give one whole number from 1 to "
+            f"config.model.backbone.{name} is {shown(values)}; give one whole number from 1 to "
             f"16384 for each of up to {MOST_STAGES} stages, e.g. (16, 32)"
         )
