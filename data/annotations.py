@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stvh_jax import files
-from stvh_jax.errors import UserError
+from stvh_jax.errors import UserError, shown
 
 # T, the frames of a clip.
 NUM_FRAMES = 10
@@ -23,6 +23,10 @@ MOST = 1_000_000_000
 
 # What splits folders, lines or cannot be in a path at all.
 _NOT_IN_NAMES = re.compile(r"[/\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+# What stands for bytes that are not UTF-8; different names could become one by it.
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +90,14 @@ def parse_numbers(fields: Sequence[str]) -> list[float]:
     try:
         numbers = [float(field) for field in fields]
     except ValueError:
-        raise ValueError(f"expected numbers, found: {' '.join(fields)}") from None
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"not finite: {' '.join(fields)}")
+        numbers = []
+    # Python takes 1_0 for 10; in a file it is more likely a slip of the pen.
+    if not numbers or any("_" in field for field in fields):
+        raise ValueError(f"expected numbers, found: {' '.join(fields)}")
     if any(abs(number) > MOST for number in numbers):
         raise ValueError(f"too large: {' '.join(fields)}")
+    if np.isnan(numbers).any():
+        raise ValueError(f"not finite: {' '.join(fields)}")
     return numbers
 
 
@@ -98,10 +105,10 @@ def whole_number(number: float, what: str) -> int:
     """Returns a number that counts something.
 
     Raises:
-      ValueError: it is not whole, or too large.
+      ValueError: it is not whole, below 0, or too large.
     """
-    if number % 1 or not abs(number) <= MOST:
-        raise ValueError(f"{what} {number} is not a whole number of at most {MOST}")
+    if not 0 <= number <= MOST or number % 1:
+        raise ValueError(f"{what} {shown(number, 30)} is not a whole number from 0 to {MOST}")
     return int(number)
 
 
@@ -112,7 +119,9 @@ def check_name(name: str) -> None:
       ValueError: it cannot.
     """
     if name in ("", ".", "..") or _NOT_IN_NAMES.search(name):
-        raise ValueError(f"{name!r} is not the name of a folder")
+        raise ValueError(f"{shown(name)} is not the name of a folder")
+    if _REPLACED in name:
+        raise ValueError(f"the name {shown(name)} is not UTF-8; save the file as UTF-8")
     if len(name.encode()) > 255:
         raise ValueError(f"a name of {len(name)} characters is too long for a folder")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from data.raw import RawClips
+from data.raw import RawClips, check_frame_size
 from stvh_jax.images import read_images
 
 
@@ -37,17 +37,21 @@ def decode_clips(raw: RawClips, match: str) -> Iterator[DecodedClip]:
     Raises:
       NotFound: the match has no annotations, or a frame is missing.
       Damaged: an annotation, a track file or a frame is malformed.
+      UserError: a frame has another size than the match's others, or is to be turned.
     """
     scan = raw.scan(match)
     if scan.problems:
         raise scan.problems[0]
     for annotation in scan.clips:
         boxes, _, _ = raw.boxes(match, annotation)
+        frames = raw.frame_paths(match, annotation)
+        for path in frames:
+            check_frame_size(path, raw.frame_size(match))
         yield DecodedClip(
             match=match,
             clip=annotation.clip,
             frame=annotation.frame,
             activity=annotation.activity,
-            frames=read_images(raw.frame_paths(match, annotation)),
+            frames=read_images(frames),
             boxes=boxes,
         )

@@ -19,7 +19,8 @@ from PIL import ExifTags, Image
 from data.annotations import MOST, NUM_FRAMES, ClipAnnotation, ClipFormat, Scan, check_name
 from data.tracks import Tracks, match_tracks
 from stvh_jax import files
-from stvh_jax.errors import UserError
+from stvh_jax.errors import UserError, shown
+from stvh_jax.images import MOST_PIXELS
 
 SPLITS = ("train", "validation", "test")
 
@@ -191,7 +192,7 @@ def read_splits(path: pathlib.Path, count: str) -> tuple[dict[str, tuple[str, ..
         splits = {split: _names(content[split]) for split in SPLITS}
         number = content[count]
         if type(number) is not int or not 0 <= number <= MOST:
-            raise TypeError(f"{count} {number!r} is not a number of clips")
+            raise TypeError(f"{count} {shown(number)} is not a number of clips")
     matches = [match for split in splits.values() for match in split]
     if not matches:
         raise UserError(f"{path} lists no match; say which match belongs to which split")
@@ -204,10 +205,10 @@ def read_splits(path: pathlib.Path, count: str) -> tuple[dict[str, tuple[str, ..
 def _names(matches) -> tuple[str, ...]:
     """Reads the matches of a split; each is a folder, so its name must be one."""
     if not isinstance(matches, list):
-        raise TypeError(f"{matches!r} is not a list")
+        raise TypeError(f"{shown(matches)} is not a list")
     for match in matches:
-        if not isinstance(match, int | str):
-            raise TypeError(f"{match!r} is neither a name nor a whole number")
+        if isinstance(match, bool) or not isinstance(match, int | str):
+            raise TypeError(f"{shown(match)} is neither a name nor a whole number")
         check_name(str(match))
     return tuple(map(str, matches))
 
@@ -234,11 +235,13 @@ def image_size(path: pathlib.Path) -> tuple[int, int]:
 def _opened_jpeg(path: pathlib.Path) -> Iterator[Image.Image]:
     """Opens a frame, whose height and width are then those of its pixels as they are shown."""
     with files.reading(path, "a whole JPEG", "fetch it again"), warnings.catch_warnings():
-        # Of a size that is beyond all reason, and of EXIF data that no one can read.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        # Of sizes that are checked here, and of EXIF data that no one can read.
+        warnings.simplefilter("ignore")
         with Image.open(path, formats=["JPEG"]) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"more than {MOST_PIXELS // 10**6} million pixels")
             turned = _orientation(image)
-            if turned != 1:
+            if turned in range(2, 9):
                 raise UserError(
                     f"{path} is to be turned when it is shown (EXIF orientation {turned}), which "
                     "boxes in pixels do not say of theirs; turn its pixels and remove the mark"
@@ -248,12 +251,25 @@ def _opened_jpeg(path: pathlib.Path) -> Iterator[Image.Image]:
 
 def _orientation(image: Image.Image) -> int:
     """Reads how an image is turned; 1, which is not at all, where it does not say."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return image.getexif().get(ExifTags.Base.Orientation, 1)
-        except Exception:  # data beside the pixels, in which anything may be wrong
-            return 1
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # data beside the pixels, in which anything may be wrong
+        return 1
+
+
+def check_frame_size(path: pathlib.Path, size: tuple[int, int]) -> None:
+    """Checks that a frame's header has its match's height and width, so that boxes fit it.
+
+    Raises:
+      NotFound: there is no such file.
+      Damaged: it is not a JPEG.
+      UserError: it has another size, is to be turned, or cannot be read.
+    """
+    if (found := image_size(path)) != size:
+        raise UserError(
+            f"{path}: {found[1]}x{found[0]} pixels among frames of {size[1]}x{size[0]}; boxes in "
+            "pixels need one frame size throughout"
+        )
 
 
 def check_frame(path: pathlib.Path, size: tuple[int, int]) -> str:
@@ -267,11 +283,7 @@ def check_frame(path: pathlib.Path, size: tuple[int, int]) -> str:
       Damaged: it is not a whole JPEG.
       UserError: it has another size, is to be turned, or cannot be read.
     """
-    if (found := image_size(path)) != size:
-        raise UserError(
-            f"{path}: {found[1]}x{found[0]} pixels among frames of {size[1]}x{size[0]}; boxes in "
-            "pixels need one frame size throughout"
-        )
+    check_frame_size(path, size)
     content = files.read_bytes(path, "a JPEG")
     with files.reading(path, "a whole JPEG", "fetch it again"):
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:

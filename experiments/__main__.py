@@ -39,6 +39,9 @@ NAMES = {
     "nested": "one training for all lengths, beyond the paper",
 }
 
+# More seeds, and more runs at a time, than anybody has the time or the machine for.
+_MOST = 1000
+
 
 def _parser() -> parsing.StrictParser:
     names = [f"  {name:8} {text}" for name, text in NAMES.items()]
@@ -76,8 +79,8 @@ def unavailable(module, setting: settings.Setting) -> str:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if arguments.seeds < 1 or arguments.jobs < 1:
-        raise UserError("--seeds and --jobs must be 1 or more")
+    if not (1 <= arguments.seeds <= _MOST and 1 <= arguments.jobs <= _MOST):
+        raise UserError(f"--seeds and --jobs must be 1 to {_MOST}")
     if not pathlib.Path("train.py").exists():
         raise UserError("there is no train.py here; run this in the folder of the project")
     if arguments.name == "page":

@@ -12,10 +12,11 @@ any other name, which is that of its folder, and its tracks are <name>.dat.
 
 import dataclasses
 import functools
+import itertools
 import os
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from data.annotations import ClipAnnotation, ClipFormat, Scan
 from data.collective_activity import constants
@@ -55,8 +56,7 @@ class RawCollective(RawClips):
         Raises:
           UserError: there are two.
         """
-        numbered = [f"seq{int(match):02d}"] if re.fullmatch(r"[0-9]{1,9}", match) else []
-        names = [*numbered, match]
+        names = dict.fromkeys([_folder_name(match), match])
         places = [self.folder / top / name for name in names for top in (*_FOLDERS, "")]
         found = [place for place in places if (place / "annotations.txt").exists()]
         if len(found) > 1:
@@ -241,7 +241,7 @@ def open_sequences(
     Raises:
       NotFound: there are no sequences.
       Damaged: `splits.json` is malformed.
-      UserError: there is a `splits.json` and `split_chosen`.
+      UserError: there is a `splits.json` and `split_chosen`, or it names a sequence twice.
     """
     root = pathlib.Path(os.path.abspath(root))
     # The folder that holds ActivityDataset/, so that its neighbour ActivityDataset2/ is found.
@@ -258,8 +258,23 @@ def open_sequences(
         raise UserError(f"{path} has other splits; remove it or leave --split out")
     if path:
         splits, count = read_splits(path, "key_frames")
+        _refuse_twice(path, itertools.chain(*splits.values()))
         fields |= {"splits": splits, "count": count, "official": False}
         fields |= dict.fromkeys(
             ("known_sizes", "known_lengths", "clip_counts", "action_counts"), {}
         )
     return RawCollective(**fields)
+
+
+def _folder_name(match: str) -> str:
+    """Returns the name of a sequence's folder; that of a number is as the archives have it."""
+    return f"seq{int(match):02d}" if re.fullmatch("[0-9]{1,9}", match) else match
+
+
+def _refuse_twice(path: pathlib.Path, matches: Iterable[str]) -> None:
+    """Raises an error if two names in a `splits.json` are of one sequence, as 7, 07 and seq07."""
+    names: dict[str, str] = {}
+    for match in matches:
+        folder = _folder_name(match)
+        if (other := names.setdefault(folder, match)) != match:
+            raise UserError(f"{path}: {other} and {match} are both {folder}; list it once")

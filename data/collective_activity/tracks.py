@@ -39,7 +39,9 @@ def parse_collective_tracks(path: str | pathlib.Path) -> Tracks:
                 frame, x, y, width, height = fields
                 if block == "Bounding Boxes":
                     place = frame, len(spans)
-                    if frame not in spans[-1] or place in boxes:
+                    # Asking a range for a float would go through all of it.
+                    inside = frame % 1 == 0 and int(frame) in spans[-1]
+                    if not inside or place in boxes:
                         raise ValueError(f"no further box of the target belongs to frame {frame:g}")
                     if width <= 0 or height <= 0:
                         raise ValueError("the box has no positive width and height")
@@ -50,6 +52,11 @@ def parse_collective_tracks(path: str | pathlib.Path) -> Tracks:
         raise Damaged(
             f"{path}:{len(lines)}: the file ends with {len(spans)} targets and {len(boxes)} boxes; "
             f"{announced} targets and {sum(map(len, spans))} boxes are announced; fetch it again"
+        )
+    if block == "Bounding Boxes":  # whose last number may have lost digits
+        raise Damaged(
+            f"{path}:{len(lines)}: the file ends among the boxes; '3D Trajetory' and its rows "
+            "follow in a whole one; fetch it again"
         )
     with files.reading(path, "a list of tracks"):
         return tracks_from_boxes(boxes)

@@ -21,11 +21,18 @@ class StrictParser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def parse_args(self, args=None, namespace=None):
-        """Parses the arguments; `--option=--`, which argparse takes for no value, is a mistake."""
+        """Parses the arguments.
+
+        Nothing in quotes is a mistake, and not the working directory or a default; so is
+        `--option=--`, which argparse takes for no value.
+        """
         given = sys.argv[1:] if args is None else list(args)
-        for argument in given:
-            if re.fullmatch(r"--[\w-]+=--", argument):
-                self.error(f"argument {argument.partition('=')[0]}: '--' is not a value")
+        for before, word in zip(["", *given], given):
+            if word and not re.fullmatch(r"--[\w-]+=(--)?", word):
+                continue
+            option, _, value = (word or before).partition("=")
+            of = f" of {option}" if option.startswith("-") else ""
+            self.error(f"{value!r} is not a value{of}")
         return super().parse_args(given, namespace)
 
     def error(self, message: str):
@@ -129,6 +136,10 @@ def parse_flags(arguments: list[str]) -> list[str]:
         raise UserError(f"cannot read the file of --config: {last_words(error)}") from error
     if rest[1:]:
         raise UserError(f"{rest[1]!r} is not a flag; see --help")
+    for name in flags.FLAGS:
+        given = flags.FLAGS[name].present and "." not in name  # fields of a config may be empty
+        if given and flags.FLAGS[name].value == "":
+            raise UserError(f"'' is not a value of --{name}; see --help")
     if config is not None:
         from stvh_jax.config import check_fields
 

@@ -8,10 +8,11 @@ import argparse
 import functools
 import json
 import pathlib
+import re
 import sys
 
 from stvh_jax.cli import parsing
-from stvh_jax.errors import UserError
+from stvh_jax.errors import UserError, shown
 
 
 def main(open_dataset=None, argv: list[str] | None = None, *, program: str = "search.py") -> int:
@@ -108,9 +109,9 @@ def _add_query(parser: parsing.StrictParser) -> None:
 
 
 def _numbers(text: str) -> list[int]:
-    if not all(part.isdecimal() for part in text.split(",")):
+    if not all(re.fullmatch("[0-9]{1,9}", part) for part in text.split(",")):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a list of foci; give numbers, for example 0,3"
+            f"{shown(text)} is not a list of foci; give numbers, for example 0,3"
         )
     return [int(part) for part in text.split(",")]
 

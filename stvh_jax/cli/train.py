@@ -8,6 +8,9 @@ from ml_collections import config_flags
 
 from stvh_jax.cli import parsing
 
+# More machines than anybody has; process 0 waits for all that are announced.
+_MOST_PROCESSES = 10_000
+
 
 def main(open_dataset=None, argv: list[str] | None = None) -> None:
     """Runs the command line.
@@ -27,7 +30,11 @@ def main(open_dataset=None, argv: list[str] | None = None) -> None:
         "coordinator", None, "host:port of process 0, for several processes."
     )
     num_processes = flags.DEFINE_integer(
-        "num_processes", None, "How many processes train together."
+        "num_processes",
+        None,
+        "How many processes train together.",
+        lower_bound=1,
+        upper_bound=_MOST_PROCESSES,
     )
     process_id = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 

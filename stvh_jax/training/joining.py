@@ -9,6 +9,7 @@ to the coordinator goes through connections of ours, of which it sees an end tha
 import contextlib
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -69,7 +70,7 @@ def together(coordinator: str, num_processes: int, process_id: int) -> Iterator[
 
 def _parse(coordinator: str, num_processes: int, process_id: int) -> tuple[str, int]:
     host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 1 << 16:
         raise UserError(f"--coordinator={coordinator} is not HOST:PORT; give process 0's")
     if not 0 <= process_id < num_processes:
         raise UserError(

@@ -136,7 +136,7 @@ def test_what_cannot_be_started_fails_and_nothing_hangs(folder, capsys):
 MISTAKES = [
     (["table9"], "argument NAME: invalid choice: 'table9'"),
     (["table6", "--data", "ucf101"], "argument --data: invalid choice: 'ucf101'"),
-    (["table6", "--seeds", "0"], "--seeds and --jobs must be 1 or more"),
+    (["table6", "--seeds", "0"], "--seeds and --jobs must be 1 to 1000"),
     (["fig9", "--data", "vd_boxes"], "fig9 shows pictures, and vd_boxes has none; nothing is"),
     (["table6", "--data", "vd"], "the Volleyball Dataset: there are no frames; nothing is filled"),
     (["page"], "results has no results; try: python -m experiments all --data demo"),
