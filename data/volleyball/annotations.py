@@ -92,7 +92,8 @@ def _parse_key_frame(line: str) -> tuple[str, int, list[str]]:
         raise ValueError(
             f"expected <key frame>.jpg or <clip>/<key frame>.jpg first, found {line.split()[0]!r}"
         )
-    frame = whole_number(*parse_numbers([found["key"]]), "key frame")
+    (number,) = parse_numbers([found["key"]])
+    frame = whole_number(number, "key frame")
     check_name(found["clip"] or str(frame))
     return found["clip"] or str(frame), frame, line[found.end() :].split()
 

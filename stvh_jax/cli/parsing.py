@@ -30,8 +30,8 @@ class StrictParser(argparse.ArgumentParser):
         for before, word in zip(["", *given], given):
             if word and not re.fullmatch(r"--[\w-]+=(--)?", word):
                 continue
-            option, _, value = (word or before).partition("=")
-            of = f" of {option}" if option.startswith("-") else ""
+            option, _, value = word.partition("=") if word else (before, "", "")
+            of = f" of {option}" if re.fullmatch(r"--[\w-]+", option) else ""
             self.error(f"{value!r} is not a value{of}")
         return super().parse_args(given, namespace)
 

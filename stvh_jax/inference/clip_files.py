@@ -13,7 +13,7 @@ from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.inference.boxes import LEAST, MOST, first_fault
 from stvh_jax.names import natural_key
 
-_LINE = "frame, person, left, top, width, height"
+_LINE = "frame, person, left, top, width, height, separated by commas"
 # A float holds all whole numbers up to here; of larger ones, two people could become one.
 _MOST_PERSON = 2**53
 

@@ -1,7 +1,9 @@
 """search.py: a mistake is one line and status 2."""
 
+import json
 import re
 
+import numpy as np
 import pytest
 
 from tests.helpers.fakes import FakeDataset
@@ -10,6 +12,7 @@ pytestmark = pytest.mark.slow
 
 LINE = re.compile(r"error: [^\n]+\n")
 CLIP = ["--clip", "1/100"]
+HUGE = str(10**30)
 MISTAKES = [
     ([], "the following arguments are required: index | query; see search.py --help"),
     (["find"], "argument index | query: invalid choice: 'find'"),
@@ -40,8 +43,7 @@ MISTAKES = [
     (["query", "--index", "INDEX", "--clip", "1/"], "'1/' is not the name of a clip; give MATCH/"),
     (["query", "--index", "INDEX", *CLIP, "--exclude-near", "nan"], "exclude_near is nan seconds"),
     (["query", "--index", "INDEX", *CLIP, "--export", "no/x.csv"], "there is no folder no"),
-    (["query", "--index", ""], "give --clip MATCH/CLIP"),
-    (["query", "--index", "", *CLIP], "an index needs a place"),
+    (["query", "--index", "", *CLIP], "'' is not a value of --index; see search.py --help"),
     (["index", "--run", "RUN", "--out", "x", "--fps", "nan"], "nan frames per second; give more"),
     (["index", "--run", "RUN", "--out", "x", "--media", "{match.x}"], "cannot be filled in"),
     (["index", "--run", "RUN", "--out", "INDEX", "--media", "a"], "with media = '', not 'a'"),
@@ -52,6 +54,23 @@ MISTAKES = [
     (["query", "--index", "INDEX", "--clip", "9/9"], "clip 9/9 is neither in the index nor in"),
     (["query", "--index", "INDEX", *CLIP, "--focus", "2"], "focus '2' cannot be searched"),
     (["query", "--index", "INDEX", *CLIP, "--k", "0"], "k = 0; give a whole number of clips"),
+    (["query", "--index", "INDEX", *CLIP, "--k", "-1"], "k = -1; give a whole number of clips"),
+    (["query", "--index", "INDEX", *CLIP, "--radius", "-1"], "radius = -1.0; give 0 to 16 bits"),
+    (["query", "--index", "INDEX", *CLIP, "--radius", HUGE], "radius = 1e+30; give 0 to 16 bits"),
+    (["query", "--index", "INDEX", *CLIP, "--focus", "-1"], "focus '-1' cannot be searched"),
+    (["query", "--index", "INDEX", *CLIP, "--focus", HUGE], f"focus '{HUGE}' cannot be searched"),
+    (
+        ["index", "--run", "RUN", "--out", "x", "--bits", "-1"],
+        "codes of 16 bits, not -1",
+    ),
+    (["index", "--run", "RUN", "--out", "x", "--bits", HUGE], f"has codes of 16 bits, not {HUGE}"),
+    (
+        ["index", "--run", "RUN", "--out", "x", "--stored-foci", "999999999"],
+        "[999999999]; choose",
+    ),
+    (["index", "--run", "RUN", "--out", "x", "--fps", "-1"], "-1.0 frames per second; give more"),
+    (["query", "--index", "INDEX", "--boxes", "BOXES", "--start", "-1"], "give a start of 1 to 7"),
+    (["query", "--index", "INDEX", "--boxes", "BOXES", "--start", HUGE], "give a start of 1 to 7"),
     (["query", "--index", "INDEX", *CLIP, "--k", "ten"], "invalid int value: 'ten'"),
     (["query", "--index", "INDEX", *CLIP, "--radius", "99"], "radius = 99.0; give 0 to 16 bits"),
     (["query", "--index", "INDEX", *CLIP, "--where", "mach = '2'"], "there is no field 'mach'"),
@@ -76,15 +95,32 @@ MISTAKES = [
 @pytest.mark.parametrize(
     ("arguments", "message"), MISTAKES, ids=[message for _, message in MISTAKES]
 )
-def test_a_mistake_is_one_line_and_status_2(command, indexed, monkeypatch, arguments, message):
+def test_a_mistake_is_one_line_and_status_2(
+    command, indexed, monkeypatch, tmp_path, arguments, message
+):
     if "--grid" in arguments:
         from data.prepared.pipeline import ClipDataset
 
         monkeypatch.setattr(
             FakeDataset, "key_frame_images", ClipDataset.key_frame_images, raising=False
         )
-    places = {"RUN": indexed / "run", "INDEX": indexed / "index"}
+    boxes = tmp_path / "boxes.npy"
+    np.save(boxes, np.tile(np.float32([0.1, 0.1, 0.2, 0.2]), (7, 2, 1)))
+    places = {"RUN": indexed / "run", "INDEX": indexed / "index", "BOXES": boxes}
     status, _, err = command(*(places.get(one, one) for one in arguments))
     assert status == 2
     assert LINE.fullmatch(err), err
     assert message in err
+
+
+def test_no_number_of_hits_is_too_large(command, indexed):
+    """All there are; and what is near in time is all of the query's match."""
+    query = ["query", "--index", indexed / "index", *CLIP, "--json"]
+    status, out, _ = command(*query, "--k", HUGE)
+    found = {(hit["match"], hit["clip"]) for hit in json.loads(out)["hits"]}
+    (clips,) = FakeDataset().evaluation_batches("train", batch_size=48)
+    every = set(zip(clips.match.tolist(), clips.clip.tolist()))
+    assert (status, found) == (0, every - {("1", "100")})
+    status, out, _ = command(*query, "--k", HUGE, "--exclude-near", HUGE)
+    far = {(hit["match"], hit["clip"]) for hit in json.loads(out)["hits"]}
+    assert (status, far) == (0, {clip for clip in every if clip[0] != "1"})

@@ -44,6 +44,20 @@ def test_the_lines_of_a_tracker(tmp_path, frames):
     np.testing.assert_allclose(boxes[:, 1], 3 * [[0, 0, 1, 1]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("head", ["", "\ufeff", "frame,id,left,top,width,height\n", "Frame id\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("separator", [",", ", ", " ", "\t"])
+def test_lines_of_any_system_have_the_same_boxes(separator, end, head, tmp_path, frames):
+    rows = [["6", "1", "10", "4", "5", "10"], ["6", "2", "15.5", "4", "5", "10", "0.9", "-1"]]
+    lines = tmp_path / "tracks.csv"
+    text = head + "".join(separator.join(row) + "\n" for row in rows)
+    lines.write_bytes(text.replace("\n", end).encode())
+    _, boxes, mask = read_clip(lines, frames, num_frames=3)
+    expected = [[4, 10, 14, 15], [4, 15.5, 14, 20.5]] / np.array([HEIGHT, WIDTH, HEIGHT, WIDTH])
+    assert mask.tolist() == [True, True]
+    np.testing.assert_allclose(boxes, [expected] * 3, rtol=1e-6)
+
+
 def test_an_array_of_boxes(tmp_path):
     boxes = np.full((4, 3, 4), np.nan)
     boxes[0, 0], boxes[3, 0] = 0.25, 0.75
@@ -198,6 +212,19 @@ MISTAKES = {
         array(np.full((3, 1, 4), np.inf)),
         False,
     ),
+    "boxes, line 1: expected frame, person, left, top, width, height, separated by commas": (
+        text("6;1;0;0;1;1\n6;2;0;0;1;1"),
+        True,
+    ),
+    "boxes, line 3: expected frame, person.*, separated by commas": (
+        text("6,1,0,0,1,1\r\n6,2,0,0,1,1\r\n6;3;0,5;0;1;1\r\n"),
+        True,
+    ),
+    "boxes, line 1: expected frame, person, left, top, width, h": (
+        text("id,frame,left,top,width,height\n6,1,0,0,1,1"),
+        True,
+    ),
+    "boxes, line 1: person -3 is nobody": (text("6,-3,0,0,1,1"), True),
     "boxes has boxes in pixels; give the frames too": (text("1,1,0,0,1,1"), False),
     "boxes, line 2: expected frame, person, left, top": (
         text("1,1,0,0,1,1\n1,2,0,0"),
