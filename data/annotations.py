@@ -91,7 +91,7 @@ def parse_numbers(fields: Sequence[str]) -> list[float]:
         numbers = [float(field) for field in fields]
     except ValueError:
         numbers = []
-    # Python takes 1_0 for 10; in a file it is more likely a slip of the pen.
+    # Python takes 1_0 for 10; in a file it is more likely a typing error.
     if not numbers or any("_" in field for field in fields):
         raise ValueError(f"expected numbers, found: {' '.join(fields)}")
     if any(abs(number) > MOST for number in numbers):
