@@ -36,9 +36,6 @@ MOST_CLASSES = 1 << 12
 # So many steps or epochs that nothing is done before them, for who wants it never.
 MOST_STEPS = 10**12
 
-# Fields that the configs of older runs lack, with what every run was before they were added.
-ADDED_FIELDS = {f"model.{name}": value for name, value in ModelConfig.added().items()}
-
 # What the config of a run has beside the fields of an experiment's.
 OF_RUNS = ("activity_names", "action_names", "backbone_weights")
 # What stands before RoIAlign at the paper's size, by the name that a config's path may end in.
@@ -118,6 +115,9 @@ class LossConfig(Checked):
 
     # Weights beside the activity's: 0.5 in L_cls, lambda_1 = mu_1, lambda_2 = mu_2, mu_3.
     action: Number = number(0.5, high=1e6)
+    # L_action of a clip (Eq 6): the "mean" over its actors, or their "sum" as printed, which weighs
+    # N times as much in a clip of N actors.
+    action_reduction: str = choice("mean", "sum", added=True)
     quantisation: Number = number(0.1, high=1e6)
     contrastive: Number = number(0.5, high=1e6)
     reconstruction: Number = number(0.01, high=1e6)
@@ -204,6 +204,13 @@ PARTS: dict[str, type[Checked]] = {
     "loss": LossConfig,
     "optimizer": OptimizerConfig,
     "train": TrainConfig,
+}
+
+# Fields that the configs of older runs lack, with what every run was before they were added.
+ADDED_FIELDS = {
+    f"{name}.{field}": value
+    for name, part in PARTS.items()
+    for field, value in part.added().items()
 }
 
 
@@ -334,6 +341,7 @@ def make_boxes_only(config: Config) -> None:
     config.model.dropout = 0.1
     config.model.product = "hadamard"
     config.loss.action = 4.0
+    config.loss.contrastive = 0.25
     config.loss.same_class_mask = True
     config.optimizer.learning_rate = 5e-4
     config.optimizer.schedule = "cosine"
