@@ -1,1 +1,1 @@
-"""Experiments: one file each, all fields and their meaning in `base.py`."""
+"""Experiments: one file each, all fields and their meaning in `stvh_jax/config.py`."""

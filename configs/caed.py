@@ -5,9 +5,10 @@ python -m stvh_jax convert FILE weights/inception_v3.safetensors
 python train.py --config=configs/caed.py
 python evaluate.py --bits=128 --config=configs/caed.py
 
-configs/caed.py:inception_v3 is the same as configs/caed.py; configs/caed.py:vgg16 and
-configs/caed.py:small have other backbones, as configs/vd.py, which also tells how to need less
-memory and time. Batch 2, 60 epochs, Adam at a constant 1e-5, as printed.
+Options after a colon, as in configs/caed.py:vgg16,validated: the backbone is inception_v3 (the
+default), vgg16 or small, the clips are published (the default) or validated. configs/vd.py says
+what they are, and how to need less memory and time. Batch 2, 60 epochs, Adam at a constant 1e-5, as
+printed.
 
 Six activities of 74 sequences, split `public`; clips whose majority walks are left out, other
 walkers are NA. Other choices: data/collective_activity_extended/README.md.
@@ -22,8 +23,11 @@ from ml_collections import ConfigDict
 from stvh_jax import config as base
 
 
-def get_config(backbone: str = "inception_v3") -> ConfigDict:
-    """Returns the config with this backbone."""
+def get_config(options: str = "") -> ConfigDict:
+    """Returns the config with a backbone and a protocol."""
+    backbone, protocol = base.read_options("caed", options, base.BACKBONES, base.PROTOCOLS)
     config = base.get_config_at_paper_size("caed", backbone)
+    base.use_printed_readings(config)
+    base.use_protocol(config, protocol)
     base.make_collective(config, "collective_activity_extended")
     return config

@@ -34,6 +34,7 @@ def get_config(dataset: str = "volleyball") -> ConfigDict:
     config.model.sampling_ratio = 1
     config.model.temporal_contrast = True
     config.loss.action = 5.0
+    config.loss.contrastive = 0.25
     config.optimizer.learning_rate = 3e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_epochs = 0.5

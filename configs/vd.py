@@ -5,9 +5,17 @@ python -m stvh_jax convert FILE weights/inception_v3.safetensors
 python train.py --config=configs/vd.py
 python evaluate.py --bits=128
 
-configs/vd.py:inception_v3, the same as configs/vd.py, has the backbone of the paper's section 6.1.2
-and of M-STVH in its Table 2; configs/vd.py:vgg16 that of STVH there, with the 512 channels at 1/32
-that section 4.1 prints; configs/vd.py:small needs no weights and is trained from scratch.
+After a colon stand options, joined by commas, as in configs/vd.py:vgg16,validated.
+
+The backbone: inception_v3 (the default) is that of the paper's section 6.1.2 and of M-STVH in its
+Table 2; vgg16 that of STVH there, with the 512 channels at 1/32 that section 4.1 prints; small
+needs no weights and is trained from scratch.
+
+The clips: published (the default) trains on the paper's 3493 clips, train and validation, and
+searches the same for the 1337 test clips; no clips are left to choose a checkpoint by, so the last
+one is judged. validated trains on the 2152 clips of train and judges the checkpoint that is best on
+the 1341 of validation: use it to choose anything.
+
 Batch 2, 60 epochs, Adam at 1e-5, 5e-6 from epoch 11 and 1e-6 from epoch 21, as printed.
 
 Memory: one frame at a time goes through the backbone, --config.model.frames_per_chunk=1 here; more
@@ -18,7 +26,7 @@ may be faster on an accelerator that holds them, with --config.model.backbone.re
 the backbone by configs/vd_stage1.py: --config.train.backbone_weights=runs/vd_stage1-....
 
 Hours: not measured whole. A step of two clips is 8.4 TFLOP by its convolutions (VGG-16: 45), an
-epoch 1076 steps: 60 epochs take 7.5 hours at 20 TFLOP/s sustained (VGG-16: 40). On two CPU cores a
+epoch 1746 steps: 60 epochs take 12 hours at 20 TFLOP/s sustained (VGG-16: 65). On two CPU cores a
 clip's step takes about a minute (VGG-16: five to seven).
 
 The paper's figures at 128 bits, from an ImageNet-pretrained backbone, STVH and M-STVH: activity
@@ -31,9 +39,12 @@ from ml_collections import ConfigDict
 from stvh_jax import config as base
 
 
-def get_config(backbone: str = "inception_v3") -> ConfigDict:
-    """Returns the config with this backbone."""
+def get_config(options: str = "") -> ConfigDict:
+    """Returns the config with a backbone and a protocol."""
+    backbone, protocol = base.read_options("vd", options, base.BACKBONES, base.PROTOCOLS)
     config = base.get_config_at_paper_size("vd", backbone)
+    base.use_printed_readings(config)
+    base.use_protocol(config, protocol)
     config.optimizer.boundaries_epochs = (10, 20)
     config.optimizer.rates = (5e-6, 1e-6)
     return config

@@ -5,6 +5,9 @@ Needs no frames, only `annotations.txt` of each video:
 python -m data prepare volleyball --raw DIR --boxes-only
 python train.py --config=configs/vd_boxes.py
 python evaluate.py --bits=128 --config=configs/vd_boxes.py
+
+As in configs/vd.py, train and validation are trained on and searched, and the last checkpoint is
+judged. configs/vd_boxes.py:validated holds validation out, to choose the checkpoint by it.
 """
 
 from ml_collections import ConfigDict
@@ -12,11 +15,13 @@ from ml_collections import ConfigDict
 from stvh_jax import config as base
 
 
-def get_config() -> ConfigDict:
-    """Returns the config."""
+def get_config(options: str = "") -> ConfigDict:
+    """Returns the config with a protocol."""
+    (protocol,) = base.read_options("vd_boxes", options, base.PROTOCOLS)
     config = base.get_config()
     base.make_boxes_only(config)
     config.name = "vd_boxes"
+    base.use_protocol(config, protocol)
     config.data.variant = "boxes_only"
     config.data.num_frames = 1
     config.model.num_frames = 1

@@ -7,18 +7,18 @@ python train.py --config=configs/vd.py \\
 
 The paper names no such stage; the literature it compares with trains so. Actions and activities
 are learned from the key frames, with the rate, batch and dropout of ARG's published code (1e-5, 8,
-0.3) and fewer epochs than its 200; the second stage starts with the checkpoint that is best on
-validation. configs/vd_stage1.py:vgg16 trains the other backbone. Not measured on the whole set.
+0.3) and fewer epochs than its 200, on the train split alone; the second stage starts with the
+checkpoint that is best on validation. configs/vd_stage1.py:vgg16 trains the other backbone. Not
+measured on the whole set.
 """
 
 from ml_collections import ConfigDict
 
-from configs import vd
 from stvh_jax import config as base
 
 
 def get_config(backbone: str = "inception_v3") -> ConfigDict:
     """Returns the config with this backbone."""
-    config = vd.get_config(backbone)
-    base.make_first_stage(config, "vd_stage1")
+    config = base.get_config_at_paper_size("vd_stage1", backbone)
+    base.make_first_stage(config)
     return config

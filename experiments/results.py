@@ -116,6 +116,7 @@ def _described(study: Study, variant) -> dict:
             runs.append({"seed": run.seed, "folder": str(run.folder), **kept, "foci": foci})
     return {
         "label": variant.label,
+        "options": variant.options,
         "changes": dict(variant.changes),
         "bits": variant.bits,
         "paper": dict(variant.paper),

@@ -39,6 +39,7 @@ class Variant:
       bits: for nested codes, how many first bits are judged; None for all.
       paper: the paper's figures in percent, by metric.
       reason: why it cannot be run on these data; "" if it can.
+      options: what follows the colon of the config's path, such as a backbone.
     """
 
     label: str
@@ -46,6 +47,7 @@ class Variant:
     bits: int | None = None
     paper: Mapping[str, float] = dataclasses.field(default_factory=dict)
     reason: str = ""
+    options: str = ""
 
 
 def mstvh_alone(setting: Setting) -> list[Variant]:
@@ -67,7 +69,8 @@ class Study:
         if variant.reason:
             return []
         return [
-            TrainedRun(self.setting, variant.changes, seed, variant.bits) for seed in self.seeds
+            TrainedRun(self.setting, variant.changes, seed, variant.bits, variant.options)
+            for seed in self.seeds
         ]
 
     def all_runs(self) -> list[TrainedRun]:

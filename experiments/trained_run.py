@@ -45,17 +45,19 @@ class TrainedRun:
       changes: the values that differ from the config, by field.
       seed: the seed of the run.
       bits: for nested codes, how many first bits are judged; None for all.
+      options: what follows the colon of the config's path; "" for nothing.
     """
 
     setting: Setting
     changes: Mapping[str, Any]
     seed: int
     bits: int | None = None
+    options: str = ""
 
     @functools.cached_property
     def differences(self) -> dict[str, Any]:
         """The changes that really change the config, and the seed, sorted by field."""
-        config = self.setting.build_config().copy_and_resolve_references()
+        config = self.setting.build_config(self.options).copy_and_resolve_references()
         flat = flatten(config.to_dict())
         wanted = {**self.changes, "seed": self.seed}
         return {name: wanted[name] for name in sorted(wanted) if flat.get(name) != wanted[name]}
@@ -63,7 +65,7 @@ class TrainedRun:
     @functools.cached_property
     def config(self) -> Config:
         """The whole config."""
-        config = self.setting.build_config()
+        config = self.setting.build_config(self.options)
         for name, value in self.differences.items():
             *parents, field = name.split(".")
             part = functools.reduce(getattr, parents, config)
@@ -84,10 +86,11 @@ class TrainedRun:
 
     def train_command(self) -> list[str]:
         """The command that trains the run, or continues to."""
+        options = f":{self.options}" if self.options else ""
         return [
             sys.executable,
             "train.py",
-            f"--config=configs/{self.setting.config}.py",
+            f"--config=configs/{self.setting.config}.py{options}",
             *(f"--config.{name}={value}" for name, value in self.differences.items()),
             f"--workdir={self.folder}",
         ]

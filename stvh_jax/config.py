@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from ml_collections import ConfigDict, config_dict
@@ -36,9 +37,6 @@ MOST_CLASSES = 1 << 12
 # So many steps or epochs that nothing is done before them, for who wants it never.
 MOST_STEPS = 10**12
 
-# Fields that the configs of older runs lack, with what every run was before they were added.
-ADDED_FIELDS = {f"model.{name}": value for name, value in ModelConfig.added().items()}
-
 # What the config of a run has beside the fields of an experiment's.
 OF_RUNS = ("activity_names", "action_names", "backbone_weights")
 # What stands before RoIAlign at the paper's size, by the name that a config's path may end in.
@@ -49,6 +47,8 @@ BACKBONES = {
     # 512 channels at 1/32 of the frame, the shape the paper prints.
     "small": {"name": "small", "features": (32, 64, 128, 256, 512)},
 }
+# Which clips a config trains on, by the name that its path may end in: see `use_protocol`.
+PROTOCOLS = ("published", "validated")
 
 
 def _image_size(default: tuple[int, int]) -> Any:
@@ -118,6 +118,9 @@ class LossConfig(Checked):
 
     # Weights beside the activity's: 0.5 in L_cls, lambda_1 = mu_1, lambda_2 = mu_2, mu_3.
     action: Number = number(0.5, high=1e6)
+    # L_action of a clip (Eq 6): the "mean" over its actors, or their "sum" as printed, which weighs
+    # N times as much in a clip of N actors.
+    action_reduction: str = choice("mean", "sum", added=True)
     quantisation: Number = number(0.1, high=1e6)
     contrastive: Number = number(0.5, high=1e6)
     reconstruction: Number = number(0.01, high=1e6)
@@ -206,6 +209,13 @@ PARTS: dict[str, type[Checked]] = {
     "train": TrainConfig,
 }
 
+# Fields that the configs of older runs lack, with what every run was before they were added.
+ADDED_FIELDS = {
+    f"{name}.{field}": value
+    for name, part in PARTS.items()
+    for field, value in part.added().items()
+}
+
 
 def get_config() -> Config:
     """Returns the default config."""
@@ -260,6 +270,52 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
 
 
+def read_options(name: str, options: str, *choices: Iterable[str]) -> list[str]:
+    """Reads what follows the colon of a config's path, as in configs/vd.py:vgg16,validated.
+
+    Args:
+      name: of the file in `configs/`.
+      options: words joined by commas, in any order; "" for none.
+      *choices: lists of words, of each of which one may be given.
+
+    Returns:
+      The word of each list, its first if none is given.
+
+    Raises:
+      ValueError: a word is in no list, or two are of the same.
+    """
+    left, chosen = options.split(",") if options else [], []
+    for words in map(tuple, choices):
+        given = [word for word in left if word in words]
+        if len(given) > 1:
+            raise ValueError(f"configs/{name}.py:{options} has {' and '.join(given)}; choose one")
+        chosen.append(given[0] if given else words[0])
+        left = [word for word in left if word not in words]
+    if left:
+        known = ", ".join(word for words in choices for word in words)
+        raise ValueError(f"configs/{name}.py has no {left[0]!r}; choose {known}")
+    return chosen
+
+
+def use_protocol(config: Config, protocol: str) -> None:
+    """Chooses the clips of an experiment, and whether some of them choose the checkpoint.
+
+    "published", the paper's: train and validation are trained on and searched; no clips are left to
+    choose a checkpoint by, so the last one is judged. "validated": validation is held out, and the
+    checkpoint that is best on it is judged; anything that is to be chosen is chosen so.
+    """
+    if protocol == "validated":
+        config.name += "_validated"
+    else:
+        config.data.train_split, config.data.validation_split = "train+validation", ""
+
+
+def use_printed_readings(config: Config) -> None:
+    """Reads Eq 6 and section 4.4 as printed, where other experiments depart from them."""
+    config.loss.action_reduction = "sum"
+    config.model.action_features = "f_T"
+
+
 def get_config_at_paper_size(name: str, backbone: str) -> ConfigDict:
     """Returns the default config with a backbone of the paper's size.
 
@@ -296,13 +352,11 @@ def make_collective(config: Config, name: str) -> None:
     config.model.layers = 4
 
 
-def make_first_stage(config: Config, name: str) -> None:
+def make_first_stage(config: Config) -> None:
     """Turns the config of an experiment into that of its first stage: the backbone, on key frames.
 
     The rate, batch and dropout are those of ARG's published code for Volleyball.
     """
-    backbone = config.model.backbone.name
-    config.name = name if backbone == "inception_v3" else f"{name}_{backbone}"
     config.data.num_frames = 1
     config.model.name = "frame_classifier"
     config.model.num_frames = 1
@@ -313,8 +367,6 @@ def make_first_stage(config: Config, name: str) -> None:
     config.model.frames_per_chunk = 0
     config.model.dropout = 0.3
     config.loss.action = 1.0
-    config.optimizer.boundaries_epochs = ()
-    config.optimizer.rates = ()
     config.train.batch_size = 8
     # One frame on each of two devices at a time: of 720x1280 it takes 1.2 GiB, of VGG-16 2.4.
     config.train.accumulate = 4
@@ -334,6 +386,7 @@ def make_boxes_only(config: Config) -> None:
     config.model.dropout = 0.1
     config.model.product = "hadamard"
     config.loss.action = 4.0
+    config.loss.contrastive = 0.25
     config.loss.same_class_mask = True
     config.optimizer.learning_rate = 5e-4
     config.optimizer.schedule = "cosine"

@@ -41,6 +41,13 @@ class Checked:
         return {field.name: default_of(field) for field in declared(cls)}
 
     @classmethod
+    def added(cls) -> dict[str, Any]:
+        """Lists the fields that an older run's config may lack, with what held before them."""
+        return {
+            field.name: default_of(field) for field in declared(cls) if field.metadata.get("added")
+        }
+
+    @classmethod
     def of(cls, config: Any) -> "Checked":
         """Reads this part of a config.
 
@@ -121,14 +128,14 @@ def setting(default: Any, check: Check, **metadata) -> Any:
     return dataclasses.field(default=default, metadata={"check": check, **metadata})
 
 
-def choice(*choices: str) -> Any:
+def choice(*choices: str, **metadata) -> Any:
     """Declares a field that holds one of a few words, the first by default."""
 
     def check(name: str, value: Any) -> None:
         if not isinstance(value, str) or value not in choices:
             raise UserError(f"{name} is {shown(value)}; choose one of {', '.join(choices)}")
 
-    return setting(choices[0], check)
+    return setting(choices[0], check, **metadata)
 
 
 def entry(default: str, **metadata) -> Any:

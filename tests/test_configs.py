@@ -20,8 +20,6 @@ from tests.helpers.fakes import FakeDataset
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "configs"
 # Trained parameters; python -m tests.test_configs prints this table.
 PARAMETERS = {
-    ("base", "stvh"): 44_972_733,
-    ("base", "mstvh"): 34_273_293,
     ("cad", "stvh"): 80_241_693,
     ("cad", "mstvh"): 76_951_721,
     ("cad:inception_v3", "stvh"): 80_241_693,
@@ -77,8 +75,15 @@ PARAMETERS = {
 }
 
 
-# What may follow the name of a config, by the parameter of its `get_config`.
-VARIANTS = {"backbone": tuple(config.BACKBONES), "classes": ("four", "five"), "dataset": DATASETS}
+# What may follow the name of a config, by its file or by the parameter of its `get_config`.
+BACKBONES, PROTOCOLS = tuple(config.BACKBONES), config.PROTOCOLS
+OPTIONS = {
+    **dict.fromkeys(("vd", "cad", "caed"), (*BACKBONES, *PROTOCOLS, "vgg16,validated")),
+    "vd_boxes": PROTOCOLS,
+    "cad_boxes": ("four", "five", *PROTOCOLS, "five,validated"),
+    "backbone": BACKBONES,
+    "dataset": DATASETS,
+}
 
 
 def config_of(name):
@@ -118,7 +123,8 @@ def names_with_variants():
         found.append(name)
         get_config = importlib.import_module(f"configs.{name}").get_config
         for parameter in inspect.signature(get_config).parameters:
-            found += [f"{name}:{variant}" for variant in VARIANTS[parameter]]
+            options = OPTIONS[name if parameter == "options" else parameter]
+            found += [f"{name}:{one}" for one in options]
     return found
 
 
@@ -129,7 +135,12 @@ def models_of(name):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "model_name"),
-    [(name, model) for name in names_with_variants() for model in models_of(name)],
+    [
+        (name, model)
+        for name in names_with_variants()
+        for model in models_of(name)
+        if not name.endswith(PROTOCOLS)
+    ],
 )
 def test_number_of_parameters(name, model_name):
     assert parameters(name, model_name) == PARAMETERS[name, model_name]
@@ -138,10 +149,10 @@ def test_number_of_parameters(name, model_name):
 @pytest.mark.parametrize("name", names_with_variants())
 def test_every_config_can_be_trained_on_as_many_devices_as_it_asks_for(name):
     config = config_of(name)
-    default = (":inception_v3", ":four", ":volleyball")
+    default = (":inception_v3", ":four", ":volleyball", ":published")
     for ending in default:
         name = name.removesuffix(ending)
-    assert config.name == name.replace(":", "_")
+    assert config.name == name.replace(":", "_").replace(",", "_")
     assert config.data.num_actors >= clip_format_of(config).max_actors
     # Volleyball's key frame is in the middle of a clip, Collective Activity's at its beginning.
     key_frame = config.data.num_frames // 2 if config.data.name == "volleyball" else 0
@@ -159,12 +170,56 @@ def test_collective_activity_is_trained_as_the_paper_prints(name):
     np.testing.assert_allclose([rate(step) for step in range(0, 600, 50)], 1e-5, rtol=1e-6)
 
 
-def test_an_unknown_variant_is_named():
-    with pytest.raises(ValueError, match="has no 'vgg19'; choose inception_v3, vgg16, small"):
-        config_of("vd:vgg19")
+@pytest.mark.parametrize("name", ["vd", "cad", "caed"])
+def test_the_paper_is_read_as_printed(name):
+    loss, model = config_of(name).loss, config_of(name).model
+    assert (loss.action, loss.action_reduction, loss.contrastive) == (0.5, "sum", 0.5)
+    assert (loss.quantisation, loss.reconstruction, model.action_features) == (0.1, 0.01, "f_T")
+
+
+@pytest.mark.parametrize("name", ["vd_boxes", "cad_boxes", "demo", "vd_stage1"])
+def test_what_is_not_the_papers_keeps_its_readings(name):
+    config = config_of(name)
+    assert (config.loss.action_reduction, config.model.action_features) == ("mean", "f_S")
+
+
+@pytest.mark.parametrize("name", ["vd", "cad", "caed", "vd_boxes", "cad_boxes"])
+def test_the_published_protocol_holds_no_clips_out(name):
+    def splits(options):
+        data = config_of(f"{name}:{options}").data
+        return data.train_split, data.validation_split, data.test_split
+
+    assert splits("") == splits("published") == ("train+validation", "", "test")
+    assert splits("validated") == ("train", "validation", "test")
+
+
+def test_options_come_in_any_order():
+    one, other = config_of("vd:vgg16,validated"), config_of("vd:validated,vgg16")
+    assert one.to_json_best_effort() == other.to_json_best_effort()
+    assert one.name == "vd_vgg16_validated"
+    assert one.model.backbone.name == "vgg16"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("vd:vgg19", "vd.py has no 'vgg19'; choose inception_v3, vgg16, small, published, valid"),
+        ("vd:vgg16,", "vd.py has no ''; choose inception_v3, vgg16, small, published, validated"),
+        ("vd:vgg16,small", "vd.py:vgg16,small has vgg16 and small; choose one"),
+        ("caed:small,small", "caed.py:small,small has small and small; choose one"),
+        ("cad_boxes:six", "cad_boxes.py has no 'six'; choose four, five, published, validated"),
+        ("vd_boxes:five", "vd_boxes.py has no 'five'; choose published, validated"),
+        ("vd_stage1:validated", "vd_stage1.py has no 'validated'; choose inception_v3, vgg16,"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(name, message):
+    with pytest.raises(ValueError, match=f"^configs/{message}"):
+        config_of(name)
 
 
 if __name__ == "__main__":
     for config_name in names_with_variants():
+        if config_name.endswith(PROTOCOLS):
+            continue  # the model is the same
         for variant in models_of(config_name):
             print(f'    ("{config_name}", "{variant}"): {parameters(config_name, variant):_},')

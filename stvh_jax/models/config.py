@@ -133,6 +133,9 @@ class HeadsConfig(_Part):
     hash_head: str = entry("linear", added=True)
     # What focus 0 shows: "f_roi", what the actors look like, or "f_v", the features made from it.
     visual_code: str = choice("f_roi", "f_v")
+    # What STVH reads actions from: "f_S", the output of the last layer, or "f_T", that of its
+    # temporal half, as printed (4.4). M-STVH, and any fusion but "graphs", has the first alone.
+    action_features: str = choice("f_S", "f_T", added=True)
     # Not fields of config.model: G and A, the numbers of activities and actions that the data have.
     num_activities: int = 1
     num_actions: int = 1
@@ -215,7 +218,7 @@ class ModelConfig(_Part):
 
     @classmethod
     def added(cls) -> dict[str, Any]:
-        """Lists the fields that an older run's config may lack, with what models were before."""
+        """Lists the fields that an older run's config may lack, with what held before them."""
         return {field.name: default_of(field) for field in _fields() if field.metadata.get("added")}
 
     def with_backbone_options(self, options: Mapping[str, Any]) -> "ModelConfig":

@@ -47,7 +47,8 @@ class GroupActivityHasher(nn.Module):
         actors = SOURCES[config.visual.source](config, clips, scene, train=train)
         features = jnp.where(scene.mask[:, None, :, None], actors.features, 0)
         fuse = FUSIONS[config.fusion.position]
-        scale = [features, *fuse(config, features, scene, train=train)]
+        fused = fuse(config, features, scene, train=train)
+        scale = [features, *fused.layers]
 
         hashed = [
             HashHead(config, name=f"head_{focus}")(scale[focus], scene.mask)
@@ -59,7 +60,10 @@ class GroupActivityHasher(nn.Module):
             shown = features if heads.visual_code == "f_v" else actors.shown
             visual = VisualHashHead(heads.length, name="head_0")
             codes.insert(0, visual(shown, scene.mask, train=train))
-        pooled = nn.LayerNorm(name="action_norm")(scale[-1].astype(jnp.float32).mean(axis=1))
+        acting = scale[-1]
+        if heads.action_features == "f_T" and fused.temporal is not None:
+            acting = fused.temporal
+        pooled = nn.LayerNorm(name="action_norm")(acting.astype(jnp.float32).mean(axis=1))
         action_logits = nn.Dense(heads.num_actions, name="action")(pooled)
         relate = RelationEncoder(heads.length, name="relation")
         logits = {

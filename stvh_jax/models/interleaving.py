@@ -1,8 +1,8 @@
 """The interleaving layers: position and appearance fused in attention (paper 4.3 and 5.1).
 
 `GraphAttention` is SGAT of Eq 4; `PositionVisualFusion` (PVF, Eq 3) builds the layers of STVH,
-`MultiFocusFusion` (MSF, Eq 10 and 11) those of M-STVH. Both layer kinds map actor features
-`[B, T, N, D]` to the same shape.
+`MultiFocusFusion` (MSF, Eq 10 and 11) those of M-STVH. Actor features keep the shape
+`[B, T, N, D]` throughout.
 """
 
 import flax.linen as nn
@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from stvh_jax.models.config import ModelConfig
+from stvh_jax.models.fused import Fused
 from stvh_jax.models.graphs import temporal_graph
 from stvh_jax.models.masking import masked_softmax
 from stvh_jax.models.scene import Scene
@@ -152,11 +153,11 @@ class SpatiotemporalLayer(Layer):
 
     @nn.compact
     def __call__(self, features, temporal_graph, spatial_graph, actor_mask, *, train: bool):
-        """Maps actor features `[B, T, N, D]` to the same shape."""
+        """Returns f_T and f_S, what each half makes of actor features `[B, T, N, D]`."""
         in_time = PositionVisualFusion(self.config, axis="time", name="temporal")
         in_space = PositionVisualFusion(self.config, axis="space", name="spatial")
-        features = in_time(features, temporal_graph, actor_mask, train=train)
-        return in_space(features, spatial_graph, actor_mask, train=train)
+        temporal = in_time(features, temporal_graph, actor_mask, train=train)
+        return temporal, in_space(temporal, spatial_graph, actor_mask, train=train)
 
 
 class MultiFocusFusion(Layer):
@@ -168,7 +169,7 @@ class MultiFocusFusion(Layer):
 
     @nn.compact
     def __call__(self, features, temporal_graph, spatial_graph, actor_mask, *, train: bool):
-        """Maps actor features `[B, T, N, D]` to the same shape."""
+        """Returns None, for it has no f_T, and its output, of actor features `[B, T, N, D]`."""
         config = self.config
         normal = nn.LayerNorm(dtype=config.dtype, name="norm")(features)
         objects = self.attend_in_time("object", normal, temporal_graph, actor_mask)
@@ -181,19 +182,19 @@ class MultiFocusFusion(Layer):
             else:
                 joined = jnp.concatenate([objects, group], axis=-1)
                 fused = nn.Dense(features.shape[-1], dtype=config.dtype, name="fuse")(joined)
-        return self.feed_forward(features, fused, train=train)
+        return None, self.feed_forward(features, fused, train=train)
 
 
 def interleave(
     config: ModelConfig, features: Float[Array, "B T N D"], scene: Scene, *, train: bool
-) -> list[Float[Array, "B T N D"]]:
+) -> Fused:
     """Fuses by the paper's layers: those of M-STVH or of STVH, as the config says."""
     in_time = temporal_graph(scene.boxes)
     layer = MultiFocusFusion if config.multi_focus else SpatiotemporalLayer
-    scale = []
+    scale, temporal = [], None
     for index in range(1, config.fusion.layers + 1):
-        features = layer(config, name=f"layer_{index}")(
+        temporal, features = layer(config, name=f"layer_{index}")(
             features, in_time, scene.in_space, scene.mask, train=train
         )
         scale.append(features)
-    return scale
+    return Fused(scale, temporal)

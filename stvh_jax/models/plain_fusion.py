@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from stvh_jax.models.box_features import describe_boxes
 from stvh_jax.models.config import ATTENTION_HEADS, ModelConfig
+from stvh_jax.models.fused import Fused
 from stvh_jax.models.interleaving import FeedForward
 from stvh_jax.models.scene import Scene
 
@@ -79,6 +80,6 @@ class PlainFusion(nn.Module):
 
 def fuse_plainly(
     config: ModelConfig, features: Float[Array, "B T N D"], scene: Scene, *, train: bool
-) -> list[Float[Array, "B T N D"]]:
+) -> Fused:
     """Fuses by standard transformer blocks over all T N places of a clip."""
-    return PlainFusion(config, name="plain_fusion")(features, scene, train=train)
+    return Fused(PlainFusion(config, name="plain_fusion")(features, scene, train=train))

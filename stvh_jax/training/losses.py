@@ -1,5 +1,8 @@
 """The losses of the paper (Eq 6 to 9 and 13 to 15), each per clip and unreduced.
 
+The printed losses are sums over a batch, ours means over its clips: each is divided by the number
+of clips, which leaves the printed weights between them as they are.
+
 A clip that only pads a batch is left out by `clip_mask`, an actor that only pads a clip by its
 unknown action: a masked example and a deleted one give the same loss.
 """
@@ -15,6 +18,11 @@ from jaxtyping import Array, Bool, Float, Int
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.config import Config
 from stvh_jax.models.outputs import Outputs
+
+# The paper's B (6.1.2). Eq 7 and 8 are printed as double sums over a batch: divided by the number
+# of clips, they are B times a mean. With the paper's B at every batch size, their weights keep
+# meaning what they mean in the paper.
+PAPER_BATCH = 2
 
 # A loss per clip.
 Term = Float[Array, "B"] | None
@@ -38,24 +46,37 @@ def cross_entropy(
 
 
 def action_cross_entropy(
-    logits: Float[Array, "B N A"], actions: Int[Array, "B N"], *, class_weights: tuple = ()
+    logits: Float[Array, "B N A"],
+    actions: Int[Array, "B N"],
+    *,
+    class_weights: tuple = (),
+    reduction: str = "mean",
 ) -> Float[Array, "B"]:
-    """Averages the actors' cross-entropy within each clip; zero for a clip without an action."""
-    losses = cross_entropy(logits, actions, class_weights=class_weights)
-    return losses.sum(axis=1) / jnp.maximum((actions != UNKNOWN).sum(axis=1), 1)
+    """Sums or averages the actors' cross-entropy within each clip (L_action of Eq 6).
+
+    Args:
+      logits: action scores.
+      actions: class numbers, `UNKNOWN` to leave an actor out.
+      class_weights: a weight for every class; empty for ones.
+      reduction: "sum" over the actors, as printed, or "mean" over those with a known action. A clip
+        without any has the loss zero.
+    """
+    summed = cross_entropy(logits, actions, class_weights=class_weights).sum(axis=1)
+    if reduction == "sum":
+        return summed
+    return summed / jnp.maximum((actions != UNKNOWN).sum(axis=1), 1)
 
 
 def quantisation(relaxed: Float[Array, "B K"], clip_mask: Bool[Array, "B"]) -> Float[Array, "B"]:
     """Computes Eq 7 per clip i: 2 mean_j exp(|h_i.h_j - b_i.b_j| / K), b = sign(h).
 
-    The factor 2 makes the batch mean weigh as the printed double sum does at the paper's B = 2,
-    so that its weight means the same at every batch size. No gradient passes through b.
+    The factor 2 is `PAPER_BATCH`. No gradient passes through b.
     """
     bits = relaxed.shape[-1]
     codes = jax.lax.stop_gradient(jnp.where(relaxed >= 0, 1.0, -1.0))
     gap = jnp.abs(relaxed @ relaxed.T - codes @ codes.T) / bits
     pairs = jnp.where(clip_mask[None, :], jnp.exp(gap), 0)
-    return 2 * pairs.sum(axis=1) / jnp.maximum(clip_mask.sum(), 1)
+    return PAPER_BATCH * pairs.sum(axis=1) / jnp.maximum(clip_mask.sum(), 1)
 
 
 def contrastive(
@@ -67,10 +88,11 @@ def contrastive(
     temperature: float = 1.0,
     same_class_mask: bool = False,
 ) -> Float[Array, "B"]:
-    """Computes Eq 8 per clip i: log(sum_j (s(a_i, h_j) + s(a_j, h_i)) / s(a_i, h_i)).
+    """Computes Eq 8 per clip i: 2 log(sum_j (s(a_i, h_j) + s(a_j, h_i)) / s(a_i, h_i)).
 
     s(a, h) = exp(cos(a, h) / temperature); the relaxed code h stands for b and carries the
-    gradient. The sum runs over the whole batch, on whichever devices it lies.
+    gradient. The sum runs over the whole batch, on whichever devices it lies. Eq 8 sums the
+    logarithms over i twice; the second sum only multiplies by B, here `PAPER_BATCH`.
 
     Args:
       relation: a, codes by the actors' relations.
@@ -93,7 +115,7 @@ def contrastive(
     counted |= itself
     both = jnp.stack([cosine, cosine.T])
     total = jax.nn.logsumexp(jnp.where(counted, both, -jnp.inf), axis=(0, 2))
-    return total - jnp.diagonal(cosine)
+    return PAPER_BATCH * (total - jnp.diagonal(cosine))
 
 
 def activity_term(outputs: Outputs, clips: Clips, clip_mask, weights) -> Term:
@@ -130,12 +152,16 @@ def contrastive_term(outputs: Outputs, clips: Clips, clip_mask, weights) -> Term
 
 
 def action_term(outputs: Outputs, clips: Clips, clip_mask, weights) -> Term:
-    """Averages the cross-entropy over the actors of each clip."""
+    """Sums or averages the cross-entropy over the actors of each clip."""
     del clip_mask
     if outputs.action_logits is None:
         return None
-    class_weights = tuple(weights.action_class_weights)
-    return action_cross_entropy(outputs.action_logits, clips.action, class_weights=class_weights)
+    return action_cross_entropy(
+        outputs.action_logits,
+        clips.action,
+        class_weights=tuple(weights.action_class_weights),
+        reduction=weights.action_reduction,
+    )
 
 
 def reconstruction_term(outputs: Outputs, clips: Clips, clip_mask, weights) -> Term:

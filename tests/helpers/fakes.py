@@ -153,7 +153,7 @@ class FakeDataset:
 
 def small_config(**model):
     """Makes a config of the boxes-only study, small enough to compile in a second or two."""
-    config = vd_boxes.get_config()
+    config = vd_boxes.get_config("validated")
     config.data.num_actors = config.model.num_actors = 5
     config.model.update({"features": 16, "bits": 16, "layers": 2, "ffn_multiplier": 1, **model})
     config.train.update({"epochs": 2, "batch_size": 8, "evaluation_batch_size": 8})

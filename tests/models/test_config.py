@@ -61,6 +61,14 @@ def test_a_run_from_before_a_field_was_added_is_the_same_run():
     assert folders.difference(stored, wanted) == "model.hash_head='linear', not 'maximum'"
 
 
+def test_a_run_from_before_actions_could_be_summed_took_their_mean():
+    stored = {"loss": {"action": 4.0}}
+    wanted = {"loss": {"action": 4.0, "action_reduction": "mean"}}
+    assert folders.difference(stored, wanted) == ""
+    wanted["loss"]["action_reduction"] = "sum"
+    assert folders.difference(stored, wanted) == "loss.action_reduction='mean', not 'sum'"
+
+
 def test_a_packed_run_has_the_variables_of_its_model():
     encoder = load(PACKED)
     create = functools.partial(create_state, jax.random.key(0), encoder.model, optax.identity())

@@ -108,7 +108,7 @@ def test_a_layer_of_stvh_goes_through_time_and_then_through_space(scene):
     features, in_time, in_space, mask = scene
     module = SpatiotemporalLayer(model_config())
     variables = drawn(module, features, in_time, in_space, mask, train=False)
-    actual = apply(module, variables, features, in_time, in_space, mask, train=False)
+    f_t, f_s = apply(module, variables, features, in_time, in_space, mask, train=False)
     params = variables["params"]
     through_time, temporal = np.zeros_like(features), params["temporal"]
     for b in range(B):
@@ -119,8 +119,9 @@ def test_a_layer_of_stvh_goes_through_time_and_then_through_space(scene):
                 temporal["attention"],
             )  # fmt: skip
             through_time[b, :, n] = close_layer(f, attended, temporal, residual=True)
+    np.testing.assert_allclose(f_t, through_time, rtol=1e-3, atol=1e-3)
     expected = fuse_in_space_by_loops(through_time, in_space, mask, params["spatial"], True)
-    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(f_s, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_no_frame_sees_a_later_one_when_the_future_is_masked(scene):
@@ -142,7 +143,8 @@ def test_multi_focus_fusion_is_equations_10_and_11(fusion, residual, scene):
     module = MultiFocusFusion(model_config(fusion=fusion, residual=residual))
     inputs = features, in_time, in_space, mask
     variables = drawn(module, *inputs, train=False)
-    actual = apply(module, variables, *inputs, train=False)
+    temporal, actual = apply(module, variables, *inputs, train=False)
+    assert temporal is None
     params = variables["params"]
     normal = layer_norm(features, params["norm"])
 

@@ -12,10 +12,7 @@ from stvh_jax.errors import UserError
 from stvh_jax.inference.encoder import make_encode_step
 from stvh_jax.models.build import build_model
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
-from tests.helpers.oracles import (
-    apply,
-    drawn,
-)
+from tests.helpers.oracles import apply, drawn, layer_norm
 
 
 def test_reconstruction_is_equation_13():
@@ -136,6 +133,44 @@ def test_the_order_of_the_actors_changes_no_code(name, fields):
     np.testing.assert_array_equal(before.relaxed, after.relaxed)
     valid = shuffled.actor_mask
     np.testing.assert_array_equal(before.action_logits[:, order][valid], after.action_logits[valid])
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "module"),
+    [
+        ("stvh", {"action_features": "f_T"}, ("layer_2", "temporal")),
+        ("stvh", {"action_features": "f_S"}, ("layer_2", "spatial")),
+        ("stvh", {"action_features": "f_T", "position": "add"}, ("plain_fusion", "layer_2")),
+        ("mstvh", {"action_features": "f_T"}, ("layer_2",)),
+        ("mstvh", {"action_features": "f_S"}, ("layer_2",)),
+    ],
+    ids=str,
+)
+def test_actions_are_read_from_the_mean_over_time_of(name, fields, module):
+    frames, actors = 3, 5
+    model, variables, _ = built(name, num_frames=frames, key_frame=1, **fields)
+    clips = random_clips(3, clips=2, frames=frames)
+    outputs, captured = apply(
+        model,
+        variables,
+        clips,
+        train=False,
+        capture_intermediates=lambda _, method: method == "__call__",
+    )
+    found = functools.reduce(lambda part, key: part[key], module, captured["intermediates"])
+    features = found["__call__"][0]
+    # A layer of M-STVH has no f_T, a block takes the actors of all frames as one list.
+    features = features[1] if name == "mstvh" else features
+    features = features.reshape(2, frames, actors, -1)
+    params = variables["params"]
+    for b in range(2):
+        valid = np.flatnonzero(clips.actor_mask[b])
+        x = clips.boxes[b, 1, :, [1, 3]].mean(axis=0)
+        for place, n in enumerate(sorted(valid, key=lambda n: x[n])):
+            mean = sum(features[b, t, place] for t in range(frames)) / frames
+            normal = layer_norm(mean, params["action_norm"])
+            scores = normal @ params["action"]["kernel"] + params["action"]["bias"]
+            np.testing.assert_allclose(outputs.action_logits[b, n], scores, rtol=1e-4, atol=1e-4)
 
 
 def test_precomputed_features_of_any_size_are_embedded():

@@ -172,7 +172,7 @@ def test_the_shapes_of_a_checkpoint_are_those_of_its_variables(run):
 
 
 def test_a_run_whose_name_would_be_no_folder_s_today_is_still_loaded(run, metadata):
-    metadata.write_text(metadata.read_text().replace('"vd_boxes"', '"my first/run"'))
+    metadata.write_text(metadata.read_text().replace('"vd_boxes_validated"', '"my first/run"'))
     assert encoder.load(run).config.name == "my first/run"
 
 

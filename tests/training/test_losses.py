@@ -44,17 +44,28 @@ def batch():
     return jax.tree.map(jnp.asarray, (outputs, clips))
 
 
-def test_action_cross_entropy_is_equation_6(batch):
+@pytest.mark.parametrize(("reduction", "reduced"), [("sum", np.sum), ("mean", np.mean)])
+def test_action_cross_entropy_is_equation_6(batch, reduction, reduced):
     outputs, clips = batch
     weights = (1.0, 2.0, 0.5)
-    actual = losses.action_cross_entropy(outputs.action_logits, clips.action, class_weights=weights)
+    actual = losses.action_cross_entropy(
+        outputs.action_logits, clips.action, class_weights=weights, reduction=reduction
+    )
     for b in range(B):
         terms = [
             -weights[label] * log_softmax(np.array(outputs.action_logits[b, n]))[label]
             for n, label in enumerate(np.array(clips.action[b]))
             if label != UNKNOWN
         ]
-        np.testing.assert_allclose(actual[b], np.mean(terms), rtol=1e-5)
+        np.testing.assert_allclose(actual[b], reduced(terms), rtol=1e-5)
+
+
+def test_a_clip_without_a_known_action_has_no_action_loss(batch):
+    outputs, _ = batch
+    unknown = jnp.full((B, N), UNKNOWN)
+    for reduction in ("sum", "mean"):
+        actual = losses.action_cross_entropy(outputs.action_logits, unknown, reduction=reduction)
+        np.testing.assert_array_equal(actual, np.zeros(B))
 
 
 def test_cross_entropy_of_an_unknown_label_is_zero():
@@ -62,17 +73,56 @@ def test_cross_entropy_of_an_unknown_label_is_zero():
     np.testing.assert_array_equal(value, [0])
 
 
-def test_quantisation_is_equation_7_at_the_batch_of_the_paper():
-    relaxed = np.tanh(arrays(1, 2, K))
-    codes = np.where(relaxed >= 0, 1.0, -1.0)
-    printed = sum(
-        np.exp(abs(relaxed[i] @ relaxed[j] - codes[i] @ codes[j]) / K)
-        for i in range(2)
-        for j in range(2)
+def printed_total(outputs, clips):
+    """Adds up Eq 6, 7, 8 and 13 to 15 over a batch of two clips, sum by sum as they are printed."""
+    pair, codes = range(2), np.where(outputs.relaxed >= 0, 1.0, -1.0)
+    a, h = outputs.relation, outputs.relaxed
+
+    def similarity(i, j):
+        return np.exp(a[i] @ h[-1, j] / np.linalg.norm(a[i]) / np.linalg.norm(h[-1, j]))
+
+    activity = action = quantised = contrast = 0.0
+    for i in pair:
+        for focus in range(1, L + 1):
+            scores = log_softmax(outputs.activity_logits[focus - 1, i])
+            activity -= focus / L * scores[clips.activity[i]]
+        for n in range(clips.actor_mask[i].sum()):
+            action -= log_softmax(outputs.action_logits[i, n])[clips.action[i, n]]
+        for j in pair:
+            for focus in range(1, L + 1):
+                inner = h[focus, i] @ h[focus, j] - codes[focus, i] @ codes[focus, j]
+                quantised += np.exp(abs(inner) / K) / L
+        # L_con(i, i) is itself a sum over the batch, and L_CON sums it over the batch.
+        for k in pair:
+            total = sum(similarity(k, j) + similarity(j, k) for j in pair)
+            contrast += np.log(total / similarity(k, k))
+    reconstruction = sum(outputs.reconstruction_error[i] for i in pair)
+    return activity + 0.5 * action + 0.1 * quantised + 0.5 * contrast + 0.01 * reconstruction
+
+
+def test_the_printed_weights_weigh_the_printed_sums_at_the_batch_of_the_paper(batch):
+    outputs, clips = batch
+    outputs = Outputs(
+        relaxed=outputs.relaxed[:, :2],
+        activity_logits=outputs.activity_logits[:, :2],
+        action_logits=outputs.action_logits[:2],
+        relation=outputs.relation[:2],
+        reconstruction_error=outputs.reconstruction_error[:2],
     )
-    ours = losses.quantisation(jnp.asarray(relaxed), jnp.ones(2, bool))
-    # The printed sum over clips of every loss is twice our mean at B = 2.
-    np.testing.assert_allclose(2 * ours.mean(), printed, rtol=1e-5)
+    clips = jax.tree.map(lambda leaf: leaf[:2], clips)
+    weights = config.get_config().loss
+    weights.action_reduction = "sum"
+    ours, _ = losses.total_loss(outputs, clips, weights=weights)
+    printed = printed_total(*jax.tree.map(np.asarray, (outputs, clips)))
+    # Every loss of ours is divided by the number of clips, two.
+    np.testing.assert_allclose(2 * ours, printed, rtol=1e-5)
+
+
+def test_quantisation_weighs_the_same_at_every_batch_size():
+    relaxed = np.tanh(arrays(1, 2, K))
+    pair = losses.quantisation(jnp.asarray(relaxed), jnp.ones(2, bool))
+    twice = losses.quantisation(jnp.asarray(np.tile(relaxed, (2, 1))), jnp.ones(4, bool))
+    np.testing.assert_allclose(twice, np.tile(pair, 2), rtol=1e-6)
 
 
 def test_quantisation_of_a_code_at_its_signs_is_two():
@@ -101,7 +151,8 @@ def test_contrastive_is_equation_8(batch, temperature, same_class_mask):
     for i in range(B):
         counted = [j for j in range(B) if j == i or not same_class_mask or labels[i] != labels[j]]
         total = sum(similarity(i, j) + similarity(j, i) for j in counted)
-        np.testing.assert_allclose(actual[i], np.log(total / similarity(i, i)), rtol=1e-5)
+        # Twice, as the second sum over the batch has it at the paper's B = 2.
+        np.testing.assert_allclose(actual[i], 2 * np.log(total / similarity(i, i)), rtol=1e-5)
 
 
 def test_contrastive_gradient_is_finite_at_a_zero_code():
