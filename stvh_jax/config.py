@@ -36,9 +36,6 @@ MOST_CLASSES = 1 << 12
 # So many steps or epochs that nothing is done before them, for who wants it never.
 MOST_STEPS = 10**12
 
-# Fields that the configs of older runs lack, with what every run was before they were added.
-ADDED_FIELDS = {f"model.{name}": value for name, value in ModelConfig.added().items()}
-
 # What the config of a run has beside the fields of an experiment's.
 OF_RUNS = ("activity_names", "action_names", "backbone_weights")
 # What stands before RoIAlign at the paper's size, by the name that a config's path may end in.
@@ -127,6 +124,21 @@ class LossConfig(Checked):
     same_class_mask: bool = switch(False)
     # A weight for every action class, in the order of the data's names; () for ones.
     action_class_weights: tuple[Number, ...] = several(high=1e6)
+    # Weights of other methods' objectives (stvh_jax/training/hashing_losses.py), 0 for none: DPSH,
+    # CSQ, OrthoHash, SupCon, and the balance of each bit over a batch.
+    pairwise: Number = number(0.0, high=1e6, added=True)
+    centre: Number = number(0.0, high=1e6, added=True)
+    orthogonal: Number = number(0.0, high=1e6, added=True)
+    supervised_contrastive: Number = number(0.0, high=1e6, added=True)
+    bit_balance: Number = number(0.0, high=1e6, added=True)
+    # DPSH's eta and CSQ's lambda: what the distance of h from its signs weighs within them.
+    pairwise_quantisation: Number = number(0.1, high=1e6, added=True)
+    centre_quantisation: Number = number(0.1, high=1e6, added=True)
+    # OrthoHash: what the cosine to the own class must be greater by, and what multiplies cosines.
+    orthogonal_margin: Number = number(0.2, high=2, added=True)
+    orthogonal_scale: Number = number(8.0, high=1e6, positive=True, added=True)
+    # SupCon: divides the cosine.
+    supervised_temperature: Number = number(0.1, high=1e6, positive=True, added=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,6 +216,13 @@ PARTS: dict[str, type[Checked]] = {
     "loss": LossConfig,
     "optimizer": OptimizerConfig,
     "train": TrainConfig,
+}
+
+# Fields that the configs of older runs lack, with what every run was before they were added.
+ADDED_FIELDS = {
+    f"{name}.{field}": value
+    for name, part in PARTS.items()
+    for field, value in part.added().items()
 }
 
 
