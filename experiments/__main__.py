@@ -37,6 +37,7 @@ NAMES = {
     "fig11": "attention by layer",
     "fig12": "distances between the activities' codes",
     "nested": "one training for all lengths, beyond the paper",
+    "table_hashing": "objectives of other hashing methods, beyond the paper",
 }
 
 # More seeds, and more runs at a time, than anybody has the time or the machine for.
@@ -44,8 +45,8 @@ _MOST = 1000
 
 
 def _parser() -> parsing.StrictParser:
-    names = [f"  {name:8} {text}" for name, text in NAMES.items()]
-    names += ["  all      all of them", "  page     docs/results.md, from everything in results/"]
+    others = {"all": "all of them", "page": "docs/results.md, from everything in results/"}
+    names = [f"  {name:13} {text}" for name, text in (NAMES | others).items()]
     parser = parsing.StrictParser(
         prog="python -m experiments",
         description=__doc__,

@@ -26,6 +26,8 @@ _KEPT = (
 _KEPT_OF_A_FOCUS = (
     *(f"activity_map@{k}" for k in (5, 10, 20, 50)),
     "activity_map@10/over_hits",
+    "activity_map",
+    "activity_precision_hamming_radius_2",
     "match_map@10",
     "bit_balance",
     "distinct_codes",

@@ -21,6 +21,12 @@ METRICS: dict[str, Callable[[Mapping], float | None]] = {
         f"mAP@{k}": functools.partial(lambda k, results: activity(results)[f"activity_map@{k}"], k)
         for k in (5, 10, 20, 50)
     },
+    "mAP@10 over hits": lambda results: activity(results).get("activity_map@10/over_hits"),
+    # Of the full ranking.
+    "mAP": lambda results: activity(results).get("activity_map"),
+    "precision within 2 bits": (
+        lambda results: activity(results).get("activity_precision_hamming_radius_2")
+    ),
 }
 
 

@@ -130,6 +130,21 @@ class LossConfig(Checked):
     same_class_mask: bool = switch(False)
     # A weight for every action class, in the order of the data's names; () for ones.
     action_class_weights: tuple[Number, ...] = several(high=1e6)
+    # Weights of other methods' objectives (stvh_jax/training/hashing_losses.py), 0 for none: DPSH,
+    # CSQ, OrthoHash, SupCon, and the balance of each bit over a batch.
+    pairwise: Number = number(0.0, high=1e6, added=True)
+    centre: Number = number(0.0, high=1e6, added=True)
+    orthogonal: Number = number(0.0, high=1e6, added=True)
+    supervised_contrastive: Number = number(0.0, high=1e6, added=True)
+    bit_balance: Number = number(0.0, high=1e6, added=True)
+    # DPSH's eta and CSQ's lambda: what the distance of h from its signs weighs within them.
+    pairwise_quantisation: Number = number(0.1, high=1e6, added=True)
+    centre_quantisation: Number = number(0.1, high=1e6, added=True)
+    # OrthoHash: what the cosine to the own class must be greater by, and what multiplies cosines.
+    orthogonal_margin: Number = number(0.2, high=2, added=True)
+    orthogonal_scale: Number = number(8.0, high=1e6, positive=True, added=True)
+    # SupCon: divides the cosine.
+    supervised_temperature: Number = number(0.1, high=1e6, positive=True, added=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -177,11 +177,13 @@ def share(default: Number) -> Any:
     return setting(default, check)
 
 
-def number(default: Number, *, high: Number, positive: bool = False) -> Any:
+def number(default: Number, *, high: Number, positive: bool = False, **metadata) -> Any:
     """Declares a field that holds a number from 0 to `high`, or above 0 if it is `positive`."""
-    return setting(
-        default, lambda name, value: check_number(name, value, high=high, positive=positive)
-    )
+
+    def check(name: str, value: Any) -> None:
+        check_number(name, value, high=high, positive=positive)
+
+    return setting(default, check, **metadata)
 
 
 def check_number(name: str, value: Any, *, high: Number, positive: bool = False) -> None:

@@ -108,10 +108,10 @@ def test_a_new_hash_head(extend):
 def test_a_new_loss(extend):
     extend("A new loss", losses, "LOSSES")
     config = tiny_config()
-    config.loss.balance = 0.1
+    config.loss.independence = 0.1
     _, history = trained(config, FakeDataset())
-    assert all(0 <= entry["train/balance"] <= 1 for entry in history if "train/loss" in entry)
-    assert any("train/balance" in entry for entry in history)
+    assert all(0 <= entry["train/independence"] <= 1 for entry in history if "train/loss" in entry)
+    assert any("train/independence" in entry for entry in history)
 
 
 def test_a_new_backbone(extend):

@@ -1,4 +1,4 @@
-"""The losses of the paper (Eq 6 to 9 and 13 to 15), each per clip and unreduced.
+"""The losses of the paper (Eq 6 to 9 and 13 to 15), each per clip and unreduced, and their sum.
 
 The printed losses are sums over a batch, ours means over its clips: each is divided by the number
 of clips, which leaves the printed weights between them as they are.
@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.config import Config
 from stvh_jax.models.outputs import Outputs
+from stvh_jax.training import hashing_losses
 
 # The paper's B (6.1.2). Eq 7 and 8 are printed as double sums over a batch: divided by the number
 # of clips, they are B times a mean. With the paper's B at every batch size, their weights keep
@@ -102,12 +103,7 @@ def contrastive(
       temperature: divides the cosine; 1 is the printed form.
       same_class_mask: leaves the other clips of clip i's own class out of the sum.
     """
-
-    def unit(vectors):
-        # The square root has no gradient at zero, hence the small constant.
-        return vectors * jax.lax.rsqrt((vectors**2).sum(axis=-1, keepdims=True) + 1e-12)
-
-    cosine = unit(relation) @ unit(relaxed).T / temperature
+    cosine = hashing_losses.unit(relation) @ hashing_losses.unit(relaxed).T / temperature
     itself = jnp.eye(cosine.shape[0], dtype=bool)
     counted = jnp.broadcast_to(clip_mask[None, :], cosine.shape)
     if same_class_mask:
@@ -191,6 +187,11 @@ LOSSES = {
     "contrastive": Loss(contrastive_term, of_codes=True),
     "action": Loss(action_term),
     "reconstruction": Loss(reconstruction_term),
+    "pairwise": Loss(hashing_losses.pairwise_term, of_codes=True),
+    "centre": Loss(hashing_losses.centre_term, of_codes=True),
+    "orthogonal": Loss(hashing_losses.orthogonal_term, of_codes=True),
+    "supervised_contrastive": Loss(hashing_losses.supervised_contrastive_term, of_codes=True),
+    "bit_balance": Loss(hashing_losses.bit_balance_term, of_codes=True),
 }
 
 
@@ -198,8 +199,9 @@ def total_loss(outputs: Outputs, clips: Clips, *, weights: Config):
     """Combines the losses into that of Eq 9 (STVH) or Eq 15 (M-STVH).
 
     L_acty + action L_action + quantisation L_q + contrastive L_CON + reconstruction L_recon. A
-    model without codes has the first two terms alone, one without actors the first and L_q. A
-    term of `LOSSES` that `weights` does not name is left out.
+    model without codes has the first two terms alone, one without actors the first and L_q. The
+    objectives of other hashing methods are added where they have a weight. A term that `weights`
+    does not name, or whose weight is 0, is left out and costs nothing.
 
     Args:
       outputs: of the model.
@@ -217,7 +219,7 @@ def total_loss(outputs: Outputs, clips: Clips, *, weights: Config):
         terms = {
             name: loss.term(outputs, clips, clip_mask, weights)
             for name, loss in LOSSES.items()
-            if loss.of_codes == of_codes and (name == "activity" or name in weights)
+            if loss.of_codes == of_codes and (name == "activity" or weights.get(name, 0))
         }
         return {name: term for name, term in terms.items() if term is not None}
 

@@ -224,6 +224,19 @@ class TrainedStudy(Study):
         return load(one.folder), dataset
 
 
+def test_other_hashing_objectives_stand_beside_ours_and_what_was_not_measured_is_a_dash(folder):
+    assert run("table_hashing", "--data", "vd_boxes", "--seeds", "1") == 0
+    found = json.loads(pathlib.Path("results/vd_boxes/table_hashing.json").read_text())
+    (table,) = found["tables"]
+    assert table["header"][1:] == [
+        "accuracy", "mAP@10", "mAP@10 over hits", "mAP", "precision within 2 bits",
+    ]  # fmt: skip
+    assert table["rows"][0] == ["ours: Eq 7 and Eq 8", "53.0", "5.3", "–", "–", "–"]
+    changes = {row["label"]: row["changes"] for row in found["runs"]}
+    assert changes["classification alone"].items() <= changes["CSQ"].items()
+    assert all(one["model.name"] == "stvh" for one in changes.values())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fig9", "fig11"])
 def test_the_pictures_are_of_a_trained_model(name, trained):

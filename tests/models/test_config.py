@@ -10,7 +10,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from stvh_jax.config import get_config
+from stvh_jax.config import LossConfig, check_fields, get_config
 from stvh_jax.errors import UserError
 from stvh_jax.inference.encoder import load
 from stvh_jax.models.actor_features import SOURCES
@@ -67,6 +67,19 @@ def test_a_run_from_before_actions_could_be_summed_took_their_mean():
     assert folders.difference(stored, wanted) == ""
     wanted["loss"]["action_reduction"] = "sum"
     assert folders.difference(stored, wanted) == "loss.action_reduction='mean', not 'sum'"
+
+
+def test_a_run_from_before_other_hashing_objectives_trained_by_none_of_them():
+    added = LossConfig.added()
+    objectives = ("pairwise", "centre", "orthogonal", "supervised_contrastive", "bit_balance")
+    assert {added[name] for name in objectives} == {0.0}
+    stored, wanted = (get_config().copy_and_resolve_references().to_dict() for _ in range(2))
+    for name in added:
+        del stored["loss"][name]
+    check_fields(stored)
+    assert folders.difference(stored, wanted) == ""
+    wanted["loss"]["centre"] = 1.0
+    assert folders.difference(stored, wanted) == "loss.centre=0.0, not 1.0"
 
 
 def test_a_packed_run_has_the_variables_of_its_model():
