@@ -21,6 +21,7 @@ from stvh_jax.fields import (
     rising,
     setting,
     several,
+    share,
     switch,
     text,
     whole,
@@ -35,9 +36,6 @@ MOST_CLIPS = 1 << 16
 MOST_CLASSES = 1 << 12
 # So many steps or epochs that nothing is done before them, for who wants it never.
 MOST_STEPS = 10**12
-
-# Fields that the configs of older runs lack, with what every run was before they were added.
-ADDED_FIELDS = {f"model.{name}": value for name, value in ModelConfig.added().items()}
 
 # What the config of a run has beside the fields of an experiment's.
 OF_RUNS = ("activity_names", "action_names", "backbone_weights")
@@ -125,6 +123,8 @@ class LossConfig(Checked):
     temperature: Number = number(1.0, high=1e6, positive=True)
     # Leaves other clips of the same activity out of Eq 8's sum.
     same_class_mask: bool = switch(False)
+    # The share of an activity's label that is spread over all activities alike.
+    label_smoothing: Number = share(0.0, added=True)
     # A weight for every action class, in the order of the data's names; () for ones.
     action_class_weights: tuple[Number, ...] = several(high=1e6)
 
@@ -176,6 +176,13 @@ class TrainConfig(Checked):
     # Random zoom and shift of each training clip's boxes (standard deviation, in frames); for
     # models of boxes alone.
     box_jitter: Number = number(0.0, high=10)
+    # Random shifts of the sides of each training box (standard deviation, in heights of the box),
+    # and the share of people who are left out of a training clip; for models of boxes alone.
+    box_noise: Number = number(0.0, high=10, added=True)
+    leave_out: Number = share(0.0, added=True)
+    # The decay of a moving average of the parameters, which is then what is validated, saved and
+    # used; 0 for none.
+    average: Number = share(0.0, added=True)
     log_every_steps: int = whole(50, low=1, high=MOST_STEPS)
     # Validation, and a checkpoint with it.
     evaluate_every_epochs: int = whole(1, low=1, high=MOST_STEPS)
@@ -204,6 +211,12 @@ PARTS: dict[str, type[Checked]] = {
     "loss": LossConfig,
     "optimizer": OptimizerConfig,
     "train": TrainConfig,
+}
+# Fields that the configs of older runs lack, with what every run was before they were added.
+ADDED_FIELDS = {
+    f"{name}.{field}": value
+    for name, part in PARTS.items()
+    for field, value in part.added().items()
 }
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from stvh_jax import config
 from stvh_jax.clips import UNKNOWN, Clips
@@ -55,6 +56,15 @@ def test_action_cross_entropy_is_equation_6(batch):
             if label != UNKNOWN
         ]
         np.testing.assert_allclose(actual[b], np.mean(terms), rtol=1e-5)
+
+
+def test_a_smoothed_label_is_partly_that_of_every_class():
+    logits = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    labels = np.array([0, 3, 1, 2, UNKNOWN])
+    spread = 0.8 * np.eye(4)[labels[:4]] + 0.2 / 4
+    expected = -(spread * scipy.special.log_softmax(logits[:4], axis=1)).sum(axis=1)
+    found = losses.cross_entropy(jnp.asarray(logits), jnp.asarray(labels), smoothing=0.2)
+    np.testing.assert_allclose(found, [*expected, 0], rtol=1e-5)
 
 
 def test_cross_entropy_of_an_unknown_label_is_zero():
