@@ -22,6 +22,7 @@ from stvh_jax.fields import (
     rising,
     setting,
     several,
+    share,
     switch,
     text,
     whole,
@@ -128,6 +129,8 @@ class LossConfig(Checked):
     temperature: Number = number(1.0, high=1e6, positive=True)
     # Leaves other clips of the same activity out of Eq 8's sum.
     same_class_mask: bool = switch(False)
+    # The share of an activity's label that is spread over all activities alike.
+    label_smoothing: Number = share(0.0, added=True)
     # A weight for every action class, in the order of the data's names; () for ones.
     action_class_weights: tuple[Number, ...] = several(high=1e6)
     # Weights of other methods' objectives (stvh_jax/training/hashing_losses.py), 0 for none: DPSH,
@@ -194,6 +197,13 @@ class TrainConfig(Checked):
     # Random zoom and shift of each training clip's boxes (standard deviation, in frames); for
     # models of boxes alone.
     box_jitter: Number = number(0.0, high=10)
+    # Random shifts of the sides of each training box (standard deviation, in heights of the box),
+    # and the share of people who are left out of a training clip; for models of boxes alone.
+    box_noise: Number = number(0.0, high=10, added=True)
+    leave_out: Number = share(0.0, added=True)
+    # The decay of a moving average of the parameters, which is then what is validated, saved and
+    # used; 0 for none.
+    average: Number = share(0.0, added=True)
     log_every_steps: int = whole(50, low=1, high=MOST_STEPS)
     # Validation, and a checkpoint with it.
     evaluate_every_epochs: int = whole(1, low=1, high=MOST_STEPS)
@@ -222,6 +232,12 @@ PARTS: dict[str, type[Checked]] = {
     "loss": LossConfig,
     "optimizer": OptimizerConfig,
     "train": TrainConfig,
+}
+# Fields that the configs of older runs lack, with what every run was before they were added.
+ADDED_FIELDS = {
+    f"{name}.{field}": value
+    for name, part in PARTS.items()
+    for field, value in part.added().items()
 }
 
 # Fields that the configs of older runs lack, with what every run was before they were added.

@@ -42,10 +42,9 @@ class Checked:
 
     @classmethod
     def added(cls) -> dict[str, Any]:
-        """Lists the fields that an older run's config may lack, with what held before them."""
-        return {
-            field.name: default_of(field) for field in declared(cls) if field.metadata.get("added")
-        }
+        """Lists the fields that an older run's config may lack, with what runs were before."""
+        fields = declared(cls)
+        return {field.name: default_of(field) for field in fields if field.metadata.get("added")}
 
     @classmethod
     def of(cls, config: Any) -> "Checked":
@@ -167,14 +166,14 @@ def check_whole(name: str, value: Any, *, low: int, high: int) -> None:
         raise UserError(f"{name} is {shown(value)}; use {high} or less")
 
 
-def share(default: Number) -> Any:
+def share(default: Number, **metadata) -> Any:
     """Declares a field that holds a number from 0 to below 1."""
 
     def check(name: str, value: Any) -> None:
         if not is_number(value, numbers.Real) or not 0 <= value < 1:
             raise UserError(f"{name} is {shown(value)}; use a number from 0 to below 1")
 
-    return setting(default, check)
+    return setting(default, check, **metadata)
 
 
 def number(default: Number, *, high: Number, positive: bool = False, **metadata) -> Any:
@@ -236,14 +235,14 @@ def is_number(value: Any, kind: type) -> bool:
     return isinstance(value, numbers.Integral) or math.isfinite(value)
 
 
-def switch(default: bool) -> Any:
+def switch(default: bool, **metadata) -> Any:
     """Declares a field that is on or off."""
 
     def check(name: str, value: Any) -> None:
         if not isinstance(value, bool):
             raise UserError(f"{name} is {shown(value)}; use True or False")
 
-    return setting(default, check)
+    return setting(default, check, **metadata)
 
 
 def text(default: str, *, empty: bool = True) -> Any:

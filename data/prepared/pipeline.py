@@ -20,13 +20,13 @@ import tensorflow_datasets as tfds
 from jaxtyping import Bool, Int, UInt8
 
 from data.prepared import seal
-from data.prepared.mirror import mirror_boxes, mirror_classes
 from data.prepared.records import Records, read_records
 from data.variants import Variant
 from stvh_jax import files
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.config import Config
 from stvh_jax.errors import NotFound, UserError
+from stvh_jax.mirror import mirror_boxes, mirror_classes
 from stvh_jax.names import natural_key
 
 # The accelerators belong to JAX.

@@ -38,6 +38,10 @@ def attention_by_layer(encoder: Encoder, clips: Clips) -> list[LayerAttention]:
             f"a model with name={config.name} and position={config.position} has no O-MFAT and "
             "G-MFAT; give a run with name=mstvh and position=graphs"
         )
+    if config.get("symmetric"):
+        raise UserError(
+            "a symmetric model looks at each clip twice; give a run with symmetric=False"
+        )
 
     @jax.jit
     def look(variables, clips):

@@ -67,7 +67,7 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
       batches: NumPy clips.
       progress: called after each batch with the number of clips encoded so far.
     """
-    head = jax.device_get(encoder.activity_head)
+    kernel, bias = jax.device_get(encoder.activity_head)
     parts, done = [], 0
     for clips in batches:
         outputs = jax.device_get(encoder.apply(encoder.variables, clips))
@@ -77,7 +77,7 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
             EncodedClips(
                 codes={focus: pack(binarize(h)) for focus, h in zip(encoder.foci, relaxed)},
                 activity_scores=outputs.activity_logits[-1][valid],
-                activity_scores_from_code=binarize(relaxed[-1]) @ head["kernel"] + head["bias"],
+                activity_scores_from_code=binarize(relaxed[-1]) @ kernel + bias,
                 action_scores=None if actions is None else actions[valid],
                 activity=np.asarray(clips.activity)[valid],
                 action=np.asarray(clips.action)[valid],

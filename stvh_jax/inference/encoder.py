@@ -23,7 +23,6 @@ from stvh_jax.errors import Damaged, UserError
 from stvh_jax.inference.boxes import first_fault
 from stvh_jax.models.baselines import GlobalVideoHasher
 from stvh_jax.models.build import Model, build_model, encode
-from stvh_jax.models.hash_heads import activity_layer
 from stvh_jax.models.outputs import Outputs
 from stvh_jax.models.shapes import variable_shapes
 from stvh_jax.runs import checkpoints, folders, packed
@@ -90,10 +89,9 @@ class Encoder:
         return name if self.bits == self.model.bits else f"{name}-{self.bits}_bits"
 
     @property
-    def activity_head(self) -> dict:
-        """The `kernel` `[K, G]` and `bias` `[G]` that read the activity from the last focus."""
-        head = self.variables["params"][f"head_{self.foci[-1]}"]
-        return head[activity_layer(self.bits, self.model.bits)]
+    def activity_head(self) -> tuple[jax.Array, jax.Array]:
+        """The kernel `[K, G]` and bias `[G]` that read the activity from the last focus."""
+        return self.model.classifier(self.variables["params"], self.bits)
 
     def encode(
         self,

@@ -1,14 +1,17 @@
 """Models without groups: a classifier of frames, and a hash of whole frames (Fig. 1a)."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from stvh_jax.clips import Clips
 from stvh_jax.models.config import ModelConfig
 from stvh_jax.models.frame_features import FrameFeatures
-from stvh_jax.models.hash_heads import HashHead
+from stvh_jax.models.hash_heads import HashHead, activity_classifier
 from stvh_jax.models.outputs import Outputs
 
 
@@ -61,6 +64,10 @@ class GlobalVideoHasher(nn.Module):
     def foci(self) -> tuple[int, ...]:
         """The focus that has a code: that of the activity, as STVH numbers it."""
         return (self.config.fusion.layers,)
+
+    def classifier(self, params: Mapping[str, Any], length: int) -> tuple[jax.Array, jax.Array]:
+        """Gives what reads the activity from the first bits; see `activity_classifier`."""
+        return activity_classifier(params, self.foci[-1], length=length, bits=self.bits)
 
     @nn.compact
     def __call__(self, clips: Clips, *, train: bool) -> Outputs:

@@ -136,9 +136,14 @@ class HeadsConfig(_Part):
     # What STVH reads actions from: "f_S", the output of the last layer, or "f_T", that of its
     # temporal half, as printed (4.4). M-STVH, and any fusion but "graphs", has the first alone.
     action_features: str = choice("f_S", "f_T", added=True)
-    # Not fields of config.model: G and A, the numbers of activities and actions that the data have.
+    # Whether one half of the bits is made of the clip and the other of its mirror image, by the
+    # same network: left and right are then alike to it. For models of boxes alone.
+    symmetric: bool = switch(False, added=True)
+    # Not fields of config.model: G and A, the numbers of activities and actions that the data
+    # have, and the number of each activity's mirror image.
     num_activities: int = 1
     num_actions: int = 1
+    mirrored_activities: tuple[int, ...] = ()
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -244,6 +249,15 @@ class ModelConfig(_Part):
             raise UserError(
                 f"config.model.key_frame is {self.key_frame} and a clip has {self.num_frames} "
                 "frames, counted from 0; use a lower number"
+            )
+        if self.heads.symmetric and source != "boxes":
+            raise UserError(
+                f"config.model.symmetric mirrors boxes alone; set it to False for source={source}"
+            )
+        if self.heads.symmetric and any(length % 16 for length in self.heads.lengths):
+            raise UserError(
+                f"config.model.bits is {shown(self.heads.bits)}; config.model.symmetric makes two "
+                "halves of them: use multiples of 16"
             )
         if position in PLAIN_POSITIONS and self.features % ATTENTION_HEADS:
             raise UserError(

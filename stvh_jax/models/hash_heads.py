@@ -6,7 +6,8 @@ takes a `ModelConfig`, actor features `[B, T, N, D]` and the mask of actors `[B,
 the relaxed code `[B, K]`, in (-1, 1). docs/extending.md adds one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -42,6 +43,18 @@ class HashHead(nn.Module):
             for length in heads.lengths
         }
         return relaxed, logits
+
+
+def activity_classifier(
+    params: Mapping[str, Any], focus: int, *, length: int, bits: int
+) -> tuple[jax.Array, jax.Array]:
+    """Finds the classifier of the first `length` of K bits among the parameters of a model.
+
+    Returns:
+      The kernel `[length, G]` and the bias `[G]`.
+    """
+    layer = params[f"head_{focus}"][activity_layer(length, bits)]
+    return layer["kernel"], layer["bias"]
 
 
 class VisualHashHead(nn.Module):

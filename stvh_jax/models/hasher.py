@@ -6,7 +6,11 @@ STVH has one hash head, on its last layer; M-STVH has one for every focus 0..L, 
 what stands before any layer: its code is a fixed random projection of what the actors look like.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from stvh_jax.clips import Clips
@@ -14,7 +18,12 @@ from stvh_jax.models.actor_features import SOURCES, reconstruction_error
 from stvh_jax.models.config import ModelConfig
 from stvh_jax.models.fusions import FUSIONS
 from stvh_jax.models.graphs import restore_order
-from stvh_jax.models.hash_heads import HashHead, RelationEncoder, VisualHashHead
+from stvh_jax.models.hash_heads import (
+    HashHead,
+    RelationEncoder,
+    VisualHashHead,
+    activity_classifier,
+)
 from stvh_jax.models.outputs import Outputs
 from stvh_jax.models.scene import read_scene
 
@@ -34,6 +43,10 @@ class GroupActivityHasher(nn.Module):
         """The foci that have a code, from visual to activity."""
         layers = self.config.fusion.layers
         return tuple(range(layers + 1)) if self.config.multi_focus else (layers,)
+
+    def classifier(self, params: Mapping[str, Any], length: int) -> tuple[jax.Array, jax.Array]:
+        """Gives what reads the activity from the first bits of the last focus; see the function."""
+        return activity_classifier(params, self.foci[-1], length=length, bits=self.bits)
 
     @nn.compact
     def __call__(self, clips: Clips, *, train: bool) -> Outputs:

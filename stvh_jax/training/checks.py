@@ -73,11 +73,12 @@ def _check_source(config: Config) -> None:
             "config.data.still_boxes changes boxes, but not the features made with them; set it to "
             "False for config.model.source=features"
         )
-    if train.box_jitter and model.source != "boxes":
-        raise UserError(
-            "config.train.box_jitter moves boxes, but not pixels; set it to 0 for "
-            f"config.model.source={model.source}"
-        )
+    for name in ("box_jitter", "box_noise", "leave_out"):
+        if train[name] and model.source != "boxes":
+            raise UserError(
+                f"config.train.{name} changes boxes, but not pixels; set it to 0 for "
+                f"config.model.source={model.source}"
+            )
 
 
 def _check_backbone(config: Config) -> None:

@@ -12,6 +12,7 @@ from stvh_jax.dataset import Dataset
 from stvh_jax.models.build import Model, build_model
 from stvh_jax.models.shapes import example_clips, variable_shapes
 from stvh_jax.training import sharding
+from stvh_jax.training.augment import Augmentation
 from stvh_jax.training.optimizer import build_optimizer, learning_rate_schedule
 from stvh_jax.training.state import create_state
 from stvh_jax.training.step import make_train_step, make_validation_step
@@ -68,7 +69,12 @@ def compile_steps(
         optimizer,
         config.loss,
         learning_rate_schedule(config.optimizer, **lengths),
-        box_jitter=config.train.box_jitter,
+        augment=Augmentation(
+            box_jitter=config.train.box_jitter,
+            box_noise=config.train.box_noise,
+            leave_out=config.train.leave_out,
+        ),
+        average=config.train.average,
         accumulate=config.train.accumulate,
     )
     whole, split = sharding.replicated(mesh), sharding.split_batch(mesh)
@@ -79,7 +85,13 @@ def compile_steps(
     return CompiledSteps(
         model=model,
         create_state=jax.jit(
-            lambda: create_state(key(0), model, optimizer, example_clips(config)),
+            lambda: create_state(
+                key(0),
+                model,
+                optimizer,
+                example_clips(config),
+                averaged=config.train.average > 0,
+            ),
             out_shardings=whole,
         ),
         train_step=jax.jit(

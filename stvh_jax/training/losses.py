@@ -7,6 +7,7 @@ A clip that only pads a batch is left out by `clip_mask`, an actor that only pad
 unknown action: a masked example and a deleted one give the same loss.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -30,7 +31,11 @@ Term = Float[Array, "B"] | None
 
 
 def cross_entropy(
-    logits: Float[Array, "*b C"], labels: Int[Array, "*b"], *, class_weights: tuple = ()
+    logits: Float[Array, "*b C"],
+    labels: Int[Array, "*b"],
+    *,
+    class_weights: tuple = (),
+    smoothing: float = 0.0,
 ) -> Float[Array, "*b"]:
     """Computes -w_y log softmax(logits)_y, zero where the label is unknown (Eq 6).
 
@@ -38,10 +43,14 @@ def cross_entropy(
       logits: class scores.
       labels: class numbers, `UNKNOWN` to leave an example out.
       class_weights: w, a weight for every class; empty for ones.
+      smoothing: the share of a label that is spread over all classes alike.
     """
     known = labels != UNKNOWN
     labels = jnp.where(known, labels, 0)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    if smoothing:
+        spread = -jax.nn.log_softmax(logits).mean(axis=-1)
+        losses = (1 - smoothing) * losses + smoothing * spread
     weights = jnp.asarray(class_weights)[labels] if class_weights else 1.0
     return jnp.where(known, losses * weights, 0)
 
@@ -116,10 +125,11 @@ def contrastive(
 
 def activity_term(outputs: Outputs, clips: Clips, clip_mask, weights) -> Term:
     """Weighs the cross-entropy of focus i with w_i = i / L, and sums over the foci."""
-    del clip_mask, weights
+    del clip_mask
     learned = outputs.activity_logits.shape[0]
     focus_weights = jnp.arange(1, learned + 1) / learned
-    activity = jax.vmap(cross_entropy, in_axes=(0, None))(outputs.activity_logits, clips.activity)
+    entropy = functools.partial(cross_entropy, smoothing=weights.get("label_smoothing", 0.0))
+    activity = jax.vmap(entropy, in_axes=(0, None))(outputs.activity_logits, clips.activity)
     return (focus_weights[:, None] * activity).sum(axis=0)
 
 

@@ -18,27 +18,34 @@ class TrainState:
       params: trained parameters.
       model_state: other variables of the model by collection (batch statistics), or empty.
       opt_state: the optimizer's.
+      average: the moving average of the parameters, or None without one.
     """
 
     step: Leaf
     params: Leaf
     model_state: Leaf
     opt_state: Leaf
+    average: Leaf = None
 
     @property
     def variables(self) -> dict:
-        """What `model.apply` takes."""
-        return {"params": self.params, **self.model_state}
+        """What `model.apply` takes outside of training: with the average, where there is one."""
+        params = self.params if self.average is None else self.average
+        return {"params": params, **self.model_state}
 
     def items(self) -> tuple[dict, dict]:
         """Gives what a checkpoint keeps: the variables, and what else resuming needs."""
-        return self.variables, {"step": self.step, "opt_state": self.opt_state}
+        train = {"step": self.step, "opt_state": self.opt_state}
+        return self.variables, train if self.average is None else {**train, "params": self.params}
 
     @classmethod
     def of_items(cls, variables: dict, train: dict) -> "TrainState":
         """Makes the state again of what `items` gave."""
-        model_state = {name: tree for name, tree in variables.items() if name != "params"}
-        return cls(train["step"], variables["params"], model_state, train["opt_state"])
+        model_state = dict(variables)
+        params, average = model_state.pop("params"), None
+        if "params" in train:
+            params, average = train["params"], params
+        return cls(train["step"], params, model_state, train["opt_state"], average)
 
 
 def create_state(
@@ -46,9 +53,16 @@ def create_state(
     model: Model,
     optimizer: optax.GradientTransformation,
     clips: Clips,
+    *,
+    averaged: bool = False,
 ) -> TrainState:
-    """Initialises a run; `jit` it with the shardings that the state should have."""
+    """Initialises a run; `jit` it with the shardings that the state should have.
+
+    With `averaged` it keeps a moving average of the parameters, which starts as they do.
+    """
     variables = dict(model.init({"params": key}, clips, train=False))
     variables.pop("intermediates", None)
     params = variables.pop("params")
-    return TrainState(jnp.zeros((), jnp.int32), params, variables, optimizer.init(params))
+    average = jax.tree.map(jnp.copy, params) if averaged else None
+    opt_state = optimizer.init(params)
+    return TrainState(jnp.zeros((), jnp.int32), params, variables, opt_state, average)

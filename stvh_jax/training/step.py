@@ -1,6 +1,6 @@
 """One step of training and one of validation, as pure functions to be jitted."""
 
-import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,6 @@ import optax
 
 from stvh_jax.clips import Clips
 from stvh_jax.models.build import Model, encode
-from stvh_jax.training.augment import shake_camera
 from stvh_jax.training.losses import total_loss
 from stvh_jax.training.state import TrainState
 
@@ -19,15 +18,17 @@ def make_train_step(
     loss_weights,
     learning_rate: optax.Schedule,
     *,
-    box_jitter: float = 0.0,
-    accumulate: int = 1,
+    augment: Callable[[jax.Array, Clips], Clips],
+    average: float,
+    accumulate: int,
 ):
-    """Makes `step(state, clips, root_key) -> state, metrics`, with `shake_camera` if asked for.
+    """Makes `step(state, clips, root_key) -> state, metrics`; its clips are augmented first.
 
     The key of a step is `fold_in(root_key, step)`: a resumed run draws what an uninterrupted one
     does. Metrics are the loss, its terms, the gradient's norm and the learning rate, as scalars.
-    With `accumulate` the gradient is the mean over that many parts of the batch, one computed
-    after the other.
+    With `average` d the moving average of the parameters p becomes d average + (1 - d) p. With
+    `accumulate` the gradient is the mean over that many parts of the batch, one computed after the
+    other.
     """
 
     def gradient_of(params, model_state, clips, dropout):
@@ -48,10 +49,8 @@ def make_train_step(
     compute = gradient_of if accumulate == 1 else mean_over_parts(gradient_of, accumulate)
 
     def train_step(state: TrainState, clips: Clips, root_key: jax.Array):
-        dropout, camera = jax.random.split(jax.random.fold_in(root_key, state.step))
-        if box_jitter:
-            boxes = shake_camera(camera, clips.boxes, clips.actor_mask, strength=box_jitter)
-            clips = dataclasses.replace(clips, boxes=boxes)
+        dropout, augmentation = jax.random.split(jax.random.fold_in(root_key, state.step))
+        clips = augment(augmentation, clips)
         gradient, model_state, metrics = compute(state.params, state.model_state, clips, dropout)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         metrics |= {
@@ -59,7 +58,10 @@ def make_train_step(
             "learning_rate": jnp.asarray(learning_rate(state.step), jnp.float32),
         }
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, model_state, opt_state), metrics
+        averaged = state.average
+        if average:
+            averaged = optax.incremental_update(params, averaged, 1 - average)
+        return TrainState(state.step + 1, params, model_state, opt_state, averaged), metrics
 
     return train_step
 

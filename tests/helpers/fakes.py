@@ -165,7 +165,8 @@ def small_config(**model):
 def tiny_config(**train):
     """Makes the config of the run that tests share: 12 steps with everything random switched on."""
     config = small_config(layers=1, bits=16, features=8, dropout=0.1)
-    config.train.update({"box_jitter": 0.05, "checkpoint_every_steps": 4, **train})
+    config.train.update({"box_jitter": 0.05, "box_noise": 0.02, "leave_out": 0.1})
+    config.train.update({"average": 0.5, "checkpoint_every_steps": 4, **train})
     config.devices = 1
     return config
 

@@ -116,10 +116,10 @@ def test_an_evaluation_of_a_prefix_stands_beside_that_of_the_whole(run):
     assert (found["bits"], found["nested_bits"]) == (8, [8, 16])
     # The code of the whole is another than that of the prefix, whose classifier is its own.
     encoded = short.queries
-    head = jax.device_get(short.encoder.activity_head)
-    assert head["kernel"].shape == (8, 4)
+    kernel, bias = jax.device_get(short.encoder.activity_head)
+    assert kernel.shape == (8, 4)
     signs = 2.0 * np.unpackbits(encoded.codes[encoder_focus(short)], axis=1) - 1
-    right = (signs @ head["kernel"] + head["bias"]).argmax(axis=1) == encoded.activity
+    right = (signs @ kernel + bias).argmax(axis=1) == encoded.activity
     assert found["activity_accuracy_from_code"] == pytest.approx(right.mean())
     assert short.results["filter_matrix"]["digest"] != whole.results["filter_matrix"]["digest"]
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from stvh_jax import config
 from stvh_jax.clips import UNKNOWN, Clips
@@ -66,6 +67,15 @@ def test_a_clip_without_a_known_action_has_no_action_loss(batch):
     for reduction in ("sum", "mean"):
         actual = losses.action_cross_entropy(outputs.action_logits, unknown, reduction=reduction)
         np.testing.assert_array_equal(actual, np.zeros(B))
+
+
+def test_a_smoothed_label_is_partly_that_of_every_class():
+    logits = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    labels = np.array([0, 3, 1, 2, UNKNOWN])
+    spread = 0.8 * np.eye(4)[labels[:4]] + 0.2 / 4
+    expected = -(spread * scipy.special.log_softmax(logits[:4], axis=1)).sum(axis=1)
+    found = losses.cross_entropy(jnp.asarray(logits), jnp.asarray(labels), smoothing=0.2)
+    np.testing.assert_allclose(found, [*expected, 0], rtol=1e-5)
 
 
 def test_cross_entropy_of_an_unknown_label_is_zero():

@@ -202,7 +202,7 @@ def test_a_workdir_that_cannot_be_written(tmp_path):
             "loss",
             "config.train.select is 'loss'; choose one of activity_accuracy, ",
         ),
-        ("train.box_jitter", 0.1, "config.train.box_jitter moves boxes, but not pixels"),
+        ("train.box_jitter", 0.1, "config.train.box_jitter changes boxes, but not pixels"),
         ("data.num_frames", 10, "config.model.num_frames is 1, but config.data.num_frames is 10"),
         ("data.num_actors", 12, "config.model.num_actors is 5, but config.data.num_actors is 12"),
         ("data.validation_split", "val", "split 'val' has no clips; choose from train, validation"),
@@ -213,7 +213,7 @@ def test_a_workdir_that_cannot_be_written(tmp_path):
     ],
 )
 def test_what_cannot_be_trained_is_said_first(field, value, message):
-    config = tiny_config(box_jitter=0.0)
+    config = tiny_config(box_jitter=0.0, box_noise=0.0, leave_out=0.0)
     if field == "train.box_jitter":
         config.model.source, config.data.variant = "frames", "frames"
     config.update_from_flattened_dict({field: value})

@@ -1,15 +1,20 @@
 """The left-to-right mirror image of boxes and of classes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 
-def mirror_boxes(boxes: Float[np.ndarray, "*axes 4"]) -> Float[np.ndarray, "*axes 4"]:
-    """Returns the mirrored boxes: x becomes 1 - x, with the two ends swapped."""
-    y_min, x_min, y_max, x_max = np.moveaxis(boxes, -1, 0)
-    return np.stack([y_min, 1 - x_max, y_max, 1 - x_min], axis=-1)
+def mirror_boxes(boxes: Any) -> Any:
+    """Returns the mirrored boxes `[..., 4]`: x becomes 1 - x, with the two ends swapped.
+
+    Takes NumPy's arrays and JAX's, and returns the same.
+    """
+    ones = [1] * (boxes.ndim - 1)
+    sign, offset = np.reshape([[1, -1, 1, -1], [0, 1, 0, 1]], (2, *ones, 4)).astype(boxes.dtype)
+    return offset + sign * boxes[..., np.array([0, 3, 2, 1])]
 
 
 def mirror_classes(names: Sequence[str]) -> Int[np.ndarray, "A"]:

@@ -1,7 +1,7 @@
 import numpy as np
 
-from data.prepared.mirror import mirror_boxes, mirror_classes
 from data.volleyball.constants import ACTIVITIES
+from stvh_jax.mirror import mirror_boxes, mirror_classes
 
 
 def test_mirroring_twice_changes_nothing():
