@@ -240,13 +240,6 @@ ADDED_FIELDS = {
     for field, value in part.added().items()
 }
 
-# Fields that the configs of older runs lack, with what every run was before they were added.
-ADDED_FIELDS = {
-    f"{name}.{field}": value
-    for name, part in PARTS.items()
-    for field, value in part.added().items()
-}
-
 
 def get_config() -> Config:
     """Returns the default config."""
