@@ -21,6 +21,7 @@ class Setting:
       needs: the command that prepares the data.
       seconds: how long a training takes on one CPU core; None if never measured.
       evaluation_seconds: how long an evaluation takes; None if never measured.
+      is_rendered: whether the clips are drawn by a program: no figure of the paper is of such data.
       checkpoint: which checkpoint is judged: the `best` on validation, or the `latest` if there are
         too few validation sequences to choose by, as the nine of Collective Activity
         (docs/studies.md).
@@ -36,6 +37,7 @@ class Setting:
     needs: str
     seconds: float | None = None
     evaluation_seconds: float | None = None
+    is_rendered: bool = False
     checkpoint: str = "best"
     global_hash: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -78,6 +80,7 @@ SETTINGS = {
             config="demo",
             dataset="vd",
             has_frames=True,
+            is_rendered=True,
             needs="make demo",
             seconds=210,
             evaluation_seconds=30,
