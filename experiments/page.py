@@ -89,8 +89,10 @@ def _not_measured(without: Sequence[Setting]) -> list[str]:
         return []
     lines = [
         "## Not measured: run this\n",
-        "These need data that are not here, or a GPU. Nothing is filled in. The last command makes "
-        "every table and figure, three seeds each; with `--dry-run` it lists the runs instead.\n",
+        "These need data that are not here, or a GPU; nothing is filled in. The last command "
+        "trains and evaluates what is missing for every table and figure, three seeds each. "
+        "With `--dry-run` it only lists these runs, each with its own commands, as in "
+        "`python -m experiments all --data vd --seeds 3 --dry-run`.\n",
         "| data | prepared by | then |\n| --- | --- | --- |",
     ]
     table = "\n".join(
