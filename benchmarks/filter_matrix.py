@@ -1,21 +1,25 @@
 """How well a run's codes can be derived from those of its last focus: one table per focus.
 
-python -m benchmarks.filter_matrix --workdir=RUN [--data_dir=DIR]
+python -m benchmarks.filter_matrix --workdir=RUN [--data_dir=DIR] [--checkpoint=latest] \
+  [--out=results/filter_matrix/NAME.json]
 
 Each kind of filter matrix is fitted on the base set (the train split). So is an upper bound for all
 of them: for every bit a logistic regression on all bits of the stored code. Derived codes replace
 the network's own on both sides of a search. The tables are Markdown; agreement and mAP are in
-percent.
+percent. `python -m experiments page` puts what --out wrote into docs/filter_matrix.md.
 """
 
 import dataclasses
+import json
 from collections.abc import Iterator
 
 import numpy as np
 from absl import flags
+from etils import epath
 from sklearn.linear_model import LogisticRegression
 
 from data.prepared.pipeline import open_dataset
+from stvh_jax import files
 from stvh_jax.cli import parsing
 from stvh_jax.codes.filter_fitting import fit
 from stvh_jax.codes.packing import pack, unpack
@@ -148,36 +152,49 @@ def markdown(lines):
     return "\n".join(f"| {' | '.join(line)} |" for line in table)
 
 
-def report(workdir, data_dir=None):
-    """Evaluates a run and prints its tables."""
-    encoder = load(workdir)
+def report(workdir, *, data_dir=None, checkpoint="best", out=None):
+    """Evaluates a run and prints its tables; writes them as JSON to `out`."""
+    encoder = load(workdir, checkpoint=checkpoint)
     config = encoder.config
     with config.data.unlocked():
         config.data.dir = data_dir or config.data.dir
-    dataset = open_dataset(config.data)
-    encoded = {split: encode_split(encoder, dataset, split) for split in dataset.splits}
-    parts = Parts(
-        join(encoded, config.data.test_split),
-        join(encoded, config.data.train_split),
-        EncodedClips.concatenate(list(encoded.values())),
-    )
-    print(
-        f"{config.model.name} of {encoder.bits} bits on {config.data.name}, "
-        f"{config.data.variant}; seed {config.seed}, {encoder.checkpoint} checkpoint of step "
-        f"{encoder.step}; base {config.data.train_split}, {len(parts.base)} clips; queries "
-        f"{config.data.test_split}, {len(parts.queries)} clips; match of "
-        f"{len(parts.everything)} clips; {hardware()}",
-        flush=True,
-    )
+    parts = _encode(encoder, config)
+    facts = {
+        "model": config.model.name,
+        "bits": encoder.bits,
+        "seed": config.seed,
+        "checkpoint": {"step": encoder.step, "kind": encoder.checkpoint},
+        "data": f"{config.data.name}, {config.data.variant}",
+        "base": f"{config.data.train_split}, {len(parts.base)} clips",
+        "queries": f"{config.data.test_split}, {len(parts.queries)} clips",
+        "clips in match retrieval": len(parts.everything),
+        "hardware": hardware(),
+    }
+    print("; ".join(f"{name}: {value}" for name, value in facts.items()), flush=True)
     *foci, last = encoder.foci
     matrices = {
         name: fit(parts.base.codes, seed=config.seed, **options) for name, options in KINDS.items()
     }
     own = parts.with_codes(last, lambda codes: codes[last])
-    rows_of_last = [("own", 1.0, 1.0, *judge(own, last), encoder.bits, 0)]
-    print(f"\nFocus {last}\n\n{markdown(rows_of_last)}", flush=True)
+    tables = {last: [("own", 1.0, 1.0, *judge(own, last), encoder.bits, 0)]}
+    print(f"\nFocus {last}\n\n{markdown(tables[last])}", flush=True)
     for focus in reversed(foci):
-        print(f"\nFocus {focus}\n\n{markdown(rows(parts, matrices, focus))}", flush=True)
+        tables[focus] = list(rows(parts, matrices, focus))
+        print(f"\nFocus {focus}\n\n{markdown(tables[focus])}", flush=True)
+    if out:
+        found = {**facts, "columns": COLUMNS, "foci": tables}
+        files.write(epath.Path(out), json.dumps(found, indent=1) + "\n")
+
+
+def _encode(encoder, config) -> Parts:
+    """Encodes every clip of the data set."""
+    dataset = open_dataset(config.data)
+    encoded = {split: encode_split(encoder, dataset, split) for split in dataset.splits}
+    return Parts(
+        join(encoded, config.data.test_split),
+        join(encoded, config.data.train_split),
+        EncodedClips.concatenate(list(encoded.values())),
+    )
 
 
 if __name__ == "__main__":
@@ -185,4 +202,11 @@ if __name__ == "__main__":
     DATA_DIR = flags.DEFINE_string(
         "data_dir", None, "Prepared data sets; config.data.dir if left out."
     )
-    parsing.run_flags(lambda _: report(WORKDIR.value, DATA_DIR.value), required=("workdir",))
+    CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint.")
+    OUT = flags.DEFINE_string("out", None, "A JSON file for the tables.")
+    parsing.run_flags(
+        lambda _: report(
+            WORKDIR.value, data_dir=DATA_DIR.value, checkpoint=CHECKPOINT.value, out=OUT.value
+        ),
+        required=("workdir",),
+    )

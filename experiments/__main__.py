@@ -24,8 +24,8 @@ from stvh_jax.errors import UserError
 
 NAMES = {
     "table2": "classification, STVH and M-STVH",
-    "table3": "retrieval at 16 to 128 bits, beside the paper's on Volleyball",
-    "table4": "the same, beside the paper's on Collective Activity",
+    "table3": "retrieval at 16 to 128 bits; the paper's figures are of Volleyball",
+    "table4": "the same; the paper's figures are of Collective Activity",
     "table5": "the MSF module replaced by transformer blocks",
     "table6": "2 to 5 layers",
     "table7": "the losses",
@@ -45,7 +45,10 @@ _MOST = 1000
 
 
 def _parser() -> parsing.StrictParser:
-    others = {"all": "all of them", "page": "docs/results.md, from everything in results/"}
+    others = {
+        "all": "all of them",
+        "page": "docs/results.md and docs/filter_matrix.md, from results/",
+    }
     names = [f"  {name:13} {text}" for name, text in (NAMES | others).items()]
     parser = parsing.StrictParser(
         prog="python -m experiments",
@@ -87,7 +90,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.name == "page":
         if arguments.dry_run:
             raise UserError("page makes no runs; leave out --dry-run")
-        print(f"wrote {page.write(arguments.out, list(NAMES))}")
+        print("wrote " + ", ".join(map(str, page.write(arguments.out, list(NAMES)))))
         return 0
     studies = _studies(arguments)
     runs = [run for _, study in studies.values() for run in study.all_runs()]
@@ -126,7 +129,7 @@ def _studies(arguments: argparse.Namespace) -> dict[str, tuple[ModuleType, Study
             print(f"{name} is for another data set; its twin has the same rows")
         else:
             seeds = range(1 if hasattr(module, "ONE_SEED") else arguments.seeds)
-            studies[name] = module, Study(setting, module.variants(setting), seeds)
+            studies[name] = module, Study.of(module, setting, seeds)
     return studies
 
 

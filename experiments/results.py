@@ -6,13 +6,18 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.study import Study
+from experiments.differences import Difference
+from experiments.readings import not_as_printed
+from experiments.settings import SETTINGS
+from experiments.study import MISSING, OVER_HITS, Study
 from stvh_jax import files
 from stvh_jax.reporting.tables import Table
 
 FOLDER = "results"
 # What a result keeps of the evaluation of each run; the whole is in the run's folder.
 _KEPT = (
+    "seed",
+    "folder",
     "checkpoint",
     "data",
     "hardware",
@@ -24,11 +29,11 @@ _KEPT = (
     "action_accuracy",
 )
 _KEPT_OF_A_FOCUS = (
-    *(f"activity_map@{k}" for k in (5, 10, 20, 50)),
-    "activity_map@10/over_hits",
+    *(f"activity_map@{k}{over}" for k in (5, 10, 20, 50) for over in ("", "/over_hits")),
     "activity_map",
     "activity_precision_hamming_radius_2",
     "match_map@10",
+    "match_map@10/over_hits",
     "bit_balance",
     "distinct_codes",
 )
@@ -43,6 +48,7 @@ class Report:
       notes: what a reader has to know about them, a sentence or two each.
       figures: Matplotlib figures by name; "" is the name of an only one.
       pictures: whether the figures contain photographs, which are too large for SVG.
+      differences: comparisons of rows, which the JSON keeps.
       unit: the unit of the tables, before all that is said of them; "" if notes or headings say it.
       values: numbers for the JSON that no table has.
     """
@@ -51,6 +57,7 @@ class Report:
     notes: Sequence[str] = ()
     figures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     pictures: bool = False
+    differences: Sequence[Difference] = ()
     unit: str = "In percent; "
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -92,11 +99,12 @@ def write(folder: pathlib.Path, name: str, title: str, study: Study, report: Rep
         "notes": [*_facts(study, report), *report.notes],
         "figures": figures,
         "values": dict(report.values),
-        "config": {
-            "file": f"configs/{setting.config}.py",
-            **json.loads(setting.build_config().to_json_best_effort()),
-        },
-        "runs": [_described(study, variant) for variant in study.variants],
+        "differences": [one.to_json() for one in report.differences],
+        "config": {"file": f"configs/{setting.config}.py", **study.config()},
+        "runs": [
+            *(_described(study, variant) for variant in study.variants),
+            *study.rows_no_more_asked_for(),
+        ],
     }
     paths = folder / f"{name}.json", folder / f"{name}.md"
     for path, text in zip(paths, (json.dumps(found, indent=1) + "\n", markdown(found))):
@@ -107,21 +115,18 @@ def write(folder: pathlib.Path, name: str, title: str, study: Study, report: Rep
 def _described(study: Study, variant) -> dict:
     """Describes the runs of a variant and what they reached, for the JSON."""
     runs = []
-    for run in study.runs(variant):
-        results = run.results()
-        if results is not None:
-            foci = {
-                focus: {name: measured[name] for name in _KEPT_OF_A_FOCUS if name in measured}
-                for focus, measured in results["foci"].items()
-            }
-            kept = {name: results[name] for name in _KEPT}
-            runs.append({"seed": run.seed, "folder": str(run.folder), **kept, "foci": foci})
+    for results in study.results(variant):
+        foci = {
+            focus: {name: measured[name] for name in _KEPT_OF_A_FOCUS if name in measured}
+            for focus, measured in results["foci"].items()
+        }
+        runs.append({**{name: results[name] for name in _KEPT}, "foci": foci})
     return {
         "label": variant.label,
         "options": variant.options,
         "changes": dict(variant.changes),
         "bits": variant.bits,
-        "paper": dict(variant.paper),
+        "paper": dict(study.quote(variant)),
         "not_run": variant.reason,
         "seeds": runs,
     }
@@ -133,7 +138,8 @@ def _facts(study: Study, report: Report) -> list[str]:
     if not results:
         return []
     data, hardware = results[0]["data"], sorted({one["hardware"] for one in results})
-    kind = "best on validation" if study.setting.checkpoint == "best" else "last"
+    best = results[0]["checkpoint"]["kind"] == "best"
+    kind = "best on validation" if best else "last"
     seeds = ", ".join(map(str, study.seeds))
     many = len(study.seeds) > 1
     spread = "; ± is the standard deviation" if many and report.unit else ""
@@ -162,8 +168,52 @@ def markdown(found: Mapping, *, level: int = 1, folder: str = "") -> str:
         header = table["header"]
         lines += ["", f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
         lines += [f"| {' | '.join(row)} |" for row in table["rows"]]
-    for note in found["notes"]:
+    for note in [*found["notes"], *_definitions(found), *_made_with(found)]:
         lines += ["", note]
     for figure in found["figures"]:
         lines += ["", f"![{found['title']}]({folder}{figure})"]
     return "\n".join(lines) + "\n"
+
+
+def _definitions(found: Mapping) -> list[str]:
+    """Defines the mAP of the tables, if they have one, and says where one was not kept."""
+    headers = [name for table in found["tables"] for name in table["header"]]
+    if not any("mAP@" in name for name in headers):
+        return []
+    notes = [
+        "mAP@k is the mean over the queries of AP@k: the sum of the precisions at the ranks of the "
+        "relevant clips among the first k, divided by min(k, R), where R counts the relevant clips "
+        "of the base. Over hits: divided by the relevant clips among the k. Both are expectations "
+        "over all orders of clips at equal distance."
+    ]
+    lacking = {
+        name
+        for table in found["tables"]
+        for place, name in enumerate(table["header"])
+        if name.endswith(OVER_HITS) and any(row[place] == MISSING for row in table["rows"])
+    }
+    if lacking:
+        notes.append(
+            "A dash over hits: not kept when this was measured. The command evaluates such runs "
+            "again, without training them."
+        )
+    return notes
+
+
+def _made_with(found: Mapping) -> list[str]:
+    """Says in which losses and readings the config differs from the print, and of what data."""
+    notes = []
+    if differing := not_as_printed(found["config"]):
+        notes.append(
+            f"Losses and readings of all rows, where they do not say otherwise: "
+            f"{', '.join(differing)}. The last row of Table 7 has everything as printed."
+        )
+    config = SETTINGS[found["data"]].build_config()
+    parts = ("train_split", "validation_split", "variant")
+    then, now = found["config"]["data"], config.data
+    changed = [
+        f"data.{part}={then[part]} (now {now[part]})" for part in parts if then[part] != now[part]
+    ]
+    if changed:
+        notes.append(f"Measured with another config than today's: {', '.join(changed)}.")
+    return notes

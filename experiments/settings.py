@@ -21,6 +21,7 @@ class Setting:
       needs: the command that prepares the data.
       seconds: how long a training takes on one CPU core; None if never measured.
       evaluation_seconds: how long an evaluation takes; None if never measured.
+      is_rendered: whether the clips are drawn by a program: no figure of the paper is of such data.
       checkpoint: which checkpoint is judged: the `latest` where all clips but the test clips are
         trained on, as in the paper; the `best` on validation where some are held out for that.
       global_hash: the changes, by field of the config, that the code of whole frames needs to see
@@ -35,6 +36,7 @@ class Setting:
     needs: str
     seconds: float | None = None
     evaluation_seconds: float | None = None
+    is_rendered: bool = False
     checkpoint: str = "latest"
     global_hash: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -77,6 +79,7 @@ SETTINGS = {
             config="demo",
             dataset="vd",
             has_frames=True,
+            is_rendered=True,
             needs="make demo",
             seconds=210,
             evaluation_seconds=30,

@@ -2,15 +2,20 @@
 
 import dataclasses
 import functools
+import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
+from experiments.differences import Difference, query_interval
 from experiments.settings import Setting
 from experiments.trained_run import TrainedRun
 from stvh_jax.reporting.tables import Table
 
 MISSING = "–"
+# The name of a mAP whose sum of precisions is divided by the hits among the k, not by min(k, R).
+OVER_HITS = " over hits"
 
 # The measures of the activity by the names of the paper, read from an evaluation; in 0..1.
 METRICS: dict[str, Callable[[Mapping], float | None]] = {
@@ -18,16 +23,22 @@ METRICS: dict[str, Callable[[Mapping], float | None]] = {
     "MPCA": lambda results: results["activity_mpca"],
     "action accuracy": lambda results: results["action_accuracy"],
     **{
-        f"mAP@{k}": functools.partial(lambda k, results: activity(results)[f"activity_map@{k}"], k)
+        f"mAP@{k}{words}": functools.partial(
+            lambda name, results: activity(results).get(name), f"activity_map@{k}{suffix}"
+        )
         for k in (5, 10, 20, 50)
+        for words, suffix in (("", ""), (OVER_HITS, "/over_hits"))
     },
-    "mAP@10 over hits": lambda results: activity(results).get("activity_map@10/over_hits"),
     # Of the full ranking.
     "mAP": lambda results: activity(results).get("activity_map"),
     "precision within 2 bits": (
         lambda results: activity(results).get("activity_precision_hamming_radius_2")
     ),
 }
+
+
+# The name of each metric among the values of each query.
+EACH_QUERY = {"accuracy": "correct", "mAP@10": "ap@10"}
 
 
 def activity(results: Mapping) -> Mapping:
@@ -64,11 +75,30 @@ def mstvh_alone(setting: Setting) -> list[Variant]:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """The variants of an experiment on the data of a setting, each with every seed."""
+    """The variants of an experiment on the data of a setting, each with every seed.
+
+    Attributes:
+      setting: the data and their config.
+      variants: the rows.
+      seeds: the seeds.
+      quoted: the data set that the paper's figures are of; "" if they are not of these data, and
+        then none stands beside ours.
+    """
 
     setting: Setting
     variants: Sequence[Variant]
     seeds: Sequence[int]
+    quoted: str = ""
+
+    @classmethod
+    def of(cls, module: ModuleType, setting: Setting, seeds: Sequence[int], **more: Any) -> "Study":
+        """Makes the study of an experiment's module.
+
+        The paper's Table 4, for example, is of Collective Activity, whatever data it is run on.
+        """
+        of_paper = getattr(module, "DATASET", setting.dataset)
+        quoted = "" if setting.is_rendered or of_paper != setting.dataset else of_paper
+        return cls(setting, module.variants(setting), seeds, quoted, **more)
 
     def runs(self, variant: Variant) -> list[TrainedRun]:
         """Gives the runs of a variant, one per seed; none if it cannot be run."""
@@ -106,9 +136,48 @@ class Study:
         return evaluate(encoder, dataset, run=folder, filter_options={"values": "none"})
 
     def results(self, variant: Variant) -> list[dict]:
-        """Reads the evaluations of a variant, as far as they exist."""
-        found = [run.results() for run in self.runs(variant)]
-        return [results for results in found if results is not None]
+        """Reads the evaluations of a variant, as far as they exist, each with its run's folder."""
+        found = [(run, run.results()) for run in self.runs(variant)]
+        return [
+            {**results, "seed": run.seed, "folder": str(run.folder)}
+            for run, results in found
+            if results is not None
+        ]
+
+    def rows_no_more_asked_for(self) -> list[dict]:
+        """Gives what a JSON keeps of rows that are not among the variants any more."""
+        return []
+
+    def config(self) -> dict[str, Any]:
+        """Gives the config of the setting, as plain values."""
+        return json.loads(self.setting.build_config().to_json_best_effort())
+
+    def each_query(self, variant: Variant) -> list[dict]:
+        """Reads what each query reached, see `stvh_jax.evaluation.by_query`, one per seed."""
+        return [run.each_query() for run in self.runs(variant) if run.results() is not None]
+
+    def difference(self, more: Variant, less: Variant, metric: str) -> Difference:
+        """Compares two variants by a metric that is kept for each query, see `EACH_QUERY`."""
+        by_seed = [
+            {one["seed"]: 100 * METRICS[metric](one) for one in self.results(variant)}
+            for variant in (more, less)
+        ]
+        common = sorted(by_seed[0].keys() & by_seed[1].keys())
+        differences = [by_seed[0][seed] - by_seed[1][seed] for seed in common]
+        interval = self._query_interval(more, less, metric) if common else None
+        figures = [variant.paper.get(metric) for variant in (more, less)]
+        paper = None if None in figures else figures[0] - figures[1]
+        return Difference(more.label, less.label, metric, differences, paper, interval)
+
+    def _query_interval(self, more: Variant, less: Variant, metric: str):
+        each = [self.each_query(variant) for variant in (more, less)]
+        return query_interval(*each, EACH_QUERY[metric])
+
+    def differences(self, pairs: Sequence[tuple[Variant, Variant]]) -> list[Difference]:
+        """Compares pairs of variants by every metric of `EACH_QUERY`."""
+        return [
+            self.difference(more, less, metric) for more, less in pairs for metric in EACH_QUERY
+        ]
 
     def percent(self, variant: Variant, metric: str) -> list[float]:
         """Gives a metric of `METRICS` in percent, one number per seed."""
@@ -120,33 +189,85 @@ class Study:
         return mean_and_spread(self.percent(variant, metric))
 
     def compare(self, heading: str, metrics: Sequence[str]) -> Table:
-        """Makes a table with one row per variant: each metric, and the paper's figure beside it."""
-        with_paper = [
-            metric
-            for metric in metrics
-            if any(metric in variant.paper for variant in self.variants)
-        ]
+        """Makes a table with one row per variant.
+
+        Each metric has a column, a mAP a second one over hits, and then the paper's figure follows.
+        """
         header, rows = [heading], [[variant.label] for variant in self.variants]
+
+        def add(name: str, cells: Sequence[str]) -> None:
+            header.append(name)
+            for row, cell in zip(rows, cells):
+                row.append(cell)
+
         for metric in metrics:
-            header.append(metric)
-            for row, variant in zip(rows, self.variants):
-                row.append(self.cell(variant, metric))
-            if metric in with_paper:
-                header.append("paper")
-                for row, variant in zip(rows, self.variants):
-                    quoted = variant.paper.get(metric)
-                    row.append(MISSING if quoted is None else f"{quoted:.2f}")
+            over_hits = [metric + OVER_HITS] if metric + OVER_HITS in METRICS else []
+            for name in (metric, *over_hits):
+                add(name, [self.cell(variant, name) for variant in self.variants])
+            quoted = [self.quote(variant).get(metric) for variant in self.variants]
+            if any(figure is not None for figure in quoted):
+                name = f"paper, {self.quoted.upper()}"
+                add(name, [MISSING if one is None else f"{one:.2f}" for one in quoted])
         return Table(header, rows)
+
+    def quote(self, variant: Variant) -> Mapping[str, float]:
+        """Gives the paper's figures of a variant, none if they are of other data."""
+        return variant.paper if self.quoted else {}
 
     def chart(self, metrics: Sequence[str]):
         """Draws what `compare` lists: one row per variant, one panel per metric."""
         from stvh_jax.reporting import plots
 
         panels = {
-            metric: [(self.percent(one, metric), one.paper.get(metric)) for one in self.variants]
+            metric: [
+                (self.percent(one, metric), self.quote(one).get(metric)) for one in self.variants
+            ]
             for metric in metrics
         }
         return plots.comparison([variant.label for variant in self.variants], panels)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredStudy(Study):
+    """A study whose results were stored, as far as its JSON keeps them; nothing is read from runs.
+
+    Attributes:
+      stored: the content of the JSON.
+    """
+
+    stored: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def results(self, variant: Variant) -> list[dict]:
+        """Gives what the JSON keeps of the evaluations of a variant; none if it has no such row."""
+        for row in self.stored["runs"]:
+            if _is_of(row, variant):
+                return row["seeds"]
+        return []
+
+    def rows_no_more_asked_for(self) -> list[dict]:
+        """Gives the rows of the JSON that are not among the variants."""
+        return [
+            row
+            for row in self.stored["runs"]
+            if not any(_is_of(row, variant) for variant in self.variants)
+        ]
+
+    def config(self) -> dict[str, Any]:
+        """Gives the config that the results were made with."""
+        return self.stored["config"]
+
+    def _query_interval(self, more: Variant, less: Variant, metric: str):
+        wanted = more.label, less.label, metric
+        for one in self.stored.get("differences", []):
+            if (one["more"], one["less"], one["metric"]) == wanted:
+                return one["interval"]
+        return None
+
+
+def _is_of(row: Mapping, variant: Variant) -> bool:
+    """Says whether a row of a JSON is this variant."""
+    changes, bits = json.loads(json.dumps([variant.changes, variant.bits]))
+    return (row["changes"], row["bits"]) == (changes, bits)
 
 
 def mean_and_spread(values: Sequence[float]) -> str:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from experiments.settings import Setting
 from stvh_jax import files
 from stvh_jax.codes.packing import code_lengths
@@ -34,6 +36,7 @@ READ = {
     "hardware",
     "layers",
 }
+EACH_QUERY_READ = ("match", "clip", "correct", "ap@10")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +99,7 @@ class TrainedRun:
         ]
 
     def evaluate_command(self) -> list[str]:
-        """The command that evaluates the run, without a filter matrix."""
+        """The command that evaluates the run and each query, without a filter matrix."""
         return [
             sys.executable,
             "evaluate.py",
@@ -105,6 +108,7 @@ class TrainedRun:
             f"--checkpoint={self.setting.checkpoint}",
             f"--data_dir={self.config.data.dir}",
             "--filter_values=none",
+            "--each_query=true",
         ]
 
     @property
@@ -139,20 +143,37 @@ class TrainedRun:
                     f"{wanted['model']['bits']}; move it elsewhere"
                 )
 
-    def results(self) -> dict | None:
-        """Reads the evaluation; None if there is none, or one of other clips or checkpoints."""
-        data = self.config.data
-        name = f"evaluation-{data.test_split.replace('+', '-')}"
+    def _evaluation(self, ending: str) -> pathlib.Path:
+        """Gives the path of a file that evaluate.py writes."""
+        name = f"evaluation-{self.config.data.test_split.replace('+', '-')}"
         if self.length != code_lengths(self.config.model.bits)[-1]:
             name += f"-{self.length}_bits"
-        path = self.folder / f"{name}.json"
+        return self.folder / f"{name}{ending}"
+
+    def each_query(self) -> dict[str, np.ndarray]:
+        """Reads what each query reached: the arrays of `stvh_jax.evaluation.by_query`.
+
+        Raises:
+          Damaged: the file cannot be read.
+        """
+        path = self._evaluation("-queries.npz")
+        with (
+            files.reading(path, "the values of each query", "remove it and run this again"),
+            np.load(path, allow_pickle=False) as arrays,
+        ):
+            return {name: arrays[name] for name in EACH_QUERY_READ}
+
+    def results(self) -> dict | None:
+        """Reads the evaluation; None if there is none, or one of other clips or checkpoints."""
+        path = self._evaluation(".json")
         try:
             with files.reading(path, "an evaluation"):
                 checkpoint = choose_step(folders.open_folder(self.folder), self.setting.checkpoint)
                 results = files.read_json(path, "an evaluation")
-                fits = self._fits(results) and checkpoint == (
-                    results["checkpoint"]["step"],
-                    results["checkpoint"]["kind"],
+                fits = (
+                    self._fits(results)
+                    and checkpoint == (results["checkpoint"]["step"], results["checkpoint"]["kind"])
+                    and self._is_of_each_query(results)
                 )
         except UserError:
             return None
@@ -172,6 +193,14 @@ class TrainedRun:
             and results.keys() >= READ
             and all(isinstance(focus, dict) for focus in results["foci"].values())
         )
+
+    def _is_of_each_query(self, results: dict) -> bool:
+        """Says whether the values of each query are of the evaluation that wrote these results."""
+        accuracy, right = results["activity_accuracy"], self.each_query()["correct"]
+        labelled = right[~np.isnan(right)]
+        if accuracy is None or not len(labelled):
+            return accuracy is None and not len(labelled)
+        return bool(np.isclose(labelled.mean(), accuracy))
 
     def seconds_left(self, *, is_trained: bool) -> float | None:
         """Estimates how long it takes to make the results; None if that was never measured."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.differences import table as differences_table
 from experiments.results import Report
 from experiments.study import Study, Variant
 
@@ -24,6 +25,9 @@ def rows(
     ]
 
 
-def report(study: Study) -> Report:
-    """One row per form."""
-    return Report([study.compare("model", METRICS)], figures={"": study.chart(METRICS)})
+def report(study: Study, pairs: Sequence[tuple[Variant, Variant]]) -> Report:
+    """One row per form, and how sure the differences of these pairs are."""
+    differences = study.differences(pairs)
+    tables = [study.compare("model", METRICS), differences_table(differences)]
+    figures = {"": study.chart(METRICS)}
+    return Report(tables, figures=figures, differences=differences)

@@ -1,5 +1,6 @@
 """What Tables 3 and 4 share: retrieval and classification at every length of the code."""
 
+from experiments.differences import table as differences_table
 from experiments.results import Report
 from experiments.settings import Setting
 from experiments.study import Study, Variant
@@ -39,7 +40,17 @@ def variants(setting: Setting) -> list[Variant]:
     return rows
 
 
+def pairs(study: Study) -> list[tuple[Variant, Variant]]:
+    """Compares M-STVH with STVH at every length."""
+    return list(zip(study.variants[1::2], study.variants[::2]))
+
+
 def report(study: Study) -> Report:
     """One row per model and length."""
     charted = ("mAP@10", "mAP@50", "accuracy")
-    return Report([study.compare("model", _METRICS)], figures={"": study.chart(charted)})
+    differences = study.differences(pairs(study))
+    return Report(
+        [study.compare("model", _METRICS), differences_table(differences)],
+        figures={"": study.chart(charted)},
+        differences=differences,
+    )

@@ -1,5 +1,6 @@
 """Fig. 1: the two kinds of method that the paper contrasts STVH with, as baselines."""
 
+from experiments.differences import table as differences_table
 from experiments.results import Report
 from experiments.settings import Setting
 from experiments.study import Study, Variant
@@ -20,6 +21,12 @@ def variants(setting: Setting) -> list[Variant]:
     ]
 
 
+def pairs(study: Study) -> list[tuple[Variant, Variant]]:
+    """Compares STVH with the other methods."""
+    *others, stvh = study.variants
+    return [(stvh, other) for other in others]
+
+
 def report(study: Study) -> Report:
     """One row per method."""
     notes = [
@@ -27,4 +34,6 @@ def report(study: Study) -> Report:
         "appearance once and then has as many standard transformer blocks as STVH has layers.",
     ]
     metrics = ["accuracy", "mAP@10", "mAP@50"]
-    return Report([study.compare("method", metrics)], notes, {"": study.chart(metrics)})
+    differences = study.differences(pairs(study))
+    tables = [study.compare("method", metrics), differences_table(differences)]
+    return Report(tables, notes, {"": study.chart(metrics)}, differences=differences)

@@ -10,8 +10,10 @@ from stvh_jax.evaluation.attention import attention_by_layer
 from stvh_jax.reporting import plots
 from stvh_jax.reporting.tables import Table
 
-__all__ = ["ONE_SEED", "TITLE", "report", "variants"]
+__all__ = ["NEEDS_RUNS", "ONE_SEED", "TITLE", "report", "variants"]
 TITLE = "Fig. 11: attention by layer"
+# Its report reads more than the JSON keeps of each run.
+NEEDS_RUNS = True
 # Pictures of one model; other seeds would show the same.
 ONE_SEED = True
 _CLIPS = 2

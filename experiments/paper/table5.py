@@ -1,11 +1,10 @@
 """Table 5: the MSF module against standard transformer blocks with position added."""
 
 from experiments.paper import ablation
-from experiments.paper.ablation import report
+from experiments.results import Report
 from experiments.settings import Setting
-from experiments.study import Variant
+from experiments.study import Study, Variant
 
-__all__ = ["TITLE", "report", "variants"]
 TITLE = "Table 5: the MSF module replaced by transformer blocks"
 _FORMS = {
     "M-STVH^BD": {"model.position": "before"},
@@ -23,3 +22,14 @@ _PAPER = {
 def variants(setting: Setting) -> list[Variant]:
     """Position added before or after every block, or used in the attention as in the paper."""
     return ablation.rows(_FORMS, _PAPER[setting.dataset])
+
+
+def pairs(study: Study) -> list[tuple[Variant, Variant]]:
+    """Compares the MSF module with both kinds of blocks."""
+    *blocks, mstvh = study.variants
+    return [(mstvh, block) for block in blocks]
+
+
+def report(study: Study) -> Report:
+    """One row per form."""
+    return ablation.report(study, pairs(study))

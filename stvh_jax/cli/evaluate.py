@@ -57,6 +57,11 @@ def _define_flags() -> None:
         ["code", "bit"],
         "What is subtracted before the sign: the mean over a code, or the mean of each bit.",
     )
+    flags.DEFINE_bool(
+        "each_query",
+        False,
+        "Also write what each query reached: evaluation-SPLIT-queries.npz in the run's folder.",
+    )
     parsing.define_dataset_flag()
 
 
@@ -88,5 +93,5 @@ def _evaluate(given: flags.FlagValues, open_dataset) -> None:
         },
     )
     print(evaluation.table())
-    for path in evaluation.write():
+    for path in evaluation.write(each_query=given.each_query):
         print(f"wrote {path}")

@@ -1,18 +1,21 @@
 """Judges a trained model on a data set: classification, retrieval at every focus, derived codes."""
 
 import dataclasses
+import io
 import json
 import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from etils import epath
 
 from stvh_jax import files
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.codes.packing import code_lengths
 from stvh_jax.evaluation import derived_codes, report
+from stvh_jax.evaluation.by_query import by_query
 from stvh_jax.evaluation.environment import hardware, versions
 from stvh_jax.evaluation.examples import picture_hits
 from stvh_jax.evaluation.judging import classification, derived_retrieval, retrieval
@@ -34,6 +37,7 @@ class Evaluation:
       encoder: the model.
       dataset: the opened data set.
       queries: the encoded queries.
+      base: the encoded clips that they search.
       everything: the encoded clips of all splits.
       splits: the split of each clip of `everything`.
     """
@@ -44,6 +48,7 @@ class Evaluation:
     encoder: Encoder
     dataset: Any
     queries: EncodedClips
+    base: EncodedClips
     everything: EncodedClips
     splits: Sequence[str]
 
@@ -63,8 +68,11 @@ class Evaluation:
             k=k,
         )
 
-    def write(self) -> list[epath.Path]:
+    def write(self, *, each_query: bool = False) -> list[epath.Path]:
         """Writes the results as JSON, the figures and the page into the run; returns their paths.
+
+        Args:
+          each_query: also writes what `by_query` gives for the last focus, as NPZ.
 
         Raises:
           UserError: the run's folder cannot be written, or Matplotlib is not installed.
@@ -79,6 +87,12 @@ class Evaluation:
             hits = {focus: self.hits(focus) for focus in sorted(ends)}
         history = report.curves(read_history(self.run))
         with files.writing(self.run):
+            if each_query:
+                written.append(self.run / f"{name}-queries.npz")
+                values = by_query(self.queries, self.base, focus=self.encoder.foci[-1])
+                content = io.BytesIO()
+                np.savez_compressed(content, allow_pickle=False, **values)
+                files.write(written[-1], content.getvalue())
             files.write(written[0], json.dumps(self.results, indent=2, allow_nan=False) + "\n")
             report.write_evaluation(
                 written[2],
@@ -149,7 +163,7 @@ def evaluate(
     splits = [split for split, part in parts.items() for _ in range(len(part))]
     seconds = time.monotonic() - started
     return Evaluation(
-        without_nan(results), seconds, run, encoder, dataset, queries, everything, splits
+        without_nan(results), seconds, run, encoder, dataset, queries, base, everything, splits
     )
 
 

@@ -41,6 +41,19 @@ def evaluated(trained, tmp_path_factory):
     return evaluation, encoder, run, evaluation.write()
 
 
+def test_each_query_is_written_where_asked(evaluated):
+    evaluation, _, run, written = evaluated
+    assert run / "evaluation-test-queries.npz" not in written
+    path = evaluation.write(each_query=True)[-1]
+    assert path == run / "evaluation-test-queries.npz"
+    with np.load(path, allow_pickle=False) as values:
+        assert len(values["match"]) == len(values["clip"]) == len(evaluation.queries)
+        right, precision = np.nanmean(values["correct"]), np.nanmean(values["ap@10"])
+    last = evaluation.results["foci"]["1"]
+    np.testing.assert_allclose(right, evaluation.results["activity_accuracy"])
+    np.testing.assert_allclose(precision, last["activity_map@10"])
+
+
 def refuse(constant):
     raise AssertionError(f"{constant} is not JSON")
 

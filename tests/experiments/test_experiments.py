@@ -18,6 +18,7 @@ from ml_collections import config_flags
 from experiments import __main__ as command
 from experiments import page
 from experiments import results as results_module
+from experiments.readings import not_as_printed
 from experiments.settings import SETTINGS
 from experiments.study import METRICS, Study, mean_and_spread
 from experiments.trained_run import READ, TrainedRun
@@ -110,12 +111,42 @@ def test_the_papers_figures_stand_in_their_rows():
         return {variant.label: variant.paper for variant in MODULES[name].variants(SETTINGS[data])}
 
     assert quoted("table2", "cad")["M-STVH"] == {"accuracy": 97.8}
-    assert quoted("table3", "demo")["M-STVH, 16 bits"]["mAP@50"] == 94.55
+    assert quoted("table3", "vd")["M-STVH, 16 bits"]["mAP@50"] == 94.55
     assert quoted("table4", "cad")["STVH, 128 bits"]["mAP@5"] == 98.24
     assert quoted("table4", "caed")["STVH, 128 bits"] == {}
     assert quoted("table5", "caed")["M-STVH^BD"] == {"accuracy": 94.25, "mAP@10": 90.26}
     assert quoted("table6", "cad")["L = 2"] == {"accuracy": 96.21, "mAP@10": 88.91}
     assert quoted("table7", "vd")["L_cls + L_q + L_recon"] == {"accuracy": 94.37, "mAP@10": 94.86}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "of"),
+    [
+        ("table3", "vd", "vd"), ("table3", "vd_boxes", "vd"), ("table3", "demo", ""),
+        ("table4", "demo", ""), ("table4", "vd", ""), ("table4", "cad_boxes", "cad"),
+        ("table3", "cad", ""), ("table2", "caed", "caed"), ("table5", "demo", ""),
+    ],
+)  # fmt: skip
+def test_the_papers_figures_stand_beside_the_same_data_alone(name, data, of):
+    study = Study.of(MODULES[name], SETTINGS[data], (0,))
+    assert study.quoted == of
+    header = study.compare("model", ("accuracy",)).header
+    assert header == ["model", "accuracy", *([f"paper, {of.upper()}"] if of else [])]
+
+
+def test_table_2_quotes_the_literature_beside_ours(folder, capsys):
+    assert run("table2", "--data", "cad_boxes", "--seeds", "1") == 0
+    found = json.loads(pathlib.Path("results/cad_boxes/table2.json").read_text())
+    ours, literature = found["tables"]
+    assert ours["rows"][0][:4] == ["STVH", "–", "53.0", "98.30"]
+    rows = {row[0]: row[1:] for row in literature["rows"]}
+    assert rows["AFGNet, Xie et al. (quoted)"] == ["2024", "RGB", "Inception-v3", "–", "96.5"]
+    assert rows["M-STVH (ours)"][-1] == "53.0"
+    assert not any(name.startswith("RMIC") and row[-1] == "–" for name, row in rows.items())
+    capsys.readouterr()
+    assert run("table2", "--data", "demo", "--seeds", "1") == 0
+    assert len(json.loads(pathlib.Path("results/demo/table2.json").read_text())["tables"]) == 1
+    capsys.readouterr()
 
 
 def test_mean_and_spread():
@@ -130,8 +161,16 @@ def test_a_table_is_made_written_and_not_made_again(folder, capsys):
     found = json.loads(pathlib.Path("results/vd_boxes/table6.json").read_text())
     # Seeds reach 0.5 + 0.01 L and 0.1 more; mAP@10 is a tenth of that.
     spread = statistics.stdev([0, 10])
+    header = found["tables"][0]["header"]
+    assert header[1:] == ["accuracy", "paper, VD", "mAP@10", "mAP@10 over hits", "paper, VD"]
+    # L = 3 less L = 2 is a point, in both seeds and for each query.
+    first = found["differences"][0]
+    assert (first["more"], first["less"], first["metric"]) == ("L = 3", "L = 2", "accuracy")
+    np.testing.assert_allclose([*first["by_seed"], *first["interval"]], 1.0)
+    np.testing.assert_allclose(first["paper"], 95.66 - 93.87)
     assert found["tables"][0]["rows"][2] == [
-        "L = 4", f"59.0 ± {spread:.1f}", "94.99", f"5.9 ± {spread / 10:.1f}", "95.34",
+        "L = 4", f"59.0 ± {spread:.1f}", "94.99", f"5.9 ± {spread / 10:.1f}",
+        f"11.8 ± {spread / 5:.1f}", "95.34",
     ]  # fmt: skip
     assert [one["seed"] for one in found["runs"][2]["seeds"]] == [0, 1]
     assert found["runs"][2]["changes"] == {"model.layers": 4}
@@ -181,15 +220,22 @@ def test_the_page_has_every_result_and_says_what_is_missing(folder, capsys):
         assert run(name, "--data", "vd_boxes", "--seeds", "1") == 0
     assert run("page") == 0
     text = page.PAGE.read_text()
-    assert "Not measured on these data: table2, table3, table4, table5, table6, fig1" in text
-    places = [text.index(title) for title in ("### Table 7", "### Fig. 10", "### Fig. 12")]
+    # Table 4 and Fig. 8 are of other data, where their rows are those of Table 3 and Fig. 7.
+    assert "Not measured on these data: table2, table3, table5, table6, fig1, fig7, fig9" in text
+    places = [text.rindex(title) for title in ("### Table 7", "### Fig. 10", "### Fig. 12")]
     assert places == sorted(places)
     assert "(../results/vd_boxes/fig12.png)" in text
     assert text.index("## Not measured: run this") > places[-1]
-    assert "`python -m experiments all --data caed`" in text
+    assert "`python -m experiments all --data caed --seeds 3`" in text
+    # Each row of the fake runs is as good as the others.
+    pair = "L_cls + L_q + L_H + L_recon less L_cls + L_recon"
+    assert f"{pair}: accuracy +0.0 (not decided), mAP@10 +0.0 (not decided)" in text
+    assert "from the boxes of the key frame alone (one seed): Not shown as a whole: of 4" in text
     capsys.readouterr()
     result = pathlib.Path("results/vd_boxes/table7.json")
     whole = json.loads(result.read_text())
+    assert len(whole["differences"]) == 6  # the claim's four, and the printed form
+    assert whole["tables"][0]["rows"][3][1] == "0.5, 0.1, 0.5, 0.01; literal"
     others = [{}, [], None, whole | {"experiment": "fig12"}, whole | {"tables": [3]}]
     for text in [*map(json.dumps, others), "{", "[" * 10**5, "\0", ""]:
         result.write_text(text)
@@ -201,6 +247,41 @@ def test_the_page_has_every_result_and_says_what_is_missing(folder, capsys):
     result.with_name("table99.json").write_text(json.dumps(whole | {"experiment": "table99"}))
     assert run("page") == 2
     assert "table99.json is not a result of an experiment" in capsys.readouterr().err
+
+
+def test_the_page_makes_tables_again_from_what_the_json_keeps(folder, capsys):
+    assert run("table6", "--data", "vd_boxes", "--seeds", "2") == 0
+    assert run("page") == 0
+    result = pathlib.Path("results/vd_boxes/table6.json")
+    text = result.read_text()
+    whole = json.loads(text)
+    # Whatever its tables say, they are those of the runs; the intervals are kept.
+    result.write_text(json.dumps(whole | {"tables": [], "notes": []}))
+    assert run("page") == 0
+    assert result.read_text() == text
+    # What was not measured is a dash, also where an older evaluation lacked it, and no row is lost.
+    for one in whole["runs"][0]["seeds"]:
+        for measured in one["foci"].values():
+            del measured["activity_map@10/over_hits"]
+    whole["runs"][1]["changes"] = {"model.layers": 7}
+    result.write_text(json.dumps(whole))
+    assert run("page") == 0
+    again = json.loads(result.read_text())
+    assert again["tables"][0]["rows"][0][4] == "–"
+    assert again["tables"][0]["rows"][1][1:] == ["–", "95.66", "–", "–", "96.00"]
+    assert "A dash over hits: not kept" in page.PAGE.read_text()
+    assert again["runs"][-1] == whole["runs"][1]
+    capsys.readouterr()
+
+
+def test_what_is_not_as_printed_is_said():
+    config = json.loads(SETTINGS["vd_boxes"].build_config().to_json_best_effort())
+    said = not_as_printed(config)
+    assert "loss.action=4.0 (printed: 0.5)" in said
+    assert "model.product=hadamard (printed: matrix)" in said
+    as_printed = MODULES["table7"].variants(SETTINGS["vd_boxes"])[-1]
+    printed_run = TrainedRun(SETTINGS["vd_boxes"], as_printed.changes, 0)
+    assert not_as_printed(json.loads(printed_run.config.to_json_best_effort())) == []
 
 
 class FramesDataset(FakeDataset):
@@ -263,7 +344,7 @@ def test_what_a_real_evaluation_writes_can_be_read(trained):
     assert "derived" not in results
     for name, read in METRICS.items():
         assert 0 <= read(results) <= 1, name
-    for name in results_module._KEPT:
-        assert name in results
+    # The study adds the folder of the run.
+    assert [name for name in results_module._KEPT if name not in results] == ["folder"]
     measured = results["foci"]["1"]
     assert [name for name in results_module._KEPT_OF_A_FOCUS if name not in measured] == []
