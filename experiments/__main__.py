@@ -37,12 +37,16 @@ NAMES = {
     "fig11": "attention by layer",
     "fig12": "distances between the activities' codes",
     "nested": "one training for all lengths, beyond the paper",
+    "table_cost": "parameters, GFLOPs, clips per second, training time",
 }
 
 
 def _parser() -> parsing.StrictParser:
-    names = [f"  {name:8} {text}" for name, text in NAMES.items()]
-    names += ["  all      all of them", "  page     docs/results.md, from everything in results/"]
+    names = [f"  {name:10} {text}" for name, text in NAMES.items()]
+    names += [
+        "  all        all of them",
+        "  page       docs/results.md, from all of results/",
+    ]
     parser = parsing.StrictParser(
         prog="python -m experiments",
         description=__doc__,

@@ -190,11 +190,11 @@ def finds_within(groups: TieGroups, radius: int) -> Bool[np.ndarray, "Q"]:
 
 
 def curve_positions(largest: int) -> list[int]:
-    """Gives the N of a curve: whole numbers from 1 to `largest`, about ten per power of ten."""
+    """Gives the N of a curve: from 1 to `largest`, the powers of ten and about nine in between."""
     if largest < 1:
         return []
-    steps = np.geomspace(1, largest, 1 + round(10 * np.log10(largest)))
-    return sorted({round(step) for step in steps})
+    steps = (round(10 ** (step / 10)) for step in range(1 + int(10 * np.log10(largest))))
+    return sorted({*steps, largest})
 
 
 def _cut(groups: TieGroups, taken: Int[np.ndarray, "Q groups"]) -> Int[np.ndarray, "Q"]:

@@ -83,9 +83,11 @@ def test_results_are_json_with_the_keys_of_the_manual(evaluated):
         mean = np.average(np.array(by_activity)[known].astype(float), weights=queries[known])
         assert mean == pytest.approx(results["foci"][focus]["activity_map"])
     for focus, kinds in results["curves"].items():
-        for relevant, size in (("activity", 48), ("match", 89)):
+        known = (FakeDataset().clips["train"].activity >= 0).sum()
+        for relevant, size in (("activity", known), ("match", 89)):
             curve = kinds[relevant]
-            assert curve["n"][-1] == size
+            # A query whose name is that of a clip in the base is not searched with itself.
+            assert size - 1 <= curve["n"][-1] <= size
             assert curve["recall"][-1] == pytest.approx(1)
             at_10 = curve["precision"][curve["n"].index(10)]
             assert at_10 == pytest.approx(results["foci"][focus][f"{relevant}_precision@10"])

@@ -169,6 +169,7 @@ def test_positions_of_a_curve(largest):
     positions = ranking.curve_positions(largest)
     assert positions == sorted(set(positions))
     assert (positions[0], positions[-1]) == (1, largest)
-    assert len(positions) <= 1 + 10 * np.log10(largest)
+    assert len(positions) <= 2 + 10 * np.log10(largest)
+    assert {10, 100, 1000} & set(range(largest)) <= set(positions)
     # No gap is wider than a tenth of a power of ten, beside what rounding adds.
     assert all(b <= 1.3 * a + 1 for a, b in itertools.pairwise(positions))
