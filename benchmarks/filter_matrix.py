@@ -25,7 +25,7 @@ from stvh_jax.codes.filter_fitting import fit
 from stvh_jax.codes.packing import pack, unpack
 from stvh_jax.evaluation.derived_codes import bit_agreement
 from stvh_jax.evaluation.environment import hardware
-from stvh_jax.evaluation.judging import retrieval
+from stvh_jax.evaluation.judging import measures, rank
 from stvh_jax.inference.encoded_clips import EncodedClips, encode_split, join
 from stvh_jax.inference.encoder import load
 
@@ -65,7 +65,7 @@ class Parts:
 
 def judge(parts, focus):
     """Computes mAP@10 by activity and by match."""
-    judged = retrieval(parts.queries, parts.base, parts.everything)[str(focus)]
+    judged = measures(rank(parts.queries, parts.base, parts.everything))[str(focus)]
     return judged["activity_map@10"], judged["match_map@10"]
 
 

@@ -38,6 +38,7 @@ NAMES = {
     "fig12": "distances between the activities' codes",
     "nested": "one training for all lengths, beyond the paper",
     "table_hashing": "objectives of other hashing methods, beyond the paper",
+    "table_cost": "parameters, GFLOPs, clips per second, training time",
 }
 
 # More seeds, and more runs at a time, than anybody has the time or the machine for.

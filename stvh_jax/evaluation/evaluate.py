@@ -14,11 +14,10 @@ from etils import epath
 from stvh_jax import files
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.codes.packing import code_lengths
-from stvh_jax.evaluation import derived_codes, report
+from stvh_jax.evaluation import derived_codes, judging, report
 from stvh_jax.evaluation.by_query import by_query
 from stvh_jax.evaluation.environment import hardware, versions
 from stvh_jax.evaluation.examples import picture_hits
-from stvh_jax.evaluation.judging import classification, derived_retrieval, retrieval
 from stvh_jax.evaluation.metrics import class_distances
 from stvh_jax.inference.encoded_clips import EncodedClips, check_same_classes, encode_split, join
 from stvh_jax.inference.encoder import Encoder
@@ -126,7 +125,7 @@ def evaluate(
       query_split: the split, or several as in "validation+test", whose clips are the queries;
         `config.data.test_split` if None.
       base_split: the same for the clips searched; `config.data.train_split` if None.
-      exclude_within_frames: see `judging.retrieval`.
+      exclude_within_frames: see `judging.rank`.
       filter_options: the `values`, `per_step` and `normalise` of `filter_fitting.fit` that differ
         from its defaults; with values="none" there is no filter matrix.
 
@@ -155,7 +154,7 @@ def evaluate(
         "seed": encoder.config.seed,
         "hardware": hardware(),
         **_judge_classes(encoder, queries),
-        "foci": retrieval(queries, base, everything, **excluded),
+        **_judge_codes(encoder, queries, base, everything, **excluded),
     }
     matrix = _filter_matrix(encoder, run, base, base_split, filter_options or {})
     if matrix is not None:
@@ -213,8 +212,17 @@ def _judge_classes(encoder: Encoder, queries: EncodedClips) -> dict[str, Any]:
     return {
         "activity_names": list(encoder.activity_names),
         "action_names": list(encoder.action_names),
-        **classification(queries, num_activities=activities, num_actions=actions),
+        **judging.classification(queries, num_activities=activities, num_actions=actions),
         "class_distances": distances.tolist(),
+    }
+
+
+def _judge_codes(encoder: Encoder, queries, base, everything, **excluded) -> dict[str, Any]:
+    rankings = judging.rank(queries, base, everything, **excluded)
+    return {
+        "foci": judging.measures(rankings),
+        "curves": judging.curves(rankings),
+        "map_by_activity": judging.map_by_activity(rankings, len(encoder.activity_names)),
     }
 
 
@@ -241,6 +249,6 @@ def _filter_matrix(
 def _judge_filter(matrix: FilterMatrix, queries, base, everything, **excluded) -> dict[str, Any]:
     return {
         "filter_matrix": derived_codes.describe(matrix),
-        "derived": derived_retrieval(matrix, queries, base, everything, **excluded),
+        "derived": judging.derived_retrieval(matrix, queries, base, everything, **excluded),
         "storage": derived_codes.storage(matrix, clips=len(base)),
     }

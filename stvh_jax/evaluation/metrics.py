@@ -1,206 +1,68 @@
-"""Metrics of predictions and codes: accuracy, retrieval with ties, and how well bits are used.
+"""Metrics of predictions and codes: accuracy, retrieval, and how well bits are used.
 
-Hamming distances are small integers, so most neighbours of a query fall into groups of equal
-distance, and the order inside a group is arbitrary. Every retrieval metric here is therefore the
-exact expectation over all orders of each group, all equally likely. This needs no sorting: two
-histograms per query are enough, which count all base items and the relevant ones at each distance.
-NumPy only; values are fractions in 0..1.
+How ties are treated is said in `ranking.py`. NumPy only; values are fractions in 0..1.
 """
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from stvh_jax.clips import UNKNOWN
 from stvh_jax.codes import packing as hash_codes
+from stvh_jax.evaluation import ranking
+from stvh_jax.evaluation.ranking import (
+    TieGroups,
+    average_precision_at_k,
+    average_precision_over_hits,
+)
 
-# Pairs of query and base item compared at a time, to bound the memory.
-_CHUNK_PAIRS = 1 << 18
-_HAMMING_RADIUS = 2
+# The cut-offs of Hit@k.
+HIT_KS = (1, 2, 3, 5, 10)
+_HAMMING_RADII = (0, 1, 2)
 
 
 @dataclasses.dataclass(frozen=True)
-class TieGroups:
-    """The base items of every query, counted by their distance from the query.
+class Ranking:
+    """The base set as every judged query ranks it.
+
+    Judged are the queries with a known label that have a relevant item in the base.
 
     Attributes:
-      counts: how many items are at each distance 0..K, so that there are K + 1 groups.
-      relevant: how many of them are relevant.
+      groups: the base items of the judged queries by distance.
+      labels: the labels of the judged queries.
     """
 
-    counts: Int[np.ndarray, "Q groups"]
-    relevant: Int[np.ndarray, "Q groups"]
+    groups: TieGroups
+    labels: Int[np.ndarray, "Q"]
 
 
-def tie_groups(
-    distances: Int[np.ndarray, "Q M"],
-    relevant: Bool[np.ndarray, "Q M"],
-    *,
-    bits: int,
-    excluded: Bool[np.ndarray, "Q M"] | None = None,
-) -> TieGroups:
-    """Counts base items by distance, without the `excluded` pairs."""
-    queries = len(distances)
-    group = distances if excluded is None else np.where(excluded, bits + 1, distances)
-    index = 2 * (np.arange(queries)[:, None] * (bits + 2) + group) + relevant
-    table = np.bincount(index.ravel(), minlength=2 * queries * (bits + 2))
-    irrelevant, relevant_counts = np.moveaxis(table.reshape(queries, bits + 2, 2)[:, :-1], 2, 0)
-    return TieGroups(irrelevant + relevant_counts, relevant_counts)
-
-
-def average_precision_at_k(
-    groups: TieGroups,
-    k: int,
-    *,
-    over: Literal["min(k, R)", "k"] = "min(k, R)",
-    ties: Literal["expected", "best", "worst"] = "expected",
-) -> Float[np.ndarray, "Q"]:
-    r"""Computes the average precision of the k nearest items of every query.
-
-    $$AP@k = \frac{1}{\min(k, R)} \sum_{i \le k} rel_i \cdot P@i$$
-
-    where R is the number of relevant items in the base and P@i is the share of relevant items among
-    the first i. A k of at least the size of the base judges the full ranking.
-
-    Args:
-      groups: the base items of every query by distance.
-      k: how many of the nearest items are judged.
-      over: the denominator, `min(k, R)` or `k`.
-      ties: the expectation over all orders of equal distances, or the best or the worst order.
-
-    Returns:
-      One value per query, 0 where the base has no relevant item.
-    """
-    relevant = groups.relevant.sum(axis=1)
-    denominator = np.full_like(relevant, k) if over == "k" else np.minimum(k, relevant)
-    return _precision_sums(groups, k, ties).sum(axis=1) / np.maximum(denominator, 1)
-
-
-def average_precision_over_hits(groups: TieGroups, k: int) -> Float[np.ndarray, "Q"]:
-    r"""Computes `average_precision_at_k` divided by the h hits among the k nearest, not min(k, R).
-
-    h is random where position k cuts through a tie group: the number x of the group's r relevant
-    items on its first m positions is hypergeometric. Given x, all orders are still equally likely,
-    so the exact expectation is a finite sum over x; the groups before the cut do not depend on x.
-
-    Returns:
-      One value per query, 0 where there is no hit.
-    """
-    before, hits_before, taken = _prefix(groups, k)
-    queries = np.arange(len(before))
-    # The group that position k falls into, or the last group if the base is smaller than k.
-    cut = np.argmax(before + groups.counts >= taken.sum(axis=1, keepdims=True), axis=1)
-    earlier = np.arange(groups.counts.shape[1]) < cut[:, None]
-    settled = (_precision_sums(groups, k, "expected") * earlier).sum(axis=1, keepdims=True)
-
-    n, r, m, start, hits = (
-        values[queries, cut][:, None]
-        for values in (groups.counts, groups.relevant, taken, before, hits_before)
-    )
-    x = np.arange(m.max(initial=0) + 1)[None]
-    in_group = _expected_precision_sums(m, x, m, start, hits)
-    over_hits = (settled + in_group) / np.maximum(hits + x, 1)
-    return (_hypergeometric(x, n, r, m) * over_hits).sum(axis=1)
-
-
-def precision_at_k(groups: TieGroups, k: int) -> Float[np.ndarray, "Q"]:
-    """Gives the expected share of relevant items among the k nearest.
-
-    In a base of fewer than k items the missing ones count as not relevant.
-    """
-    _, _, taken = _prefix(groups, k)
-    return (taken * groups.relevant / np.maximum(groups.counts, 1)).sum(axis=1) / k
-
-
-def _prefix(groups: TieGroups, k: int) -> tuple[Int[np.ndarray, "Q groups"], ...]:
-    """Counts items and relevant items before each group, and the group's items in the first k."""
-    if k < 1:
-        raise ValueError(f"k = {k}; give 1 or more")
-    before = groups.counts.cumsum(axis=1) - groups.counts
-    hits_before = groups.relevant.cumsum(axis=1) - groups.relevant
-    return before, hits_before, np.clip(k - before, 0, groups.counts)
-
-
-def _precision_sums(groups: TieGroups, k: int, ties: str) -> Float[np.ndarray, "Q groups"]:
-    """Sums rel_i P@i over the positions of each group that are among the first k."""
-    before, hits_before, taken = _prefix(groups, k)
-    n, r = groups.counts, groups.relevant
-    if ties == "expected":
-        return _expected_precision_sums(n, r, taken, before, hits_before)
-    # The hits follow each other without a gap, so that each raises the count by one: from the
-    # group's first position on in the best order, after all of its misses in the worst.
-    misses_first = 0 if ties == "best" else n - r
-    hits = np.clip(taken - misses_first, 0, r)
-    return _series(hits_before, 1, before + misses_first, hits)
-
-
-def _expected_precision_sums(n, r, taken, before, hits_before) -> Float[np.ndarray, "Q groups"]:
-    """Sums the expected rel_i P@i over the first positions of groups in random order.
-
-    Position `before + j` of a group of n items is relevant with probability r / n. If it is, then
-    on average (j - 1)(r - 1) / (n - 1) of the j - 1 items before it in the group are relevant.
-    """
-    slope = (r - 1) / np.maximum(n - 1, 1)
-    return r / np.maximum(n, 1) * _series(hits_before + 1 - slope, slope, before, taken)
-
-
-def _series(a, b, start, terms) -> Float[np.ndarray, "Q groups"]:
-    """Sums (a + b j) / (start + j) over j = 1..terms, using harmonic numbers."""
-    end = start + terms
-    harmonic = np.cumsum(1 / np.maximum(np.arange(end.max(initial=0) + 1), 1)) - 1
-    return b * terms + (a - b * start) * (harmonic[end] - harmonic[start])
-
-
-def _hypergeometric(x, n, r, m) -> Float[np.ndarray, "Q x"]:
-    """Gives the probability of x relevant items among m drawn from n, of which r are relevant."""
-    log_factorial = np.cumsum(np.log(np.maximum(np.arange(n.max(initial=0) + 1), 1)))
-
-    def log_choose(total, chosen):
-        possible = (chosen >= 0) & (chosen <= total)
-        chosen = np.where(possible, chosen, 0)
-        ways = log_factorial[total] - log_factorial[chosen] - log_factorial[total - chosen]
-        return np.where(possible, ways, -np.inf)
-
-    return np.exp(log_choose(r, x) + log_choose(n - r, m - x) - log_choose(n, m))
-
-
-def retrieval_metrics(
+def rank_by_label(
     query_codes: UInt8[np.ndarray, "Q bytes"],
     base_codes: UInt8[np.ndarray, "M bytes"],
     query_labels: Int[np.ndarray, "Q"],
     base_labels: Int[np.ndarray, "M"],
     *,
-    ks: Sequence[int] = (5, 10, 20, 50),
     query_ids: Int[np.ndarray, "Q 3"] | None = None,
     base_ids: Int[np.ndarray, "M 3"] | None = None,
     exclude_within_frames: int | None = None,
-) -> dict[str, float]:
-    """Judges codes by their nearest neighbours: items with the query's label are relevant.
+) -> Ranking:
+    """Ranks the base set for every query: items with the query's label are relevant.
 
-    Items with the label `UNKNOWN` are left out on both sides, and every mean is over the queries
-    that have a relevant item in the base.
+    Items with the label `UNKNOWN` are left out on both sides.
 
     Args:
       query_codes: packed codes of the queries.
       base_codes: packed codes of the base set.
       query_labels: activity or match of the queries.
       base_labels: activity or match of the base set.
-      ks: the cut-offs.
       query_ids: the numbers (match, clip, key frame) of each query; match and clip identify it.
         With `base_ids`, no query finds itself.
       base_ids: the same for each item of the base set.
       exclude_within_frames: also leaves out the clips of the query's own match whose key frame is
         fewer than this many frames away; None leaves out only the query itself.
-
-    Returns:
-      For every k: `map@k`; the same with other denominators, `map@k/over_k` and
-      `map@k/over_hits`; its bounds, `map@k/best_tie_order` and `map@k/worst_tie_order`; and
-      `precision@k`. Once: `map` (the full ranking), `precision_hamming_radius_2` (0 for a query
-      without items within 2 bits) and `share_nonempty_hamming_radius_2`. All are NaN if no query
-      has a relevant item.
 
     Raises:
       ValueError: ids are given for one side only, or `exclude_within_frames` without ids.
@@ -213,23 +75,42 @@ def retrieval_metrics(
     ids = None
     if query_ids is not None and base_ids is not None:
         ids = query_ids[known_queries], base_ids[known_base]
-    groups = _count_in_chunks(
-        (query_codes[known_queries], base_codes[known_base]),
-        (query_labels[known_queries], base_labels[known_base]),
-        ids,
-        exclude_within_frames or 0,
+    labels, base_labels = query_labels[known_queries], base_labels[known_base]
+    groups = ranking.count_by_distance(
+        query_codes[known_queries],
+        base_codes[known_base],
+        lambda chunk: labels[chunk, None] == base_labels,
+        ids=ids,
+        exclude_within_frames=exclude_within_frames,
     )
-    judged = groups.relevant.any(axis=1)
-    groups = TieGroups(groups.counts[judged], groups.relevant[judged])
-    values = _judge(groups, ks, base_size=max(1, len(base_labels)))
-    return {name: _mean(value) for name, value in values.items()}
+    judged = groups.relevant.sum(axis=1) > 0
+    return Ranking(groups.of(judged), labels[judged])
 
 
-def _judge(
-    groups: TieGroups, ks: Sequence[int], *, base_size: int
-) -> dict[str, Shaped[np.ndarray, "Q"]]:
-    """Gives every measure of `retrieval_metrics`, one value per query."""
-    values = {}
+def retrieval_metrics(
+    groups: TieGroups, *, ks: Sequence[int] = (5, 10, 20, 50)
+) -> dict[str, float]:
+    """Judges a ranking; every mean is over the judged queries.
+
+    Hit@k and Precision@k at small k are those of Nakatani et al., "Human-in-the-loop Adaptation in
+    Group Activity Feature Learning for Team Sports Video Retrieval" (arXiv 2602.03157), as in their
+    code, chihina/GAFL-FINE-CVIU: the test set searches the training set; Hit@k is the share of
+    queries with at least one relevant clip among the k nearest, Precision@k the share of relevant
+    clips among them.
+
+    Args:
+      groups: the base items of the judged queries by distance.
+      ks: the cut-offs of mAP.
+
+    Returns:
+      For every k: `map@k`; the same with other denominators, `map@k/over_k` and
+      `map@k/over_hits`; its bounds, `map@k/best_tie_order` and `map@k/worst_tie_order`; and
+      `precision@k`. For k = 1, 2, 3, 5, 10: `hit@k` and `precision@k`. Once: `map` (the full
+      ranking). For r = 0, 1, 2: `precision_hamming_radius_r` (0 for a query without items within r
+      bits) and `share_nonempty_hamming_radius_r`, the share of queries that have any. All are NaN
+      if no query is judged.
+    """
+    values: dict[str, np.ndarray] = {}
     for k in ks:
         values |= {
             f"map@{k}": average_precision_at_k(groups, k),
@@ -237,48 +118,58 @@ def _judge(
             f"map@{k}/over_hits": average_precision_over_hits(groups, k),
             f"map@{k}/best_tie_order": average_precision_at_k(groups, k, ties="best"),
             f"map@{k}/worst_tie_order": average_precision_at_k(groups, k, ties="worst"),
-            f"precision@{k}": precision_at_k(groups, k),
+            f"precision@{k}": ranking.precision_at_k(groups, k),
         }
-    ball = groups.counts[:, : _HAMMING_RADIUS + 1].sum(axis=1)
-    hits = groups.relevant[:, : _HAMMING_RADIUS + 1].sum(axis=1)
-    return values | {
-        "map": average_precision_at_k(groups, base_size),
-        f"precision_hamming_radius_{_HAMMING_RADIUS}": hits / np.maximum(ball, 1),
-        f"share_nonempty_hamming_radius_{_HAMMING_RADIUS}": ball > 0,
+    values["map"] = average_precision(groups)
+    values |= hits_and_precision(groups)
+    for radius in _HAMMING_RADII:
+        values |= {
+            f"precision_hamming_radius_{radius}": ranking.precision_within(groups, radius),
+            f"share_nonempty_hamming_radius_{radius}": ranking.finds_within(groups, radius),
+        }
+    return {name: mean(value) for name, value in values.items()}
+
+
+def hits_and_precision(groups: TieGroups) -> dict[str, Float[np.ndarray, "Q"]]:
+    """Gives `hit@k` and `precision@k` of every query for k = 1, 2, 3, 5, 10."""
+    values = {}
+    for k in HIT_KS:
+        values[f"hit@{k}"] = ranking.hit_at_k(groups, k)
+        values[f"precision@{k}"] = ranking.precision_at_k(groups, k)
+    return values
+
+
+def average_precision(groups: TieGroups) -> Float[np.ndarray, "Q"]:
+    """Gives the average precision of the full ranking of every query."""
+    return average_precision_at_k(groups, groups.largest)
+
+
+def retrieval_curves(groups: TieGroups) -> dict[str, list]:
+    """Gives the precision and the recall of the N nearest items, means over the judged queries.
+
+    The two together are the precision-recall curve of the ranking.
+
+    Returns:
+      `n`, from 1 to the size of the base, about ten values per power of ten; `precision` and
+      `recall` at each. All are empty if no query is judged.
+    """
+    positions = ranking.curve_positions(groups.largest) if len(groups.counts) else []
+    hits = [ranking.expected_hits(groups, n) for n in positions]
+    relevant = groups.relevant.sum(axis=1)
+    return {
+        "n": positions,
+        "precision": [mean(found / n) for found, n in zip(hits, positions)],
+        "recall": [mean(found / relevant) for found in hits],
     }
 
 
-def _count_in_chunks(codes, labels, ids, within_frames: int) -> TieGroups:
-    """Counts the base items by distance, some queries at a time.
+def map_by_class(ranked: Ranking, num_classes: int) -> list[float]:
+    """Averages the average precision of the full ranking over the queries of each class.
 
-    The first three arguments are pairs (of the queries, of the base).
+    NaN for a class without a judged query.
     """
-    queries, base = codes
-    bits = 8 * base.shape[1]
-    counts = TieGroups(*np.zeros((2, len(queries), bits + 1), np.int64))
-    rows = max(1, _CHUNK_PAIRS // max(1, len(base)))
-    for start in range(0, len(queries), rows):
-        chunk = slice(start, start + rows)
-        excluded = None
-        if ids is not None:
-            excluded = _excluded(ids[0][chunk], ids[1], within_frames)
-        part = tie_groups(
-            hash_codes.hamming_distances(queries[chunk], base),
-            labels[0][chunk, None] == labels[1],
-            bits=bits,
-            excluded=excluded,
-        )
-        counts.counts[chunk], counts.relevant[chunk] = part.counts, part.relevant
-    return counts
-
-
-def _excluded(
-    queries: Int[np.ndarray, "Q 3"], base: Int[np.ndarray, "M 3"], within_frames: int
-) -> Bool[np.ndarray, "Q M"]:
-    """Marks each query itself in the base, and its neighbours within its match."""
-    (match, clip, frame), (base_match, base_clip, base_frame) = queries.T[:, :, None], base.T
-    near = np.abs(frame - base_frame) < within_frames
-    return (match == base_match) & ((clip == base_clip) | near)
+    precisions = average_precision(ranked.groups)
+    return [mean(precisions[ranked.labels == label]) for label in range(num_classes)]
 
 
 class Classification(TypedDict):
@@ -324,8 +215,8 @@ def classification_metrics(
     present = matrix.sum(axis=1) > 0
     right = matrix.diagonal()[present]
     return {
-        "accuracy": _mean(actual[judged] == predicted[judged]),
-        "mean_per_class_accuracy": _mean(right / matrix[present].sum(axis=1)),
+        "accuracy": mean(actual[judged] == predicted[judged]),
+        "mean_per_class_accuracy": mean(right / matrix[present].sum(axis=1)),
         "confusion_matrix": matrix,
     }
 
@@ -363,5 +254,6 @@ def code_health(codes: UInt8[np.ndarray, "B bytes"]) -> dict[str, float]:
     }
 
 
-def _mean(values: np.ndarray) -> float:
+def mean(values: np.ndarray) -> float:
+    """Averages values; NaN if there are none."""
     return float(values.mean()) if len(values) else float("nan")

@@ -12,7 +12,7 @@ import stvh_jax
 from stvh_jax.codes.filter_matrix import FilterMatrix, compression_ratio
 from stvh_jax.evaluation import derived_codes
 from stvh_jax.evaluation.evaluate import evaluate, without_nan
-from stvh_jax.evaluation.metrics import retrieval_metrics
+from stvh_jax.evaluation.metrics import rank_by_label, retrieval_metrics
 from stvh_jax.evaluation.report import curves
 from stvh_jax.training.trainer import train
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, FakeDataset, small_config
@@ -85,7 +85,25 @@ def test_results_are_json_with_the_keys_of_the_manual(evaluated):
         for relevant in ("activity", "match"):
             for k in (5, 10, 20, 50):
                 assert 0 < focus[f"{relevant}_map@{k}"] <= 1
+        for k in (1, 5, 10):
+            assert 0 < focus[f"actions_iou@{k}"] <= 1
+        assert focus["activity_hit@1"] == pytest.approx(focus["activity_precision@1"])
         assert 0 <= focus["bit_balance"] <= 1
+    for focus, by_activity in results["map_by_activity"].items():
+        # The mean over the queries is that over the activities, weighed by their queries.
+        queries = np.bincount(FakeDataset().clips["test"].activity, minlength=len(ACTIVITIES))
+        known = [place for place, value in enumerate(by_activity) if value is not None]
+        mean = np.average(np.array(by_activity)[known].astype(float), weights=queries[known])
+        assert mean == pytest.approx(results["foci"][focus]["activity_map"])
+    for focus, kinds in results["curves"].items():
+        known = (FakeDataset().clips["train"].activity >= 0).sum()
+        for relevant, size in (("activity", known), ("match", 89)):
+            curve = kinds[relevant]
+            # A query whose name is that of a clip in the base is not searched with itself.
+            assert size - 1 <= curve["n"][-1] <= size
+            assert curve["recall"][-1] == pytest.approx(1)
+            at_10 = curve["precision"][curve["n"].index(10)]
+            assert at_10 == pytest.approx(results["foci"][focus][f"{relevant}_precision@10"])
 
 
 def test_derived_codes_are_judged_as_the_own_are(evaluated):
@@ -117,7 +135,8 @@ def test_derived_codes_are_judged_as_the_own_are(evaluated):
     labels = np.concatenate([part.match for part in everything]).astype(int)
     clips = np.concatenate([part.frame for part in everything])
     ids = np.stack([labels, clips, clips], axis=1)
-    expected = retrieval_metrics(codes, codes, labels, labels, query_ids=ids, base_ids=ids)
+    ranked = rank_by_label(codes, codes, labels, labels, query_ids=ids, base_ids=ids)
+    expected = retrieval_metrics(ranked.groups)
     assert derived["match_map@10"] == expected["map@10"]
 
 
@@ -226,7 +245,8 @@ def test_what_is_left_in_the_folder(evaluated):
     ]
     names = {path.name for path in written[1].iterdir()}
     assert names == {
-        "confusion.png", "class_distances.png", "derived.png", "foci.png", "training.png",
+        "confusion.png", "class_distances.png", "curves-activity.png", "curves-match.png",
+        "derived.png", "foci.png", "training.png",
     }  # fmt: skip
     for path in written[1].iterdir():
         assert path.read_bytes().startswith(b"\x89PNG")

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from stvh_jax.clips import UNKNOWN
-from stvh_jax.evaluation.judging import classification, retrieval
+from stvh_jax.evaluation.judging import classification, curves, map_by_activity, measures, rank
 from stvh_jax.inference.encoded_clips import EncodedClips
 from tests.helpers.encoded import encoded
+
+
+def retrieval(*parts, **options):
+    return measures(rank(*parts, **options))
 
 
 def test_classes_are_counted():
@@ -61,7 +65,8 @@ def test_retrieval_by_activity_and_by_match():
 def test_names_say_no_more_than_which_clips_are_the_same():
     random = np.random.default_rng(0)
     codes, activity = random.integers(0, 256, 31), random.integers(0, 3, 31)
-    numbered = encoded(codes, activity, random.integers(0, 4, 31))
+    action = random.integers(0, 3, (31, 2))
+    numbered = encoded(codes, activity, random.integers(0, 4, 31), action=action)
     named = dataclasses.replace(
         numbered,
         match=np.array(["cup", "7", "final 2", "a/b"])[numbered.match.astype(int)],
@@ -85,3 +90,22 @@ def test_clips_of_one_key_frame_find_each_other_unless_neighbours_are_left_out()
     apart = retrieval(clips, clips, clips, exclude_within_frames=10)["1"]
     assert apart["match_precision@5"] == pytest.approx((1 + 1 + 2) / 3 / 5)
     assert apart["activity_precision@5"] == pytest.approx(2 / 5)
+
+
+def test_actions_curves_and_classes_by_hand():
+    # The query of activity 0 finds its one relevant clip second, that of activity 1 third.
+    base = encoded([0b0, 0b1, 0b11, 0b111], [0, 1, 0, 1], action=np.array([[0, 1]] * 3 + [[1, 2]]))
+    queries = encoded([0b0, 0b1], [0, 1], action=np.array([[0, 1], [0, 1]]))
+    rankings = rank(queries, base, base)
+    ranked = curves(rankings)["1"]["activity"]
+    assert ranked["n"] == [1, 2, 3]
+    # Query 0 has ranks 2; query 1 has two clips at distance 1, then its relevant one.
+    assert ranked["precision"] == pytest.approx([0, 1 / 4, 1 / 3])
+    assert ranked["recall"] == pytest.approx([0, 1 / 2, 1])
+    assert map_by_activity(rankings, 3)["1"][:2] == pytest.approx([1 / 2, 1 / 3])
+    judged = measures(rankings)["1"]
+    # Clips 0 to 2 do the same; clip 3 shares one of three actors with them, and is the last.
+    assert judged["actions_iou@1"] == 1
+    assert judged["actions_precision@2"] == 1
+    assert judged["actions_precision@3"] == pytest.approx(2 / 3)
+    assert judged["activity_hit@2"] == pytest.approx(1 / 2)

@@ -5,138 +5,22 @@ import numpy as np
 import pytest
 
 from stvh_jax.codes import packing as hash_codes
-from stvh_jax.evaluation import metrics
+from stvh_jax.evaluation import metrics, ranking
 
 DATA = pathlib.Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "volleyball"
-BITS = 8
+
+
+def judge(*codes_and_labels, ks=(5, 10, 20, 50), **options):
+    """Judge codes by their labels."""
+    ranked = metrics.rank_by_label(*codes_and_labels, **options)
+    return metrics.retrieval_metrics(ranked.groups, ks=ks)
 
 
 def judge_ranking(relevance, k, num_relevant):
     """Judge one order of the whole base, the textbook way."""
-    hits, total = 0, 0.0
-    for i, relevant in enumerate(relevance[:k], start=1):
-        if relevant:
-            hits += 1
-            total += hits / i
-    return {
-        "min(k, R)": total / min(k, num_relevant) if num_relevant else 0.0,
-        "k": total / k,
-        "hits": total / hits if hits else 0.0,
-        "precision": hits / k,
-    }
-
-
-def every_order(distances, relevant):
-    """Yield the relevance of every ranking that sorting by distance may give, each once."""
-    groups = [np.flatnonzero(distances == d) for d in np.unique(distances)]
-    for orders in itertools.product(*(itertools.permutations(group) for group in groups)):
-        yield [bool(relevant[i]) for order in orders for i in order]
-
-
-def one_query(distances, relevant, excluded=None):
-    excluded = None if excluded is None else np.asarray(excluded)[None]
-    return metrics.tie_groups(
-        np.asarray(distances, np.int32)[None],
-        np.asarray(relevant, bool)[None],
-        bits=BITS,
-        excluded=excluded,
-    )
-
-
-def closed_forms(groups, k):
-    return {
-        "min(k, R)": metrics.average_precision_at_k(groups, k)[0],
-        "k": metrics.average_precision_at_k(groups, k, over="k")[0],
-        "hits": metrics.average_precision_over_hits(groups, k)[0],
-        "precision": metrics.precision_at_k(groups, k)[0],
-    }
-
-
-TINY = [
-    ([3, 3, 3, 3, 3, 3], [1, 0, 1, 0, 0, 1]),  # All tied.
-    ([0, 1, 1, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1, 1]),
-    ([8, 8, 8, 2, 2, 5], [0, 0, 0, 1, 0, 1]),
-    ([1, 4, 4, 4, 4], [1, 0, 0, 0, 1]),
-    ([0, 0, 2, 2, 2, 7, 7], [0, 0, 1, 1, 1, 0, 0]),
-    ([0, 1, 2, 3, 4], [0, 0, 1, 0, 0]),  # No ties.
-    ([2, 2, 2, 6], [0, 0, 0, 0]),  # Nothing relevant.
-    ([2, 2, 2, 6, 6], [1, 1, 1, 1, 1]),
-    ([4], [1]),
-]
-
-
-@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 11])
-@pytest.mark.parametrize(("distances", "relevant"), TINY)
-def test_all_orders_of_ties(distances, relevant, k):
-    distances, relevant = np.array(distances), np.array(relevant, bool)
-    judged = [judge_ranking(r, k, relevant.sum()) for r in every_order(distances, relevant)]
-    groups = one_query(distances, relevant)
-    for name, value in closed_forms(groups, k).items():
-        assert value == pytest.approx(np.mean([j[name] for j in judged]), abs=1e-12), name
-    for ties, extreme in (("best", max), ("worst", min)):
-        value = metrics.average_precision_at_k(groups, k, ties=ties)[0]
-        assert value == pytest.approx(extreme(j["min(k, R)"] for j in judged), abs=1e-12), ties
-
-
-@pytest.mark.parametrize("k", [5, 23, 97])
-def test_random_orders_of_large_ties(k):
-    rng = np.random.default_rng(k)
-    distances = rng.integers(0, 4, 83)
-    relevant = rng.random(83) < 0.3
-    samples = []
-    for _ in range(4000):
-        order = np.lexsort((rng.random(83), distances))
-        samples.append(judge_ranking(relevant[order], k, relevant.sum()))
-    for name, value in closed_forms(one_query(distances, relevant), k).items():
-        drawn = np.array([sample[name] for sample in samples])
-        # Equal up to four standard errors of the mean; exact where no order matters.
-        assert abs(value - drawn.mean()) <= 4 * drawn.std() / np.sqrt(len(drawn)) + 1e-12, name
-
-
-def test_worked_example():
-    relevant = [1, 0, 1, 0, 0, 1, 0, 0, 0, 1]
-    distances = np.arange(10)
-    groups = metrics.tie_groups(distances[None], np.array(relevant, bool)[None], bits=16)
-    values = closed_forms(groups, 5)
-    assert values["k"] == pytest.approx((1 + 2 / 3) / 5)
-    assert values["min(k, R)"] == pytest.approx((1 + 2 / 3) / 4)
-    assert values["hits"] == pytest.approx((1 + 2 / 3) / 2)
-    full = metrics.average_precision_at_k(groups, 10)[0]
-    assert full == pytest.approx((1 + 2 / 3 + 3 / 6 + 4 / 10) / 4)
-
-
-def test_queries_do_not_mix():
-    rng = np.random.default_rng(0)
-    distances = rng.integers(0, BITS + 1, (7, 53))
-    relevant = rng.random((7, 53)) < rng.random((7, 1))
-    excluded = rng.random((7, 53)) < 0.2
-    together = metrics.tie_groups(distances, relevant, bits=BITS, excluded=excluded)
-    for q in range(7):
-        kept = ~excluded[q]
-        alone = one_query(distances[q][kept], relevant[q][kept])
-        for k in (1, 5, 60):
-            for function in (
-                metrics.average_precision_at_k,
-                metrics.average_precision_over_hits,
-                metrics.precision_at_k,
-            ):
-                assert function(together, k)[q] == pytest.approx(function(alone, k)[0], abs=1e-12)
-
-
-def test_histograms_count_by_distance():
-    groups = one_query([0, 8, 2, 2, 2], [1, 1, 0, 1, 1], excluded=np.arange(5) == 4)
-    np.testing.assert_array_equal(groups.counts, [[1, 0, 2, 0, 0, 0, 0, 0, 1]])
-    np.testing.assert_array_equal(groups.relevant, [[1, 0, 1, 0, 0, 0, 0, 0, 1]])
-
-
-def test_query_excluded_from_everything():
-    groups = one_query([1, 1, 3], [1, 0, 1], excluded=[True, True, True])
-    assert closed_forms(groups, 5) == {"min(k, R)": 0, "k": 0, "hits": 0, "precision": 0}
-
-
-def test_k_below_one_is_refused():
-    with pytest.raises(ValueError, match="k = 0"):
-        metrics.average_precision_at_k(one_query([1], [1]), 0)
+    hits = np.cumsum(relevance)[:k]
+    precisions = hits / np.arange(1, len(hits) + 1)
+    return (precisions * relevance[:k]).sum() / min(k, num_relevant)
 
 
 def random_codes(seed, clips, bits, centres=5):
@@ -158,7 +42,7 @@ def brute_retrieval(query_signs, base_signs, query_labels, base_labels, k, allow
             continue
         distances = np.array([(query_signs[q] != base_signs[m]).sum() for m in kept])
         orders = [np.lexsort((rng.random(len(kept)), distances)) for _ in range(1000)]
-        drawn = [judge_ranking(relevant[o], k, relevant.sum())["min(k, R)"] for o in orders]
+        drawn = [judge_ranking(relevant[o], k, relevant.sum()) for o in orders]
         values.append((np.mean(drawn), np.var(drawn) / len(drawn)))
         ball = distances <= 2
         radius.append(relevant[ball].mean() if ball.any() else 0.0)
@@ -182,7 +66,7 @@ def test_retrieval_metrics_against_a_loop(within):
         near = abs(ids[q, 2] - ids[m, 2]) < (within or 0)
         return not (ids[q, 0] == ids[m, 0] and (ids[q, 1] == ids[m, 1] or near))
 
-    values = metrics.retrieval_metrics(
+    values = judge(
         packed[:29], packed, labels[:29], labels, ks=(7,),
         query_ids=ids[:29], base_ids=ids, exclude_within_frames=within,
     )  # fmt: skip
@@ -199,11 +83,16 @@ def test_retrieval_metrics_against_a_loop(within):
 def test_keys_and_ranges():
     packed, _ = random_codes(1, 47, 16)
     labels = np.random.default_rng(1).integers(0, 3, 47)
-    values = metrics.retrieval_metrics(packed, packed, labels, labels, ks=(5, 50))
+    values = judge(packed, packed, labels, labels, ks=(5, 50))
     variants = ("", "/over_k", "/over_hits", "/best_tie_order", "/worst_tie_order")
     expected = {f"map@{k}{variant}" for k in (5, 50) for variant in variants}
-    expected |= {"precision@5", "precision@50", "map"}
-    expected |= {"precision_hamming_radius_2", "share_nonempty_hamming_radius_2"}
+    expected |= {"precision@50", "map"}
+    expected |= {f"{name}@{k}" for name in ("hit", "precision") for k in (1, 2, 3, 5, 10)}
+    expected |= {
+        f"{name}_hamming_radius_{radius}"
+        for name in ("precision", "share_nonempty")
+        for radius in (0, 1, 2)
+    }
     assert set(values) == expected
     assert all(type(value) is float and 0 <= value <= 1 for value in values.values())
     # Some 16 of 47 clips are relevant: k = 50 ranks them all, over the same R as the full ranking.
@@ -217,12 +106,10 @@ def test_retrieval_does_not_depend_on_the_chunks(monkeypatch):
     ids = np.stack([labels, np.arange(41), np.arange(41)], axis=1)
 
     def values():
-        return metrics.retrieval_metrics(
-            packed, packed, labels, labels, ks=(5,), query_ids=ids, base_ids=ids
-        )
+        return judge(packed, packed, labels, labels, ks=(5,), query_ids=ids, base_ids=ids)
 
     whole = values()
-    monkeypatch.setattr(metrics, "_CHUNK_PAIRS", 100)
+    monkeypatch.setattr(ranking, "_CHUNK_PAIRS", 100)
     assert values() == whole
 
 
@@ -232,14 +119,12 @@ def test_perfect_codes_find_everything_but_themselves():
     # All have one key frame, and only the query itself is left out.
     ids = np.stack([np.zeros(10, int), np.arange(10), np.zeros(10, int)], axis=1)
     packed = hash_codes.pack(signs)
-    alone = metrics.retrieval_metrics(
-        packed, packed, labels, labels, ks=(3,), query_ids=ids, base_ids=ids
-    )
+    alone = judge(packed, packed, labels, labels, ks=(3,), query_ids=ids, base_ids=ids)
     # The third class has one clip, which finds no other: it is not judged.
     assert alone["map@3"] == pytest.approx(1)
     assert alone["map"] == pytest.approx(1)
     last = slice(9, 10)
-    nobody = metrics.retrieval_metrics(
+    nobody = judge(
         packed[last], packed, labels[last], labels, ks=(3,), query_ids=ids[last], base_ids=ids
     )
     assert all(np.isnan(value) for value in nobody.values())
@@ -251,7 +136,7 @@ def test_perfect_codes_find_everything_but_themselves():
 def test_half_given_ids_are_refused(options):
     packed, labels = np.zeros((2, 1), np.uint8), np.zeros(2, int)
     with pytest.raises(ValueError, match="ids"):
-        metrics.retrieval_metrics(packed, packed, labels, labels, **options)
+        judge(packed, packed, labels, labels, **options)
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="real data not present")
@@ -268,7 +153,7 @@ def test_temporal_neighbours_of_real_clips_are_left_out():
     # With one code for all, what the full ranking retrieves counts the clips that are left.
     same_code = np.zeros((len(ids), 1), np.uint8)
     labels = ids[:, 0]
-    values = metrics.retrieval_metrics(
+    values = judge(
         same_code, same_code, labels, labels, ks=(len(ids),),
         query_ids=ids, base_ids=ids, exclude_within_frames=41,
     )  # fmt: skip
@@ -276,6 +161,47 @@ def test_temporal_neighbours_of_real_clips_are_left_out():
     for match, _, frame in ids.tolist():
         found += sum(1 for m, _, f in ids.tolist() if m == match and abs(f - frame) >= 41)
     assert values[f"precision@{len(ids)}"] == pytest.approx(found / len(ids) ** 2)
+
+
+def test_curves_and_class_means_against_a_loop():
+    packed, signs = random_codes(8, 53, 16)
+    labels = np.random.default_rng(8).integers(-1, 3, 53)
+    labels[0] = 3  # The only clip of its class is not judged.
+    ids = np.stack([np.zeros(53, int), np.arange(53), np.arange(53)], axis=1)
+    ranked = metrics.rank_by_label(
+        packed[:19], packed, labels[:19], labels, query_ids=ids[:19], base_ids=ids
+    )
+    curves = metrics.retrieval_curves(ranked.groups)
+    assert curves["n"][:5] == [1, 2, 3, 4, 5]
+    assert curves["n"][-1] == (labels >= 0).sum() - 1
+    rng = np.random.default_rng(9)
+    precision, recall, by_class = [], [], {0: [], 1: [], 2: []}
+    for q in range(19):
+        kept = np.flatnonzero((labels >= 0) & (np.arange(53) != q))
+        relevant = labels[kept] == labels[q]
+        if labels[q] < 0 or not relevant.any():
+            continue
+        distances = (signs[q] != signs[kept]).sum(axis=1)
+        orders = [relevant[np.lexsort((rng.random(len(kept)), distances))] for _ in range(400)]
+        hits = np.mean(np.cumsum(orders, axis=1), axis=0)[np.array(curves["n"]) - 1]
+        precision.append(hits / curves["n"])
+        recall.append(hits / relevant.sum())
+        whole = [judge_ranking(order, len(order), relevant.sum()) for order in orders]
+        by_class[labels[q]].append(np.mean(whole))
+    # Of 400 orders; the standard error of each is a few thousandths.
+    np.testing.assert_allclose(curves["precision"], np.mean(precision, axis=0), atol=0.015)
+    np.testing.assert_allclose(curves["recall"], np.mean(recall, axis=0), atol=0.015)
+    assert curves["recall"][-1] == pytest.approx(1)
+    means = metrics.map_by_class(ranked, 4)
+    assert means[:3] == pytest.approx([np.mean(by_class[label]) for label in range(3)], abs=0.015)
+    assert np.isnan(means[3])
+
+
+def test_curves_of_nothing_are_empty():
+    packed = np.zeros((2, 1), np.uint8)
+    ranked = metrics.rank_by_label(packed, packed, np.array([0, 1]), np.array([2, 3]))
+    assert metrics.retrieval_curves(ranked.groups) == {"n": [], "precision": [], "recall": []}
+    assert np.isnan(metrics.map_by_class(ranked, 2)).all()
 
 
 def test_classification_by_hand():

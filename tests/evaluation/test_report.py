@@ -104,6 +104,28 @@ def test_page_of_derived_codes(tmp_path):
     assert "derived" not in Page(write_page(tmp_path, fake_results())).text
 
 
+def test_curves_and_activities_are_on_the_page_where_they_were_measured(tmp_path):
+    curve = {"n": [1, 2], "precision": [0.75, 0.5], "recall": [0.25, 1.0]}
+    nothing = {"n": [], "precision": [], "recall": []}
+    results = fake_results() | {
+        "curves": {
+            "0": {"activity": curve, "match": nothing},
+            "3": {"activity": curve, "match": nothing},
+        },
+        "map_by_activity": {"0": [0.125, None, 1.0], "3": [0.625, None, 1.0]},
+    }
+    page = Page(write_page(tmp_path, results))
+    assert "Precision and recall" in page.headings
+    (shown,) = (image for image in page.images if "nearest" in image["alt"])
+    assert "Focus 3 activity: precision 75.00 of the nearest, 50.00 of all." in shown["alt"]
+    for cell in ("mAP in % of the queries of", "focus 0 visual", "12.50", "62.50", "100.00"):
+        assert cell in page.text
+    # An evaluation from before these were measured still has its page.
+    older = Page(write_page(tmp_path, fake_results()))
+    assert "Precision and recall" not in older.headings
+    assert "mAP in % of the queries of" not in older.text
+
+
 def test_table_has_a_row_a_focus():
     lines = report.metrics_table(fake_results()).splitlines()
     assert "vd_128" in lines[0]

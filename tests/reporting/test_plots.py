@@ -52,6 +52,23 @@ def test_losses_of_both_splits_share_a_panel():
     assert plots.render(figure)
 
 
+CURVES = {
+    "0": {"n": [1, 2, 4], "precision": [1.0, 0.5, 0.5], "recall": [0.5, 0.5, 1.0]},
+    "1": {"n": [1, 2, 4], "precision": [0.0, 0.5, 0.5], "recall": [0.0, 0.5, 1.0]},
+}
+
+
+def test_curves_of_a_ranking_have_three_panels():
+    figure = plots.ranking_curves(CURVES, title="clips")
+    precision, recall, both = figure.axes
+    np.testing.assert_allclose(precision.lines[0].get_xydata(), [(1, 100), (2, 50), (4, 50)])
+    np.testing.assert_allclose(recall.lines[1].get_xydata(), [(1, 0), (2, 50), (4, 100)])
+    np.testing.assert_allclose(both.lines[0].get_xydata(), [(50, 100), (50, 50), (100, 50)])
+    styles = {(line.get_color(), line.get_linestyle()) for line in both.lines}
+    assert len(styles) == len({dashes for _, dashes in styles}) == 2
+    assert [text.get_text() for text in figure.legends[0].texts] == ["0", "1"]
+
+
 def test_focus_curves_leave_missing_foci_out():
     figure = plots.focus_curves([0.25, None, 0.96], [0.98, 0.5, None])
     activity, match = figure.axes[0].lines
@@ -114,6 +131,8 @@ def drawings():
     yield plots.loss_curves({"loss": [(0, 1.0)]})
     yield plots.focus_curves([0.5], [None])
     yield plots.focus_curves([0.5, 0.1], [0.2, None], derived=([0.4, 0.1], [0.3, None]))
+    yield plots.ranking_curves(CURVES, title="t")
+    yield plots.ranking_curves({}, title="t")
     yield plots.hits_grid([[picture("set", 1), picture("set", 2, 8)]], title="t")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from stvh_jax.evaluation.report.words import percent, text
+from stvh_jax.evaluation.report.words import labels_of_foci, percent, text
 from stvh_jax.reporting.pages import Illustration, load_plots
 
 
@@ -20,6 +20,33 @@ def focus_figure(results: Mapping[str, Any]) -> list[Illustration]:
     caption = "Codes of every focus are made of the same clips: the further along the model, "
     caption += "the more they say what is done and the less who does it where."
     return [Illustration(load_plots().render(figure), alt, caption, "foci")]
+
+
+def curve_figures(results: Mapping[str, Any]) -> list[Illustration]:
+    """Shows precision and recall of the N nearest clips, by activity and by match."""
+    by_focus = results.get("curves") or {}
+    names = labels_of_foci(results, by_focus)
+    illustrations = []
+    for relevant in ("activity", "match"):
+        curves = {
+            f"focus {names[focus]}": kinds[relevant]
+            for focus, kinds in by_focus.items()
+            if kinds[relevant]["n"]
+        }
+        if not curves:
+            continue
+        title = f"Clips of the same {relevant} among the nearest"
+        figure = load_plots().ranking_curves(curves, title=title)
+        alt = f"{title}: precision and recall of the N nearest clips, and precision by recall. "
+        alt += " ".join(
+            f"{name.capitalize()}: precision {percent(curve['precision'][0])} of the nearest, "
+            f"{percent(curve['precision'][-1])} of all."
+            for name, curve in curves.items()
+        )
+        illustrations.append(
+            Illustration(load_plots().render(figure), alt, name=f"curves-{relevant}")
+        )
+    return illustrations
 
 
 def derived_figure(results: Mapping[str, Any]) -> list[Illustration]:

@@ -88,10 +88,15 @@ def _sections(
                 tables.storage_table(results),
             ],
         ),
+        Section("Precision and recall", figures.curve_figures(results)),
         Section("Nearest clips", figures.hit_figures(hits)),
         Section(
             "Activities taken for others",
-            figures.confusion_figure(results) + figures.distances_figure(results),
+            [
+                *figures.confusion_figure(results),
+                *figures.distances_figure(results),
+                tables.activities_table(results),
+            ],
         ),
         Section("Training", figures.loss_figure(history)),
         Section(

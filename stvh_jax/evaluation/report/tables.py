@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stvh_jax.evaluation.report.words import ACCURACIES, measures_by_focus, number, subtitle, text
+from stvh_jax.evaluation.report.words import (
+    ACCURACIES,
+    labels_of_foci,
+    measures_by_focus,
+    number,
+    percent,
+    subtitle,
+    text,
+)
 from stvh_jax.fields import flatten
 from stvh_jax.reporting.tables import Table, aligned
 
@@ -75,6 +83,18 @@ def storage_table(results: Mapping[str, Any]) -> Table:
         for way in results.get("storage") or []
     ]
     return Table(["stored", "bits a clip", "bits of F", "bits of all", "ratio (Eq. 18)"], rows)
+
+
+def activities_table(results: Mapping[str, Any]) -> Table:
+    """Shows the mAP of the full ranking for the queries of each activity, one column per focus."""
+    by_focus = results.get("map_by_activity") or {}
+    labels = labels_of_foci(results, by_focus)
+    rows = [
+        [activity, *(percent(by_focus[focus][place]) for focus in labels)]
+        for place, activity in enumerate(results.get("activity_names") or [])
+        if by_focus
+    ]
+    return Table(["mAP in % of the queries of", *(f"focus {x}" for x in labels.values())], rows)
 
 
 def measures_table(heading: str, foci: Mapping[str, Mapping]) -> Table:

@@ -1,7 +1,7 @@
 """How values of the results are written: numbers, names, the line that says what was run."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MISSING = "–"
@@ -64,5 +64,10 @@ def measures_by_focus(results: Mapping[str, Any], codes: str = "foci") -> dict[s
       codes: `foci` for the network's own codes, or `derived`.
     """
     foci: Mapping[str, Any] = results.get(codes) or {}
+    return {label: foci[focus] or {} for focus, label in labels_of_foci(results, foci).items()}
+
+
+def labels_of_foci(results: Mapping[str, Any], foci: Iterable[str]) -> dict[str, str]:
+    """Labels some foci, in order: numbers, of which the first and the last are named."""
     ends = {"0": "0 visual", str(results.get("layers")): f"{results.get('layers')} activity"}
-    return {ends.get(focus, focus): foci[focus] or {} for focus in sorted(foci, key=int)}
+    return {focus: ends.get(focus, focus) for focus in sorted(foci, key=int)}

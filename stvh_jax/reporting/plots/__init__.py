@@ -2,7 +2,7 @@
 
 from stvh_jax.reporting.plots.canvas import render
 from stvh_jax.reporting.plots.clips import Picture, attention, hits_grid
-from stvh_jax.reporting.plots.curves import comparison, focus_curves, loss_curves
+from stvh_jax.reporting.plots.curves import comparison, focus_curves, loss_curves, ranking_curves
 from stvh_jax.reporting.plots.matrices import class_distances, confusion_matrix
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "focus_curves",
     "hits_grid",
     "loss_curves",
+    "ranking_curves",
     "render",
 ]

@@ -1,5 +1,6 @@
 """Curves and points: a training run, retrieval by focus, several forms of a model."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +8,17 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from stvh_jax.reporting.plots.canvas import BLUE, GREY, ORANGE, make_figure, plain
+from stvh_jax.reporting.plots.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    make_figure,
+    plain,
+)
+
+_COLOURS = (BLUE, ORANGE, GREEN, RED, GREY)
 
 
 def loss_curves(history: Mapping[str, Sequence[tuple[int, float]]]) -> Figure:
@@ -95,6 +106,38 @@ def focus_curves(
     axes.set(ylim=(0, 108), yticks=range(0, 101, 20), xlabel="focus", ylabel="mAP@10 (%)")
     axes.set_title("What the nearest clips share with the query", fontsize=11)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def ranking_curves(curves: Mapping[str, Mapping[str, Sequence]], *, title: str) -> Figure:
+    """Draws precision and recall of the N nearest clips, and one over the other.
+
+    Args:
+      curves: by name, `n` with the `precision` and the `recall` at each, in 0..1. The first two
+        panels end at 1000, the last shows all.
+      title: the title of the figure.
+    """
+    figure = make_figure(9.6, 3.2)
+    figure.suptitle(title, fontsize=11)
+    panels = [plain(axes) for axes in figure.subplots(1, 3)]
+    # Of coprime lengths: 20 pairs until one comes back, and neighbours differ in both.
+    styles = zip(itertools.cycle(("-", "--", ":", "-.")), itertools.cycle(_COLOURS))
+    for (name, curve), (dashes, colour) in zip(curves.items(), styles):
+        n, precision, recall = (
+            np.array(curve[kind], float) for kind in ("n", "precision", "recall")
+        )
+        for axes, x, y in zip(panels, (n, n, 100 * recall), (precision, recall, precision)):
+            axes.plot(x, 100 * y, dashes, color=colour, label=name)
+    for axes, kind in zip(panels, ("precision", "recall")):
+        axes.set(xscale="log", xlim=(1, 1000), xlabel="N nearest clips", ylabel=f"{kind} (%)")
+    panels[2].set(xlim=(0, 100), xlabel="recall (%)", ylabel="precision (%)")
+    for axes in panels:
+        axes.set_ylim(0, 103)
+        axes.xaxis.label.set_fontsize(9)
+        axes.yaxis.label.set_fontsize(9)
+    if curves:
+        handles, names = panels[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False)
     return figure
 
 
