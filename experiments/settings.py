@@ -24,6 +24,7 @@ class Setting:
       checkpoint: which checkpoint is judged: the `best` on validation, or the `latest` if there are
         too few validation sequences to choose by, as the nine of Collective Activity
         (docs/studies.md).
+      corrected: the prepared variant that has the data with corrected labels; "" if there is none.
       global_hash: the changes, by field of the config, that the code of whole frames needs to see
         enough of them.
     """
@@ -37,6 +38,7 @@ class Setting:
     seconds: float | None = None
     evaluation_seconds: float | None = None
     checkpoint: str = "best"
+    corrected: str = ""
     global_hash: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def build_config(self) -> Config:
@@ -60,6 +62,7 @@ SETTINGS = {
             needs=_prepare("volleyball", " --boxes-only"),
             seconds=195,
             evaluation_seconds=20,
+            corrected="boxes_only-corrected",
         ),
         Setting(
             name="cad_boxes",
@@ -94,6 +97,7 @@ SETTINGS = {
             dataset="vd",
             has_frames=True,
             needs=_prepare("volleyball"),
+            corrected="frames-corrected",
         ),
         Setting(
             name="cad",

@@ -52,7 +52,7 @@ _COUNTS = {
         (167, 181, 221, 87, 168, 178, 227, 103),
     ),
 }
-CLIP_COUNTS = {
+CLIP_COUNTS: dict[str, dict[str, dict[str, int]]] = {
     labels: {
         split: dict(zip(ACTIVITIES, numbers))
         for split, numbers in zip(("train+validation", "test"), counts)
@@ -60,7 +60,7 @@ CLIP_COUNTS = {
     for labels, counts in _COUNTS.items()
 }
 # Boxes of all these clips, by labels, in the order of ACTIONS.
-ACTION_COUNTS = {
+ACTION_COUNTS: dict[str, dict[str, int]] = {
     "original": dict(zip(ACTIONS, (2458, 2333, 1241, 341, 5120, 1332, 1216, 38686, 3600))),
     "corrected": dict(zip(ACTIONS, (2455, 2327, 1241, 339, 5112, 1331, 1215, 38611, 3590))),
 }

@@ -3,6 +3,7 @@
 Each has a `TITLE`, `variants(setting)`, the rows whose runs it needs, and `report(study)`, which
 turns their evaluations into tables, figures and notes. What several share is in `ablation`,
 `code_lengths` and `confusion`. Some have more: `ONE_SEED` if only the first seed is used,
-`NEEDS_FRAMES` if nothing can be shown without pixels, `DATASET` if a twin has the same rows for
-another data set of the paper.
+`NEEDS_RUNS` if the report cannot be made from its JSON alone, `NEEDS_CORRECTED_LABELS` if there
+must be two sets of labels, `NEEDS_FRAMES` if nothing can be shown without pixels, `DATASET` if a
+twin has the same rows for another data set of the paper.
 """
