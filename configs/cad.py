@@ -25,14 +25,14 @@ had.
 
 from ml_collections import ConfigDict
 
-from stvh_jax import config as base
+from stvh_jax import recipes
 
 
 def get_config(options: str = "") -> ConfigDict:
     """Returns the config with a backbone and a protocol."""
-    backbone, protocol = base.read_options("cad", options, base.BACKBONES, base.PROTOCOLS)
-    config = base.get_config_at_paper_size("cad", backbone)
-    base.use_printed_readings(config)
-    base.use_protocol(config, protocol)
-    base.make_collective(config, "collective_activity")
+    backbone, protocol = recipes.read_options("cad", options, recipes.BACKBONES, recipes.PROTOCOLS)
+    config = recipes.get_config_at_paper_size("cad", backbone)
+    recipes.use_printed_readings(config)
+    recipes.use_protocol(config, protocol)
+    recipes.make_collective(config, "collective_activity")
     return config

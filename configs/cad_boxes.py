@@ -18,14 +18,17 @@ loaders.
 from ml_collections import ConfigDict
 
 from stvh_jax import config as base
+from stvh_jax import recipes
 
 
 def get_config(options: str = "") -> ConfigDict:
     """Returns the config with four or five activities and a protocol."""
-    classes, protocol = base.read_options("cad_boxes", options, ("four", "five"), base.PROTOCOLS)
+    classes, protocol = recipes.read_options(
+        "cad_boxes", options, ("four", "five"), recipes.PROTOCOLS
+    )
     config = base.get_config()
-    base.make_collective(config, "collective_activity")
-    base.make_boxes_only(config)
+    recipes.make_collective(config, "collective_activity")
+    recipes.make_boxes_only(config)
     # Half as many scenes as Volleyball has, and far more alike within: a smaller model, trained
     # for less long, to which every clip is shown by a camera that stands elsewhere.
     config.model.features = 64
@@ -35,5 +38,5 @@ def get_config(options: str = "") -> ConfigDict:
     config.train.evaluate_every_epochs = 2
     config.name = "cad_boxes" if classes == "four" else f"cad_boxes_{classes}"
     config.data.variant = "boxes_only" if classes == "four" else f"boxes_only-{classes}"
-    base.use_protocol(config, protocol)
+    recipes.use_protocol(config, protocol)
     return config

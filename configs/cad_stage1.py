@@ -10,12 +10,12 @@ The paper names no such stage; see configs/vd_stage1.py. Not measured.
 
 from ml_collections import ConfigDict
 
-from stvh_jax import config as base
+from stvh_jax import recipes
 
 
 def get_config(backbone: str = "inception_v3") -> ConfigDict:
     """Returns the config with this backbone."""
-    config = base.get_config_at_paper_size("cad_stage1", backbone)
-    base.make_collective(config, "collective_activity")
-    base.make_first_stage(config)
+    config = recipes.get_config_at_paper_size("cad_stage1", backbone)
+    recipes.make_collective(config, "collective_activity")
+    recipes.make_first_stage(config)
     return config

@@ -20,14 +20,14 @@ annotations of the further sequences could be had.
 
 from ml_collections import ConfigDict
 
-from stvh_jax import config as base
+from stvh_jax import recipes
 
 
 def get_config(options: str = "") -> ConfigDict:
     """Returns the config with a backbone and a protocol."""
-    backbone, protocol = base.read_options("caed", options, base.BACKBONES, base.PROTOCOLS)
-    config = base.get_config_at_paper_size("caed", backbone)
-    base.use_printed_readings(config)
-    base.use_protocol(config, protocol)
-    base.make_collective(config, "collective_activity_extended")
+    backbone, protocol = recipes.read_options("caed", options, recipes.BACKBONES, recipes.PROTOCOLS)
+    config = recipes.get_config_at_paper_size("caed", backbone)
+    recipes.use_printed_readings(config)
+    recipes.use_protocol(config, protocol)
+    recipes.make_collective(config, "collective_activity_extended")
     return config

@@ -13,6 +13,7 @@ volleyball, a folder of its own in place of demo/raw and demo/run, and
 from ml_collections import ConfigDict
 
 from stvh_jax import config as base
+from stvh_jax import recipes
 
 
 def get_config(dataset: str = "volleyball") -> ConfigDict:
@@ -22,7 +23,7 @@ def get_config(dataset: str = "volleyball") -> ConfigDict:
     if dataset == "volleyball":
         config.data.image_size = (96, 160)
     else:
-        base.make_collective(config, dataset)
+        recipes.make_collective(config, dataset)
         config.data.image_size = (96, 144)
     config.devices = 1
     config.data.dir = "demo/datasets"

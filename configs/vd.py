@@ -36,15 +36,15 @@ accuracy 95.6 % and 95.7 %, action accuracy 87.6 % and 87.7 % (Table 2), mAP@10 
 
 from ml_collections import ConfigDict
 
-from stvh_jax import config as base
+from stvh_jax import recipes
 
 
 def get_config(options: str = "") -> ConfigDict:
     """Returns the config with a backbone and a protocol."""
-    backbone, protocol = base.read_options("vd", options, base.BACKBONES, base.PROTOCOLS)
-    config = base.get_config_at_paper_size("vd", backbone)
-    base.use_printed_readings(config)
-    base.use_protocol(config, protocol)
+    backbone, protocol = recipes.read_options("vd", options, recipes.BACKBONES, recipes.PROTOCOLS)
+    config = recipes.get_config_at_paper_size("vd", backbone)
+    recipes.use_printed_readings(config)
+    recipes.use_protocol(config, protocol)
     config.optimizer.boundaries_epochs = (10, 20)
     config.optimizer.rates = (5e-6, 1e-6)
     return config

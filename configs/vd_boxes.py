@@ -13,15 +13,16 @@ judged. configs/vd_boxes.py:validated holds validation out, to choose the checkp
 from ml_collections import ConfigDict
 
 from stvh_jax import config as base
+from stvh_jax import recipes
 
 
 def get_config(options: str = "") -> ConfigDict:
     """Returns the config with a protocol."""
-    (protocol,) = base.read_options("vd_boxes", options, base.PROTOCOLS)
+    (protocol,) = recipes.read_options("vd_boxes", options, recipes.PROTOCOLS)
     config = base.get_config()
-    base.make_boxes_only(config)
+    recipes.make_boxes_only(config)
     config.name = "vd_boxes"
-    base.use_protocol(config, protocol)
+    recipes.use_protocol(config, protocol)
     config.data.variant = "boxes_only"
     config.data.num_frames = 1
     config.model.num_frames = 1

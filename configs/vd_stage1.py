@@ -14,11 +14,11 @@ measured on the whole set.
 
 from ml_collections import ConfigDict
 
-from stvh_jax import config as base
+from stvh_jax import recipes
 
 
 def get_config(backbone: str = "inception_v3") -> ConfigDict:
     """Returns the config with this backbone."""
-    config = base.get_config_at_paper_size("vd_stage1", backbone)
-    base.make_first_stage(config)
+    config = recipes.get_config_at_paper_size("vd_stage1", backbone)
+    recipes.make_first_stage(config)
     return config

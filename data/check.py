@@ -46,7 +46,7 @@ def check_raw(raw: RawClips, *, frames: bool, report: Callable[[str], None]) -> 
     Returns:
       Whether the folder is complete and well-formed.
     """
-    report(f"{raw.folder}, {'official splits' if raw.official else 'splits of splits.json'}")
+    report(raw.description())
     heads = ("split", "clips", "with frames", "on tracks", "problems")
     width = max([8, *(len(match) for names in raw.splits.values() for match in names)])
     report(_match_row(width, raw.match_name, *heads))

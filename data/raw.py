@@ -94,6 +94,14 @@ class RawClips(abc.ABC):
     def track_paths(self, match: str, clips: Sequence[ClipAnnotation]) -> list[pathlib.Path]:
         """Returns the track files, those there are, that may be of clips of a match."""
 
+    def label_paths(self, match: str) -> list[pathlib.Path]:
+        """Returns the files that the clips and labels of a match with annotations are read from."""
+        return [self.annotation_path(match)]
+
+    def description(self) -> str:
+        """Says in a line where the clips, their splits and their labels come from."""
+        return f"{self.folder}, {'official splits' if self.official else 'splits of splits.json'}"
+
     def clip_frames(self, key_frame: int) -> range:
         """Returns the numbers of the T frames of the clip with this key frame."""
         first = key_frame - self.form.key_frame

@@ -39,6 +39,7 @@ NAMES = {
     "nested": "one training for all lengths, beyond the paper",
     "table_hashing": "objectives of other hashing methods, beyond the paper",
     "table_cost": "parameters, GFLOPs, clips per second, training time",
+    "labels": "original and corrected labels of Volleyball, beyond the paper",
 }
 
 # More seeds, and more runs at a time, than anybody has the time or the machine for.
@@ -80,6 +81,8 @@ def unavailable(module, setting: settings.Setting) -> str:
     """Says why an experiment cannot be run on these data, "" if it can."""
     if getattr(module, "NEEDS_FRAMES", False) and not setting.has_frames:
         return f"shows pictures, and {setting.name} has none; nothing is filled in"
+    if getattr(module, "NEEDS_CORRECTED_LABELS", False) and not setting.corrected:
+        return f"compares two sets of labels, and {setting.name} has one"
     return ""
 
 
@@ -124,7 +127,12 @@ def _studies(arguments: argparse.Namespace) -> dict[str, tuple[ModuleType, Study
         dataset = getattr(module, "DATASET", setting.dataset)
         if reason := unavailable(module, setting):
             if arguments.name != "all":
-                raise UserError(f"{name} {reason}; use --data demo, vd, cad or caed")
+                others = [
+                    other.name
+                    for other in settings.SETTINGS.values()
+                    if not unavailable(module, other)
+                ]
+                raise UserError(f"{name} {reason}; use --data {' or '.join(others)}")
             print(f"{name} {reason}")
         elif arguments.name == "all" and dataset != setting.dataset:
             print(f"{name} is for another data set; its twin has the same rows")

@@ -146,13 +146,23 @@ def _facts(study: Study, report: Report) -> list[str]:
     searched = f" searched in {data['base_clips']} {data['base_split']} clips"
     facts = [
         f"{report.unit}{data['query_clips']} {data['query_split']} clips"
-        f"{searched if report.unit else ''}; seed{'s' if many else ''} {seeds}{spread}; "
+        f"{searched if report.unit else ''}{_labels(results)}; "
+        f"seed{'s' if many else ''} {seeds}{spread}; "
         f"checkpoint: {kind}; {'; '.join(hardware)}."
     ]
     if not study.setting.has_frames:
         facts.append("Without frames there is no appearance: all features are made from the boxes.")
     reasons = [(variant.label, variant.reason) for variant in study.variants if variant.reason]
     return facts + [f"{label}: not run, {reason}." for label, reason in reasons]
+
+
+def _labels(results: Sequence[Mapping]) -> str:
+    """Says which labels evaluations are of, "" for data that have no choice of them."""
+    # Evaluations that do not say are older than the corrected labels of the Volleyball Dataset.
+    before = {"volleyball": "original"}
+    kinds = [one["data"].get("labels", before.get(one["data"].get("name"))) for one in results]
+    named = " and ".join(dict.fromkeys(kind for kind in kinds if kind))
+    return f", {named} labels" if named else ""
 
 
 def markdown(found: Mapping, *, level: int = 1, folder: str = "") -> str:

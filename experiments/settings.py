@@ -24,6 +24,7 @@ class Setting:
       is_rendered: whether the clips are drawn by a program: no figure of the paper is of such data.
       checkpoint: which checkpoint is judged: the `latest` where all clips but the test clips are
         trained on, as in the paper; the `best` on validation where some are held out for that.
+      corrected: the prepared variant that has the data with corrected labels; "" if there is none.
       global_hash: the changes, by field of the config, that the code of whole frames needs to see
         enough of them.
     """
@@ -38,6 +39,7 @@ class Setting:
     evaluation_seconds: float | None = None
     is_rendered: bool = False
     checkpoint: str = "latest"
+    corrected: str = ""
     global_hash: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def build_config(self, options: str = "") -> Config:
@@ -62,6 +64,7 @@ SETTINGS = {
             needs=_prepare("volleyball", " --boxes-only"),
             seconds=195,
             evaluation_seconds=20,
+            corrected="boxes_only-corrected",
         ),
         Setting(
             name="cad_boxes",
@@ -97,6 +100,7 @@ SETTINGS = {
             dataset="vd",
             has_frames=True,
             needs=_prepare("volleyball"),
+            corrected="frames-corrected",
         ),
         Setting(
             name="cad",

@@ -114,8 +114,12 @@ class Study:
         by_variant = [self.runs(variant) for variant in self.variants if not variant.reason]
         return [run for of_one_seed in zip(*by_variant) for run in of_one_seed]
 
-    def open(self, run: TrainedRun):
+    def open(self, run: TrainedRun, variant: str = ""):
         """Opens the model of a run and its data, to make pictures.
+
+        Args:
+          run: a trained run.
+          variant: the prepared variant of the data, if not the one that the run was trained on.
 
         Returns:
           The `stvh_jax.inference.encoder.Encoder` and the `data.prepared.pipeline.ClipDataset`.
@@ -124,7 +128,10 @@ class Study:
         from stvh_jax.inference.encoder import load
 
         encoder = load(run.folder, checkpoint=self.setting.checkpoint, bits=run.bits)
-        return encoder, open_dataset(run.config.data)
+        data = run.config.data.copy_and_resolve_references()
+        with data.unlocked():
+            data.variant = variant or data.variant
+        return encoder, open_dataset(data)
 
     def evaluate(self, run: TrainedRun):
         """Evaluates a run again, because the codes of its clips are needed."""

@@ -69,15 +69,15 @@ class Sweep:
           UserError: the data are not prepared; the message says how to do that.
         """
         missing = [run for run in self.runs if run.results() is None]
-        if missing:
-            from data.prepared.pipeline import open_dataset
+        if not missing:
+            return
+        from data.prepared.pipeline import open_dataset
 
+        for run in {run.config.data.variant: run for run in missing}.values():
             try:
-                open_dataset(missing[0].config.data)
+                open_dataset(run.config.data)
             except UserError as error:
-                raise UserError(
-                    f"{missing[0].setting.title}: {error}; nothing is filled in"
-                ) from error
+                raise UserError(f"{run.setting.title}: {error}; nothing is filled in") from error
 
     def execute(self) -> None:
         """Trains and evaluates what is missing.

@@ -5,7 +5,6 @@
 """
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from ml_collections import ConfigDict, config_dict
@@ -40,16 +39,6 @@ MOST_STEPS = 10**12
 
 # What the config of a run has beside the fields of an experiment's.
 OF_RUNS = ("activity_names", "action_names", "backbone_weights")
-# What stands before RoIAlign at the paper's size, by the name that a config's path may end in.
-BACKBONES = {
-    # Stride 8 and stride 16 joined, 1056 channels; the 1x1 convolution makes them the printed 512.
-    "inception_v3": {"name": "inception_v3", "batch_norm": "frozen", "remat": False},
-    "vgg16": {"name": "vgg16", "din_compat": False, "remat": False},
-    # 512 channels at 1/32 of the frame, the shape the paper prints.
-    "small": {"name": "small", "features": (32, 64, 128, 256, 512)},
-}
-# Which clips a config trains on, by the name that its path may end in: see `use_protocol`.
-PROTOCOLS = ("published", "validated")
 
 
 def _image_size(default: tuple[int, int]) -> Any:
@@ -292,133 +281,3 @@ def check_run(run_config: Any) -> None:
 
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
-
-
-def read_options(name: str, options: str, *choices: Iterable[str]) -> list[str]:
-    """Reads what follows the colon of a config's path, as in configs/vd.py:vgg16,validated.
-
-    Args:
-      name: of the file in `configs/`.
-      options: words joined by commas, in any order; "" for none.
-      *choices: lists of words, of each of which one may be given.
-
-    Returns:
-      The word of each list, its first if none is given.
-
-    Raises:
-      ValueError: a word is in no list, or two are of the same.
-    """
-    left, chosen = options.split(",") if options else [], []
-    for words in map(tuple, choices):
-        given = [word for word in left if word in words]
-        if len(given) > 1:
-            raise ValueError(f"configs/{name}.py:{options} has {' and '.join(given)}; choose one")
-        chosen.append(given[0] if given else words[0])
-        left = [word for word in left if word not in words]
-    if left:
-        known = ", ".join(word for words in choices for word in words)
-        raise ValueError(f"configs/{name}.py has no {left[0]!r}; choose {known}")
-    return chosen
-
-
-def use_protocol(config: Config, protocol: str) -> None:
-    """Chooses the clips of an experiment, and whether some of them choose the checkpoint.
-
-    "published", the paper's: train and validation are trained on and searched; no clips are left to
-    choose a checkpoint by, so the last one is judged. "validated": validation is held out, and the
-    checkpoint that is best on it is judged; anything that is to be chosen is chosen so.
-    """
-    if protocol == "validated":
-        config.name += "_validated"
-    else:
-        config.data.train_split, config.data.validation_split = "train+validation", ""
-
-
-def use_printed_readings(config: Config) -> None:
-    """Reads Eq 6 and section 4.4 as printed, where other experiments depart from them."""
-    config.loss.action_reduction = "sum"
-    config.model.action_features = "f_T"
-
-
-def get_config_at_paper_size(name: str, backbone: str) -> ConfigDict:
-    """Returns the default config with a backbone of the paper's size.
-
-    Args:
-      name: names the runs, with the backbone if it is not Inception-v3.
-      backbone: one of BACKBONES.
-
-    Raises:
-      ValueError: there is no such backbone.
-    """
-    if backbone not in BACKBONES:
-        raise ValueError(f"configs/{name}.py has no {backbone!r}; choose {', '.join(BACKBONES)}")
-    config = get_config()
-    config.name = name if backbone == "inception_v3" else f"{name}_{backbone}"
-    config.model.backbone = ConfigDict(BACKBONES[backbone])
-    if backbone == "inception_v3":
-        config.model.roi_channels = 512
-    if backbone != "small":
-        # Memory: at this size the activations of all frames fill several GPUs.
-        config.model.frames_per_chunk = 1
-        config.train.backbone_weights = f"weights/{backbone}.safetensors"
-    return config
-
-
-def make_collective(config: Config, name: str) -> None:
-    """Turns the config of an experiment on Volleyball into one on a Collective Activity set.
-
-    Clips are the key frame and the nine after it, and the paper has L = 4 and a constant rate.
-    """
-    config.data.name = name
-    config.data.image_size = (480, 720)
-    config.data.num_actors = config.model.num_actors = 13
-    config.model.key_frame = 0
-    config.model.layers = 4
-
-
-def make_first_stage(config: Config) -> None:
-    """Turns the config of an experiment into that of its first stage: the backbone, on key frames.
-
-    The rate, batch and dropout are those of ARG's published code for Volleyball.
-    """
-    config.data.num_frames = 1
-    config.model.name = "frame_classifier"
-    config.model.num_frames = 1
-    config.model.key_frame = 0
-    config.model.embed = "fc"
-    # A dense layer reads every channel by itself.
-    config.model.roi_channels = 0
-    config.model.frames_per_chunk = 0
-    config.model.dropout = 0.3
-    config.loss.action = 1.0
-    config.train.batch_size = 8
-    # One frame on each of two devices at a time: of 720x1280 it takes 1.2 GiB, of VGG-16 2.4.
-    config.train.accumulate = 4
-    config.train.evaluation_batch_size = 8
-
-
-def make_boxes_only(config: Config) -> None:
-    """Turns the config of an experiment into that of a study from boxes alone, on one core.
-
-    Departures from the printed form were chosen on Volleyball's validation videos:
-    docs/studies.md.
-    """
-    config.devices = 1
-    config.data.flip = True
-    config.model.source = "boxes"
-    config.model.features = 128
-    config.model.dropout = 0.1
-    config.model.product = "hadamard"
-    config.loss.action = 4.0
-    config.loss.contrastive = 0.25
-    config.loss.same_class_mask = True
-    config.optimizer.learning_rate = 5e-4
-    config.optimizer.schedule = "cosine"
-    config.optimizer.warmup_epochs = 3.0
-    config.optimizer.weight_decay = 0.3
-    config.optimizer.clip_norm = 1.0
-    config.train.batch_size = 32
-    config.train.box_jitter = 0.05
-    config.train.evaluation_batch_size = 256
-    config.train.evaluate_every_epochs = 5
-    config.train.checkpoint_every_steps = 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data.variants import DATASETS, Variant
-from stvh_jax import config
+from stvh_jax import recipes
 from stvh_jax.models.build import build_model
 from stvh_jax.models.shapes import example_clips
 from stvh_jax.training.checks import check_config
@@ -76,7 +76,7 @@ PARAMETERS = {
 
 
 # What may follow the name of a config, by its file or by the parameter of its `get_config`.
-BACKBONES, PROTOCOLS = tuple(config.BACKBONES), config.PROTOCOLS
+BACKBONES, PROTOCOLS = tuple(recipes.BACKBONES), recipes.PROTOCOLS
 OPTIONS = {
     **dict.fromkeys(("vd", "cad", "caed"), (*BACKBONES, *PROTOCOLS, "vgg16,validated")),
     "vd_boxes": PROTOCOLS,

@@ -74,6 +74,7 @@ def open_dataset(config: Config) -> "ClipDataset":
         "num_actors": int(config.num_actors),
         # The configs of the oldest runs have no such field.
         "still_boxes": config.get("still_boxes", False),
+        "labels": variant.choices.get("labels"),
     }
     with files.reading(newest, "a whole prepared set", cure):
         _refuse_foreign_features(newest, cure)
@@ -115,8 +116,11 @@ class ClipDataset:
         num_frames: int,
         num_actors: int,
         still_boxes: bool = False,
+        labels: str | None = None,
         content_digest: str | None = None,
     ):
+        # Which labels the clips have, where there are several to choose from.
+        self.labels = labels
         # Of the clips' names, boxes, labels and pixels; None for sets that have no digests.
         self.content_digest = content_digest
         self._folder = builder.data_path

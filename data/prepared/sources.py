@@ -154,7 +154,7 @@ def _frame_size(raw: RawClips, match: str) -> list[int] | None:
 
 
 def _label_files(raw: RawClips, match: str) -> Iterable[pathlib.Path]:
-    yield raw.annotation_path(match)
+    yield from raw.label_paths(match)
     yield from raw.track_paths(match, _clips(raw, match))
 
 

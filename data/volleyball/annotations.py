@@ -1,5 +1,6 @@
 """Reads the annotations of the Volleyball Dataset, and of other footage in its layout."""
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from data.annotations import (
 )
 from data.volleyball.constants import ACTIONS, ACTIVITIES
 from stvh_jax import files
-from stvh_jax.errors import Damaged
+from stvh_jax.errors import Damaged, UserError
 
 
 def parse_volleyball_annotations(path: str | pathlib.Path) -> list[ClipAnnotation]:
@@ -60,6 +61,41 @@ def scan_volleyball_annotations(path: str | pathlib.Path) -> Scan:
         seen[annotation.clip] = number
         clips.append(annotation)
     return Scan(clips, problems, key_frames=len(clips))
+
+
+def with_labels(scan: Scan, corrected: Scan, *, source: pathlib.Path, path: pathlib.Path) -> Scan:
+    """Gives the clips of a video the activities and actions of another annotation of it.
+
+    A clip that the other annotation lacks is left out, and still counts as a key frame. A clip that
+    only the other has, or that has other boxes there, is a problem.
+
+    Args:
+      scan: the video's clips, whose order is kept.
+      corrected: the same clips with other labels, in any order.
+      source: the file of `scan`, for messages.
+      path: the file of `corrected`, for messages.
+    """
+    known, others = ({clip.clip: clip for clip in each.clips} for each in (scan, corrected))
+    faults = {name: _fault(known.get(name), other) for name, other in others.items()}
+    problems: list[UserError] = [
+        Damaged(f"{path}:{others[name].line}: clip {name} {fault} {source}; fetch both files again")
+        for name, fault in faults.items()
+        if fault
+    ]
+    clips = [
+        dataclasses.replace(clip, activity=other.activity, actions=other.actions)
+        for clip in scan.clips
+        if (other := others.get(clip.clip)) and not faults[clip.clip]
+    ]
+    return Scan(clips, scan.problems + corrected.problems + problems, scan.key_frames)
+
+
+def _fault(clip: ClipAnnotation | None, other: ClipAnnotation) -> str:
+    """Says why another annotation is not one of this clip, "" if it is."""
+    if clip is None:
+        return "is not in"
+    same = (clip.frame, clip.boxes.tolist()) == (other.frame, other.boxes.tolist())
+    return "" if same else "has another key frame or other boxes than in"
 
 
 def _parse_line(line: str, number: int) -> ClipAnnotation:

@@ -4,6 +4,8 @@ videos/<video>/annotations.txt              people of every clip's key frame
 videos/<video>/<clip>/<frame>.jpg           frames, at least key-5 .. key+4; 7.jpg or 0007.jpg
 volleyball_tracking_annotation/<video>/<clip>/<clip>.txt   tracks, optional
 tracks_normalized.pkl                       tracks, optional
+reannotations/<video>/annotations_corrected.txt   corrected labels, optional; also called
+                                            volleyball_corrected/[videos/]<video>/annotations.txt
 splits.json                                 in place of the official splits, optional
 
 An official clip's name is the number of its key frame. With a `splits.json`, videos and clips may
@@ -21,14 +23,24 @@ from data.annotations import ClipAnnotation, ClipFormat, Scan
 from data.raw import RawClips, corner_scale, find_in, named, named_splits, read_splits
 from data.tracks import Tracks
 from data.volleyball import constants
-from data.volleyball.annotations import scan_volleyball_annotations
+from data.volleyball.annotations import scan_volleyball_annotations, with_labels
 from data.volleyball.tracks import load_normalized_tracks, parse_volleyball_tracks
 from stvh_jax import files
 from stvh_jax.errors import NotFound
 
+# The folder of corrected labels: a name of its own, or that in the repository of its authors.
+_CORRECTED = ("volleyball_corrected", "reannotations")
 
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class RawVolleyball(RawClips):
-    """A folder that holds the Volleyball Dataset, or other footage in its layout."""
+    """A folder that holds the Volleyball Dataset, or other footage in its layout.
+
+    Attributes:
+      corrected: the folder of the corrected labels; None to take the labels as they are.
+    """
+
+    corrected: pathlib.Path | None = None
 
     match_name = "video"
 
@@ -39,11 +51,40 @@ class RawVolleyball(RawClips):
     def scan(self, match: str) -> Scan:
         """Reads the video's clips, and collects the errors of its bad lines.
 
+        With corrected labels, a clip that these leave out is no clip, though its key frame counts.
+
         Raises:
-          NotFound: the video has no annotations.
+          NotFound: the video has no annotations, or no corrected labels.
+        """
+        path, *corrected = self.label_paths(match)
+        scan = scan_volleyball_annotations(path)
+        if corrected:
+            labels = scan_volleyball_annotations(corrected[0])
+            scan = with_labels(scan, labels, source=path, path=corrected[0])
+        return self.check_crowd(path, scan)
+
+    def label_paths(self, match: str) -> list[pathlib.Path]:
+        """Returns the video's annotations and, where they are asked for, its corrected labels.
+
+        Raises:
+          NotFound: the video has no corrected labels.
         """
         path = self.annotation_path(match)
-        return self.check_crowd(path, scan_volleyball_annotations(path))
+        if self.corrected is None:
+            return [path]
+        places = (self.corrected / match, self.corrected / "videos" / match)
+        corrected = find_in(places, "annotations_corrected.txt", "annotations.txt")
+        if corrected is None:
+            raise NotFound(
+                f"{places[0] / 'annotations_corrected.txt'}: no such file; fetch the corrected "
+                "labels of this video too, or leave --labels out"
+            )
+        return [path, corrected]
+
+    def description(self) -> str:
+        """Says in a line where the clips, their splits and their labels come from."""
+        labels = f", labels of {self.corrected}" if self.corrected else ""
+        return super().description() + labels
 
     def frame_path(self, match: str, clip: str, frame: int) -> pathlib.Path:
         """Returns the path of a clip's frame, whether or not it exists.
@@ -66,8 +107,7 @@ class RawVolleyball(RawClips):
 
     @property
     def _places(self) -> tuple[pathlib.Path, ...]:
-        """The folders in which people keep tracks: with the videos, or up to two levels above."""
-        return self.folder, self.folder.parent, self.folder.parent.parent
+        return _places_of(self.folder)
 
     @functools.cached_property
     def _normalized_tracks(self) -> dict[tuple[str, str], Tracks]:
@@ -112,8 +152,13 @@ class RawVolleyball(RawClips):
         return [path for path in paths if path.exists()]
 
 
-def clip_format() -> ClipFormat:
-    """Returns what the clips have in common."""
+def _places_of(videos: pathlib.Path) -> tuple[pathlib.Path, ...]:
+    """Names the folders that may hold tracks and corrected labels: `videos` and two levels up."""
+    return videos, videos.parent, videos.parent.parent
+
+
+def clip_format(*, labels: str = "original") -> ClipFormat:
+    """Returns what the clips have in common; it does not depend on the labels."""
     return ClipFormat(
         activities=constants.ACTIVITIES,
         actions=constants.ACTIONS,
@@ -122,14 +167,20 @@ def clip_format() -> ClipFormat:
     )
 
 
-def open_raw(root: str | pathlib.Path) -> RawVolleyball:
+def open_raw(root: str | pathlib.Path, *, labels: str = "original") -> RawVolleyball:
     """Opens the folder of the raw data set: the one that holds `videos/`, or `videos/` itself.
 
     A `splits.json` beside `videos/`, `{"train": [videos], "validation": [...], "test": [...],
     "clips": N}`, replaces the official splits and count; then the videos may have any names.
 
+    Args:
+      root: the folder.
+      labels: "original", or "corrected" for those in the folder `volleyball_corrected` or
+        `reannotations` beside the videos or up to two levels above.
+
     Raises:
-      NotFound: there are no video folders, or none with a number and no `splits.json`.
+      NotFound: there are no video folders, none with a number and no `splits.json`, or no corrected
+        labels.
       Damaged: `splits.json` is malformed.
       UserError: it lists a video twice.
     """
@@ -156,9 +207,25 @@ def open_raw(root: str | pathlib.Path) -> RawVolleyball:
         count=count,
         form=clip_format(),
         known_sizes={} if path else named(constants.FRAME_SIZES),
-        clip_counts={} if path else constants.CLIP_COUNTS,
-        action_counts={} if path else constants.ACTION_COUNTS,
+        clip_counts={} if path else constants.CLIP_COUNTS[labels],
+        action_counts={} if path else constants.ACTION_COUNTS[labels],
+        corrected=_corrected_folder(videos) if labels == "corrected" else None,
     )
+
+
+def _corrected_folder(videos: pathlib.Path) -> pathlib.Path:
+    """Finds the folder of the corrected labels.
+
+    Raises:
+      NotFound: there is none.
+    """
+    folder = find_in(_places_of(videos), *_CORRECTED)
+    if folder is None:
+        raise NotFound(
+            f"{videos.parent}: found no corrected labels; put the folder reannotations of "
+            "github.com/berkerdemirel/decompl beside videos/, or leave --labels out"
+        )
+    return folder
 
 
 def _video_names(folder: pathlib.Path) -> list[str]:

@@ -29,6 +29,8 @@ from stvh_jax.reporting.tables import Table
 from stvh_jax.runs.folders import open_folder
 from stvh_jax.runs.history import read_history
 
+# Its report is made of the models, not of evaluations.
+NEEDS_RUNS = True
 TITLE = "Cost: parameters, computation, speed and training time"
 _REFERENCE = "M-STVH"
 _FORMS = {

@@ -35,6 +35,12 @@ def _define_flags() -> None:
     flags.DEFINE_string("split", None, "The query clips; config.data.test_split if left out.")
     flags.DEFINE_string("base", None, "The clips searched; config.data.train_split if left out.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint.")
+    flags.DEFINE_string(
+        "variant",
+        None,
+        "The prepared variant to evaluate on, with the same classes; config.data.variant if left "
+        "out. Of another one, the files are named evaluation-SPLIT-VARIANT.",
+    )
     flags.DEFINE_string("data_dir", None, "Prepared data sets; config.data.dir if left out.")
     flags.DEFINE_integer(
         "exclude_within_frames",
@@ -75,16 +81,20 @@ def _evaluate(given: flags.FlagValues, open_dataset) -> None:
     with encoder.config.data.unlocked():
         folder = given.config.data.dir if given.config else encoder.config.data.dir
         encoder.config.data.dir = given.data_dir or folder
+    data = encoder.config.data.copy_and_resolve_references()
+    with data.unlocked():
+        data.variant = given.variant or data.variant
     opener = parsing.dataset_opener(given.dataset, open_dataset)
     # Slow to import, so that a run that is not there is reported first.
     from stvh_jax.evaluation.evaluate import evaluate
 
     evaluation = evaluate(
         encoder,
-        opener(encoder.config.data),
+        opener(data),
         run=run,
         query_split=given.split,
         base_split=given.base,
+        variant=data.variant,
         exclude_within_frames=given.exclude_within_frames,
         filter_options={
             "values": given.filter_values,

@@ -5,7 +5,7 @@ from jaxtyping import Shaped
 
 from stvh_jax.clips import UNKNOWN
 from stvh_jax.codes.packing import hamming_distances
-from stvh_jax.evaluation.metrics import (
+from stvh_jax.evaluation.ranking import (
     average_precision_at_k,
     average_precision_over_hits,
     tie_groups,

@@ -76,7 +76,10 @@ class Evaluation:
         Raises:
           UserError: the run's folder cannot be written, or Matplotlib is not installed.
         """
-        name = f"evaluation-{self.results['data']['query_split'].replace('+', '-')}"
+        data = self.results["data"]
+        name = f"evaluation-{data['query_split'].replace('+', '-')}"
+        if data["variant"] != self.encoder.config.data.variant:
+            name += f"-{data['variant']}"
         if self.encoder.bits != self.encoder.model.bits:
             name += f"-{self.encoder.bits}_bits"
         written = [self.run / f"{name}.json", self.run / name, self.run / f"{name}.html"]
@@ -111,6 +114,7 @@ def evaluate(
     run: epath.Path,
     query_split: str | None = None,
     base_split: str | None = None,
+    variant: str | None = None,
     exclude_within_frames: int | None = None,
     filter_options: Mapping[str, Any] | None = None,
 ) -> Evaluation:
@@ -125,6 +129,8 @@ def evaluate(
       query_split: the split, or several as in "validation+test", whose clips are the queries;
         `config.data.test_split` if None.
       base_split: the same for the clips searched; `config.data.train_split` if None.
+      variant: the data set's prepared variant; `config.data.variant` if None. The results of
+        another one are written under its name.
       exclude_within_frames: see `judging.rank`.
       filter_options: the `values`, `per_step` and `normalise` of `filter_fitting.fit` that differ
         from its defaults; with values="none" there is no filter matrix.
@@ -146,24 +152,21 @@ def evaluate(
         "run": run.name,
         **_describe_model(encoder),
         "data": {
-            **_describe_data(encoder.config.data, query_split, base_split),
+            **_describe_data(encoder.config.data, dataset, variant, query_split, base_split),
             **_count_clips(queries, base, everything),
             **excluded,
-            "untracked_share": dataset.untracked_share(query_split),
         },
         "seed": encoder.config.seed,
         "hardware": hardware(),
         **_judge_classes(encoder, queries),
         **_judge_codes(encoder, queries, base, everything, **excluded),
     }
-    matrix = _filter_matrix(encoder, run, base, base_split, filter_options or {})
+    matrix = _filter_matrix(encoder, run, base, results["data"], filter_options or {})
     if matrix is not None:
         results |= _judge_filter(matrix, queries, base, everything, **excluded)
     splits = [split for split, part in parts.items() for _ in range(len(part))]
-    seconds = time.monotonic() - started
-    return Evaluation(
-        without_nan(results), seconds, run, encoder, dataset, queries, base, everything, splits
-    )
+    results, seconds = without_nan(results), time.monotonic() - started
+    return Evaluation(results, seconds, run, encoder, dataset, queries, base, everything, splits)
 
 
 def without_nan(value: Any) -> Any:
@@ -186,13 +189,17 @@ def _describe_model(encoder: Encoder) -> dict[str, Any]:
     }
 
 
-def _describe_data(data, query_split: str, base_split: str) -> dict[str, Any]:
+def _describe_data(
+    data, dataset, variant: str | None, query_split: str, base_split: str
+) -> dict[str, Any]:
     return {
         "name": data.name,
-        "variant": data.variant,
+        "variant": variant or data.variant,
+        "labels": getattr(dataset, "labels", None),
         "still_boxes": data.get("still_boxes", False),
         "base_split": base_split,
         "query_split": query_split,
+        "untracked_share": dataset.untracked_share(query_split),
     }
 
 
@@ -230,17 +237,19 @@ def _filter_matrix(
     encoder: Encoder,
     run: epath.Path,
     base: EncodedClips,
-    base_split: str,
+    data: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> FilterMatrix | None:
     """Loads or fits F; None if it is not asked for, or the model has one focus as STVH has."""
     if len(encoder.foci) == 1 or options.get("values") == "none":
         return None
+    own_variant = data["variant"] == encoder.config.data.variant
+    base_split = data["base_split"]
     return load_or_fit(
         run,
         lambda: base.codes,
         checkpoint=encoder.name,
-        base_split=base_split,
+        base_split=base_split if own_variant else f"{base_split}-{data['variant']}",
         seed=encoder.config.seed,
         **options,
     )

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.config import Config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,11 @@ class Augmentation:
     box_jitter: float = 0.0
     box_noise: float = 0.0
     leave_out: float = 0.0
+
+    @classmethod
+    def of(cls, config: Config) -> "Augmentation":
+        """Reads `config.train`."""
+        return cls(**{field.name: config[field.name] for field in dataclasses.fields(cls)})
 
     def __call__(self, key: jax.Array, clips: Clips) -> Clips:
         """Augments a batch."""

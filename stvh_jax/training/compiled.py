@@ -69,15 +69,12 @@ def compile_steps(
         optimizer,
         config.loss,
         learning_rate_schedule(config.optimizer, **lengths),
-        augment=Augmentation(
-            box_jitter=config.train.box_jitter,
-            box_noise=config.train.box_noise,
-            leave_out=config.train.leave_out,
-        ),
+        augment=Augmentation.of(config.train),
         average=config.train.average,
         accumulate=config.train.accumulate,
     )
     whole, split = sharding.replicated(mesh), sharding.split_batch(mesh)
+    averaged = config.train.average > 0
 
     def key(number):
         return jax.random.fold_in(jax.random.key(config.seed), number)
@@ -86,11 +83,7 @@ def compile_steps(
         model=model,
         create_state=jax.jit(
             lambda: create_state(
-                key(0),
-                model,
-                optimizer,
-                example_clips(config),
-                averaged=config.train.average > 0,
+                key(0), model, optimizer, example_clips(config), averaged=averaged
             ),
             out_shardings=whole,
         ),

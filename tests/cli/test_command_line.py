@@ -1,5 +1,6 @@
 """The command lines: a mistake is one line and status 2, as a user sees it."""
 
+import json
 import pathlib
 import re
 import runpy
@@ -183,6 +184,27 @@ def test_an_evaluation_prints_a_table_and_what_it_wrote(command, monkeypatch, ru
     for name in ("evaluation-test.json", "evaluation-test", "evaluation-test.html"):
         assert (run_folder / name).exists()
         assert f"wrote runs/tiny/{name}\n" in printed.out
+
+
+def test_an_evaluation_on_another_variant_has_files_of_its_own(command, monkeypatch, run_folder):
+    def opened(config):
+        dataset = FakeDataset()
+        dataset.labels = config.variant.removeprefix("boxes_only-")
+        return dataset
+
+    monkeypatch.setattr("data.prepared.pipeline.open_dataset", opened)
+    variant = "boxes_only-corrected"
+    arguments = ("evaluate.py", "--bits=16", "--checkpoint=latest", f"--variant={variant}")
+    status, printed = command(*arguments)
+    assert not status
+    assert "volleyball with corrected labels, 23 test clips" in printed.out
+    assert not (run_folder / "evaluation-test.json").exists()
+    results = json.loads((run_folder / f"evaluation-test-{variant}.json").read_text())
+    assert (results["data"]["variant"], results["data"]["labels"]) == (variant, "corrected")
+    page = (run_folder / f"evaluation-test-{variant}.html").read_text()
+    assert "volleyball with corrected labels" in page
+    (matrix,) = (run_folder / "filter_matrix").iterdir()
+    assert f"-train-{variant}-" in matrix.name
 
 
 def test_a_training_that_is_not_the_folders(command, monkeypatch, run_folder):

@@ -69,11 +69,12 @@ def test_mistakes_of_a_command_name_the_command(stvh):
 
 CONFIG = """
 from stvh_jax import config as base
+from stvh_jax import recipes
 
 
 def get_config():
     config = base.get_config()
-    base.make_boxes_only(config)
+    recipes.make_boxes_only(config)
     return config
 """
 

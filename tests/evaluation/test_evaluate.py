@@ -68,6 +68,7 @@ def test_results_are_json_with_the_keys_of_the_manual(evaluated):
     assert results["data"] == {
         "name": "volleyball",
         "variant": "boxes_only",
+        "labels": None,
         "still_boxes": False,
         "base_split": "train",
         "query_split": "test",

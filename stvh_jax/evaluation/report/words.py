@@ -46,11 +46,12 @@ def subtitle(results: Mapping[str, Any]) -> str:
     boxes = f"{percent(data.get('untracked_share'))} % of the queries' actors without a track"
     if data.get("still_boxes"):
         boxes = "every actor with the still box of the key frame"
+    labels = f" with {data['labels']} labels" if data.get("labels") else ""
     return (
         f"{text(results.get('run'))}: {text(results.get('model'))}, "
         f"{text(results.get('bits'))} bits, {text(results.get('layers'))} layers, "
         f"{text(checkpoint.get('kind'))} checkpoint of step {text(checkpoint.get('step'))}; "
-        f"{text(data.get('name'))}, {text(data.get('query_clips'))} "
+        f"{text(data.get('name'))}{labels}, {text(data.get('query_clips'))} "
         f"{text(data.get('query_split'))} clips searched in {text(data.get('base_clips'))} "
         f"{text(data.get('base_split'))} clips; {boxes}"
     )
