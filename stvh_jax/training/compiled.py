@@ -60,21 +60,20 @@ def compile_steps(
         backbone_options=backbone_options,
     )
     variable_shapes(model, config)  # before anything is allocated
-    lengths = {"steps_per_epoch": steps_per_epoch, "epochs": config.train.epochs}
-    optimizer = build_optimizer(
-        config.optimizer, **lengths, freeze_backbone=config.model.freeze_backbone
-    )
+    train = config.train
+    lengths = {"steps_per_epoch": steps_per_epoch, "epochs": train.epochs}
+    frozen = config.model.freeze_backbone
+    optimizer = build_optimizer(config.optimizer, **lengths, freeze_backbone=frozen)
     train_step = make_train_step(
         model,
         optimizer,
         config.loss,
         learning_rate_schedule(config.optimizer, **lengths),
-        augment=Augmentation.of(config.train),
-        average=config.train.average,
-        accumulate=config.train.accumulate,
+        augment=Augmentation.of(train),
+        average=train.average,
+        accumulate=train.accumulate,
     )
     whole, split = sharding.replicated(mesh), sharding.split_batch(mesh)
-    averaged = config.train.average > 0
 
     def key(number):
         return jax.random.fold_in(jax.random.key(config.seed), number)
