@@ -57,7 +57,7 @@ class Variant:
             endings = [c for choices in options.values() for c in choices[1:]]
             raise UserError(
                 f"data variant {name!r} of {dataset} is not one of: {', '.join(CONTENTS)}"
-                + (f", followed by -{', -'.join(endings)} in this order" if endings else "")
+                + (f", followed by any of -{', -'.join(endings)} in this order" if endings else "")
             )
         return variant
 

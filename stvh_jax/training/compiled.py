@@ -74,6 +74,7 @@ def compile_steps(
         accumulate=train.accumulate,
     )
     whole, split = sharding.replicated(mesh), sharding.split_batch(mesh)
+    clips, averaged = example_clips(config), train.average > 0
 
     def key(number):
         return jax.random.fold_in(jax.random.key(config.seed), number)
@@ -81,9 +82,7 @@ def compile_steps(
     return CompiledSteps(
         model=model,
         create_state=jax.jit(
-            lambda: create_state(
-                key(0), model, optimizer, example_clips(config), averaged=averaged
-            ),
+            lambda: create_state(key(0), model, optimizer, clips, averaged=averaged),
             out_shardings=whole,
         ),
         train_step=jax.jit(

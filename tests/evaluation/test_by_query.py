@@ -7,7 +7,7 @@ import pytest
 
 from stvh_jax.clips import UNKNOWN
 from stvh_jax.evaluation.by_query import by_query
-from stvh_jax.evaluation.metrics import retrieval_metrics
+from stvh_jax.evaluation.metrics import rank_by_label, retrieval_metrics
 from stvh_jax.inference.encoded_clips import EncodedClips
 
 
@@ -65,7 +65,7 @@ def test_their_means_are_those_of_the_evaluation(size):
     queries.activity[::5] = UNKNOWN
     values = by_query(queries, base, focus=1)
     ids = np.stack([np.zeros(size, int), np.arange(size), np.arange(size)], axis=1)
-    judged = retrieval_metrics(
+    ranked = rank_by_label(
         queries.codes[1],
         base.codes[1],
         queries.activity,
@@ -73,6 +73,7 @@ def test_their_means_are_those_of_the_evaluation(size):
         query_ids=ids,
         base_ids=ids,
     )
+    judged = retrieval_metrics(ranked.groups)
     np.testing.assert_allclose(np.nanmean(values["ap@10"]), judged["map@10"])
     np.testing.assert_allclose(np.nanmean(values["ap@10/over_hits"]), judged["map@10/over_hits"])
     assert np.isnan(values["correct"][::5]).all()

@@ -37,7 +37,7 @@ results = {
     "model": "stvh" if "-stvh-" in run.name else "mstvh",
     "checkpoint": {"step": 1, "kind": flags["checkpoint"]},
     "data": {
-        "base_split": "train+validation",
+        "base_split": "train" if run.name.startswith("demo") else "train+validation",
         "query_split": "test",
         "base_clips": 20,
         "query_clips": 8,
