@@ -285,7 +285,7 @@ def test_unprepared_set_names_the_command(variant, flag):
     [
         (
             {"variant": "pixels"},
-            "'pixels' of volleyball is not one of: frames, boxes_only, followed by any of -corrected",
+            "of volleyball is not one of: frames, boxes_only, followed by any of -corrected",
         ),
         ({"variant": "frames-five"}, "'frames-five' of volleyball is not one of"),
         (
@@ -294,7 +294,7 @@ def test_unprepared_set_names_the_command(variant, flag):
         ),
         (
             {"name": "collective_activity", "variant": "frames-centred-five"},
-            "is not one of: frames, boxes_only, followed by any of -five, -sfu, -centred in this order",
+            "one of: frames, boxes_only, followed by any of -five, -sfu, -centred in this order",
         ),
         (
             {"name": "collective_activity", "variant": "boxes_only-five-sfu"},
