@@ -54,8 +54,8 @@ def report(study: Study) -> Report:
     counts = next(iter(judged.values()))[0]
     left_out = counts["clips, original"] - counts["clips, corrected"]
     notes = [
-        "A row is the labels trained on, and the checkpoint is chosen by the same labels; a column "
-        "is the labels that the test clips, and the train clips searched, are judged by.",
+        "A row is the labels trained on; a column is the labels that the test clips, and the clips "
+        "searched, are judged by.",
         f"Both agree on the activity of {counts['clips where both agree']} test clips. The "
         f"corrected labels leave out {left_out} test clips, which count only where the original "
         "labels judge.",
@@ -75,7 +75,7 @@ def judge(study: Study, run: TrainedRun, prepared: Mapping[str, str]) -> dict[st
       The values of the columns, and the numbers of test clips: of each set of labels, and of those
       whose activity is the same in all sets.
     """
-    from stvh_jax.evaluation.judging import retrieval
+    from stvh_jax.evaluation.judging import measures, rank
     from stvh_jax.inference.encoded_clips import check_same_classes, encode_split
 
     found, right, known = {}, {}, []
@@ -85,7 +85,7 @@ def judge(study: Study, run: TrainedRun, prepared: Mapping[str, str]) -> dict[st
         splits = run.config.data.test_split, run.config.data.train_split
         queries, base = (encode_split(encoder, dataset, split) for split in splits)
         correct = queries.activity_scores.argmax(axis=1) == queries.activity
-        foci = retrieval(queries, base, queries)
+        foci = measures(rank(queries, base, queries))
         found[f"clips, {labels}"] = len(queries)
         found[f"accuracy, {labels}"] = 100 * float(correct.mean())
         found[f"mAP@10, {labels}"] = 100 * foci[str(encoder.foci[-1])]["activity_map@10"]

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked_shapes")]
 
 def config_for(dataset, **model):
     """Makes the config of Collective Activity's boxes, with a model that compiles quickly."""
-    config = cad_boxes.get_config()
+    config = cad_boxes.get_config("validated")
     config.model.update({"features": 8, "bits": 8, "layers": 2, "ffn_multiplier": 1, **model})
     config.model.temporal_contrast = True
     config.model.key_frame = dataset.key_frame
@@ -42,7 +42,7 @@ def real(tmp_path_factory):
         pytest.skip("real data not present")
     folder = tmp_path_factory.mktemp("real")
     prepare(Builder(config="boxes_only", data_dir=folder), REAL)
-    config = cad_boxes.get_config()
+    config = cad_boxes.get_config("validated")
     config.data.dir = str(folder)
     return open_dataset(config.data)
 
