@@ -258,15 +258,20 @@ def text(default: str, *, empty: bool = True) -> Any:
 
 def folder_name(default: str) -> Any:
     """Declares a field that names a folder: no path leads out of the one that it stands in."""
+    return setting(default, check_folder_name)
 
-    def check(name: str, value: Any) -> None:
-        if not isinstance(value, str) or not re.fullmatch(r"\w[\w.+-]{0,99}", value):
-            raise UserError(
-                f"{name} is {shown(value)}; it names a folder: use up to 100 letters, digits and "
-                "_ . + -, the first a letter, a digit or _"
-            )
 
-    return setting(default, check)
+def check_folder_name(name: str, value: Any) -> None:
+    """Checks that a value can name a folder, or be a part of the name of a file.
+
+    Raises:
+      UserError: it cannot.
+    """
+    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.+-]{0,99}", value):
+        raise UserError(
+            f"{name} is {shown(value)}; it names a folder: use up to 100 letters, digits and "
+            "_ . + -, the first a letter, a digit or _"
+        )
 
 
 def look_up(table: Mapping[str, Part], name: str, key: str) -> Part:

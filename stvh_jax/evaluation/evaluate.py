@@ -19,6 +19,7 @@ from stvh_jax.evaluation.by_query import by_query
 from stvh_jax.evaluation.environment import hardware, versions
 from stvh_jax.evaluation.examples import picture_hits
 from stvh_jax.evaluation.metrics import class_distances
+from stvh_jax.fields import check_folder_name
 from stvh_jax.inference.encoded_clips import EncodedClips, check_same_classes, encode_split, join
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.inference.run_filter import load_or_fit
@@ -136,10 +137,13 @@ def evaluate(
         from its defaults; with values="none" there is no filter matrix.
 
     Raises:
-      UserError: a split has no clip, or the data set has other classes than the model.
+      UserError: a split has no clip, the data set has other classes than the model, or the variant
+        is no name.
     """
     started = time.monotonic()
     check_same_classes(encoder, dataset)
+    if variant not in (None, encoder.config.data.variant):  # a part of the names of files
+        check_folder_name("the variant", variant)
     query_split = str(query_split or encoder.config.data.test_split)
     base_split = str(base_split or encoder.config.data.train_split)
     for split in (query_split, base_split):

@@ -270,6 +270,11 @@ def test_a_folder_that_cannot_be_written_is_said(evaluated, tmp_path):
         elsewhere.write()
 
 
+def test_a_variant_that_leads_out_of_the_folder_is_refused(evaluated):
+    with pytest.raises(stvh_jax.UserError, match=r"^the variant is '\.\./out'; it names a folder"):
+        evaluate(evaluated[1], FakeDataset(), run=evaluated[2], variant="../out")
+
+
 def test_a_data_set_of_other_classes_is_refused(evaluated):
     dataset = FakeDataset()
     dataset.activity_names = ("r_set", "l_set")
