@@ -179,6 +179,25 @@ def test_a_damaged_digest_is_no_damaged_clip(written):
     assert len(Index.open(written)) == 4
 
 
+def test_what_a_killed_write_leaves_is_no_part_of_the_index(tmp_path):
+    folder = tmp_path / "index"
+    index = Index.create(folder, bits=BITS, stored_foci=(3,))
+    codes = random_codes(50)[3]
+    index.add(codes, match=["m"] * 50, clip=range(50))
+    index.delete("clip = '7'")
+    names = ("_deletions", "_versions", "data")
+    left = [place for name in names for place in folder.glob(f"*.lance/{name}")]
+    assert len(left) == 3
+    for place in left:
+        (place / ".tmpA1b2c3").write_bytes(b"half")
+    index.add(codes[:1], match=["m"], clip=[50])
+    assert len(Index.open(folder)) == 50
+    for place in left:
+        (place / ".tmpA1b2c3").unlink()
+    assert len(Index.open(folder).versions()) == len(index.versions())
+    assert len(Index.open(folder)) == 50
+
+
 def test_files_are_read_once(written, monkeypatch):
     index = Index.open(written)
     read = []

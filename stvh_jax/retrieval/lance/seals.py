@@ -17,6 +17,8 @@ from stvh_jax.errors import Damaged, NotFound
 from stvh_jax.retrieval.lance.storage import local_folder
 
 _MANIFESTS = "_versions"
+# The name of a file of deletions, which ends in its number.
+_DELETIONS = re.compile(r"[0-9]+-[0-9]+-([0-9]{1,20})\.\w+")
 
 # What Lance writes again at every version; it only says where to look first.
 _HINT = "latest_version_hint.json"
@@ -103,7 +105,7 @@ class Seals:
           Damaged: one is not what was written, or is not there.
         """
         for path, digest in self._recorded().items():
-            if path.startswith(_MANIFESTS):
+            if path.startswith(_MANIFESTS) and path.endswith(".manifest"):
                 self._check_file(path, digest, _CURE)
 
     def seal(self, version: int) -> None:
@@ -153,10 +155,10 @@ class Seals:
         return self._read[key]
 
     def _files(self) -> Iterator[str]:
-        """Names all files of the table."""
+        """Names all files of the table, without those that a killed write has begun (.tmp...)."""
         for folder, _, names in os.walk(self._table):
             for name in sorted(names):
-                if name != _HINT:
+                if name != _HINT and not files.is_hidden(name):
                     yield (pathlib.Path(folder) / name).relative_to(self._table).as_posix()
 
     def _digest(self, path: str) -> str:
@@ -204,9 +206,8 @@ def _named_in(manifest: bytes, recorded: dict[str, str]) -> list[str]:
         folder, _, name = path.rpartition("/")
         if folder == "data":
             data[name.encode()] = path
-        elif folder == "_deletions":
-            number = name.partition(".")[0].rpartition("-")[2]
-            deletions[_varint(int(number))] = path
+        elif folder == "_deletions" and (number := _DELETIONS.fullmatch(name)):
+            deletions[_varint(int(number[1]))] = path
     lengths = {len(name) for name in data}
     ends = [match.end() for match in re.finditer(rb"\.lance", manifest)]
     found = {manifest[max(0, end - length) : end] for end in ends for length in lengths}
