@@ -4,17 +4,16 @@ import numpy as np
 from jaxtyping import Shaped
 
 from stvh_jax.clips import UNKNOWN
-from stvh_jax.codes.packing import hamming_distances
+from stvh_jax.evaluation.judging import number_clips
 from stvh_jax.evaluation.ranking import (
+    TieGroups,
     average_precision_at_k,
     average_precision_over_hits,
-    tie_groups,
+    count_by_distance,
 )
 from stvh_jax.inference.encoded_clips import EncodedClips
 
 K = 10
-# Queries compared with the base at a time, to bound the memory.
-_CHUNK = 256
 
 
 def by_query(
@@ -34,30 +33,26 @@ def by_query(
     """
     known = queries.activity != UNKNOWN
     right = queries.activity_scores.argmax(axis=1) == queries.activity
-    precisions = [
-        _average_precisions(queries, base, focus, np.arange(start, min(start + _CHUNK, len(known))))
-        for start in range(0, len(known), _CHUNK)
-    ]
-    plain, over_hits = np.concatenate(precisions, axis=1)
+    groups = _ranked(queries, base, focus)
+    judged = groups.relevant.any(axis=1)
+    plain, over_hits = average_precision_at_k(groups, K), average_precision_over_hits(groups, K)
     return {
         "match": queries.match,
         "clip": queries.clip,
         "correct": np.where(known, right, np.nan),
-        f"ap@{K}": plain,
-        f"ap@{K}/over_hits": over_hits,
+        f"ap@{K}": np.where(judged, plain, np.nan),
+        f"ap@{K}/over_hits": np.where(judged, over_hits, np.nan),
     }
 
 
-def _average_precisions(queries, base, focus, rows) -> np.ndarray:
-    """Gives AP@10 and AP@10 over hits of the queries in these rows, as an array [2, rows]."""
-    labels = queries.activity[rows, None]
-    relevant = (labels == base.activity) & (labels != UNKNOWN)
-    itself = (queries.match[rows, None] == base.match) & (queries.clip[rows, None] == base.clip)
-    groups = tie_groups(
-        hamming_distances(queries.codes[focus][rows], base.codes[focus]),
-        relevant,
-        bits=8 * base.codes[focus].shape[1],
-        excluded=itself | (base.activity == UNKNOWN),
+def _ranked(queries: EncodedClips, base: EncodedClips, focus: int) -> TieGroups:
+    """Ranks the clips of known activity for all queries, also those that are not judged."""
+    known = base.activity != UNKNOWN
+    activities = base.activity[known]
+    query_ids, base_ids = number_clips(queries, base)
+    return count_by_distance(
+        queries.codes[focus],
+        base.codes[focus][known],
+        lambda chunk: queries.activity[chunk, None] == activities,
+        ids=(query_ids, base_ids[known]),
     )
-    values = np.stack([average_precision_at_k(groups, K), average_precision_over_hits(groups, K)])
-    return np.where(groups.relevant.any(axis=1), values, np.nan)

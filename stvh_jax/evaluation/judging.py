@@ -94,7 +94,7 @@ def rank(
     Returns:
       The rankings by focus, as text.
     """
-    query_ids, base_ids, ids = _number(queries, base, everything)
+    query_ids, base_ids, ids = number_clips(queries, base, everything)
     query_actions, base_actions = _count_actions(queries, base)
     return {
         str(focus): FocusRankings(
@@ -167,7 +167,7 @@ def _count_actions(*parts: EncodedClips) -> list[Int[np.ndarray, "M A"]]:
     return [count_actions(part.action, num_actions) for part in parts]
 
 
-def _number(*parts: EncodedClips) -> list[Int[np.ndarray, "M 3"]]:
+def number_clips(*parts: EncodedClips) -> list[Int[np.ndarray, "M 3"]]:
     """Gives (match, clip, key frame) of the clips of each part, equal names as equal numbers."""
     match, clip = (
         np.unique(np.concatenate([getattr(part, field) for part in parts]), return_inverse=True)[1]
