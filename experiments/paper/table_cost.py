@@ -5,7 +5,6 @@ the settings that a CPU can train; training times are read from the runs that ex
 """
 
 import dataclasses
-import importlib
 import math
 import statistics
 import time
@@ -58,23 +57,16 @@ class Form:
     Attributes:
       label: its name.
       run: its run with seed 0, which need not exist.
-      backbone: a backbone of the config's file other than its default; "" for the default.
     """
 
     label: str
     run: TrainedRun
-    backbone: str = ""
 
     @property
     def config(self) -> Config:
         """The config, with all frames at once: of a loop, XLA counts the body only once."""
         config = self.run.config.copy_and_resolve_references()
         with config.unlocked():
-            if self.backbone:
-                module = importlib.import_module(f"configs.{self.run.setting.config}")
-                other = module.get_config(self.backbone)
-                config.model.backbone = other.model.backbone
-                config.model.roi_channels = other.model.roi_channels
             config.model.frames_per_chunk = 0
         return config
 
@@ -93,7 +85,10 @@ def forms(setting: Setting) -> list[Form]:
     # A config without a measured time is one of the paper's size.
     backbones = ("",) if is_small(setting) else _BACKBONES
     return [
-        Form(f"{label}, {backbone}" if backbone else label, TrainedRun(setting, one, 0), backbone)
+        Form(
+            f"{label}, {backbone}" if backbone else label,
+            TrainedRun(setting, one, 0, options=backbone),
+        )
         for backbone in backbones
         for label, one in changes.items()
     ]
@@ -207,8 +202,6 @@ def _speed(label: str, speeds: Mapping[str, float]) -> list[str]:
 
 def _training(study: Study, form: Form) -> str:
     """Formats the mean training time of the finished runs, as minutes and seconds."""
-    if form.backbone not in ("", _BACKBONES[0]):
-        return MISSING  # runs of this table are of the config's own backbone
     times = []
     for seed in study.seeds:
         run = dataclasses.replace(form.run, seed=seed)
