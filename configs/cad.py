@@ -30,9 +30,6 @@ from stvh_jax import recipes
 
 def get_config(options: str = "") -> ConfigDict:
     """Returns the config with a backbone and a protocol."""
-    backbone, protocol = recipes.read_options("cad", options, recipes.BACKBONES, recipes.PROTOCOLS)
-    config = recipes.get_config_at_paper_size("cad", backbone)
-    recipes.use_printed_readings(config)
-    recipes.use_protocol(config, protocol)
+    config = recipes.get_published_config("cad", options)
     recipes.make_collective(config, "collective_activity")
     return config

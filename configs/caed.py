@@ -25,9 +25,6 @@ from stvh_jax import recipes
 
 def get_config(options: str = "") -> ConfigDict:
     """Returns the config with a backbone and a protocol."""
-    backbone, protocol = recipes.read_options("caed", options, recipes.BACKBONES, recipes.PROTOCOLS)
-    config = recipes.get_config_at_paper_size("caed", backbone)
-    recipes.use_printed_readings(config)
-    recipes.use_protocol(config, protocol)
+    config = recipes.get_published_config("caed", options)
     recipes.make_collective(config, "collective_activity_extended")
     return config

@@ -41,10 +41,7 @@ from stvh_jax import recipes
 
 def get_config(options: str = "") -> ConfigDict:
     """Returns the config with a backbone and a protocol."""
-    backbone, protocol = recipes.read_options("vd", options, recipes.BACKBONES, recipes.PROTOCOLS)
-    config = recipes.get_config_at_paper_size("vd", backbone)
-    recipes.use_printed_readings(config)
-    recipes.use_protocol(config, protocol)
+    config = recipes.get_published_config("vd", options)
     config.optimizer.boundaries_epochs = (10, 20)
     config.optimizer.rates = (5e-6, 1e-6)
     return config

@@ -61,13 +61,26 @@ def use_protocol(config: Config, protocol: str) -> None:
         config.data.train_split, config.data.validation_split = "train+validation", ""
 
 
-def use_printed_readings(config: Config) -> None:
-    """Reads Eq 6 and section 4.4 as printed, where other experiments depart from them."""
+def get_published_config(name: str, options: str) -> Config:
+    """Returns the config of an experiment of the paper: its size, readings and protocol.
+
+    Args:
+      name: names the runs, with the options that are not the first of `BACKBONES` and `PROTOCOLS`.
+      options: a backbone and a protocol, see `read_options`.
+
+    Raises:
+      ValueError: an option is unknown, or given twice.
+    """
+    backbone, protocol = read_options(name, options, BACKBONES, PROTOCOLS)
+    config = get_config_at_paper_size(name, backbone)
+    # Eq 6 and section 4.4, from which other experiments depart.
     config.loss.action_reduction = "sum"
     config.model.action_features = "f_T"
+    use_protocol(config, protocol)
+    return config
 
 
-def get_config_at_paper_size(name: str, backbone: str) -> ConfigDict:
+def get_config_at_paper_size(name: str, backbone: str) -> Config:
     """Returns the default config with a backbone of the paper's size.
 
     Args:
