@@ -151,7 +151,7 @@ def _facts(study: Study, report: Report) -> list[str]:
         f"checkpoint: {kind}; {'; '.join(hardware)}."
     ]
     if not study.setting.has_frames:
-        facts.append("Without frames there is no appearance: all features are made from the boxes.")
+        facts.append("There are no frames: all features are made from the boxes.")
     reasons = [(variant.label, variant.reason) for variant in study.variants if variant.reason]
     return facts + [f"{label}: not run, {reason}." for label, reason in reasons]
 

@@ -51,7 +51,7 @@ class RawVolleyball(RawClips):
     def scan(self, match: str) -> Scan:
         """Reads the video's clips, and collects the errors of its bad lines.
 
-        With corrected labels, a clip that these leave out is no clip, though its key frame counts.
+        Where corrected labels are chosen, a clip without one is left out; its key frame is counted.
 
         Raises:
           NotFound: the video has no annotations, or no corrected labels.
@@ -179,8 +179,8 @@ def open_raw(root: str | pathlib.Path, *, labels: str = "original") -> RawVolley
         `reannotations` beside the videos or up to two levels above.
 
     Raises:
-      NotFound: there are no video folders, none with a number and no `splits.json`, or no corrected
-        labels.
+      NotFound: there are no video folders, or none whose name is a number and no `splits.json`; or
+        the corrected labels are missing.
       Damaged: `splits.json` is malformed.
       UserError: it lists a video twice.
     """

@@ -45,7 +45,7 @@ class GroupActivityHasher(nn.Module):
         return tuple(range(layers + 1)) if self.config.multi_focus else (layers,)
 
     def classifier(self, params: Mapping[str, Any], length: int) -> tuple[jax.Array, jax.Array]:
-        """Gives what reads the activity from the first bits of the last focus; see the function."""
+        """Gives what reads the activity from the first bits; see `activity_classifier`."""
         return activity_classifier(params, self.foci[-1], length=length, bits=self.bits)
 
     @nn.compact
