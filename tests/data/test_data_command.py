@@ -118,7 +118,11 @@ def test_synthesized_matches_check_and_prepare(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "matches"), [("collective_activity", 15), ("collective_activity_extended", 21)]
+    ("dataset", "matches"),
+    [
+        ("collective_activity", 15),
+        pytest.param("collective_activity_extended", 21, marks=pytest.mark.soak),
+    ],
 )
 def test_synthesized_streets_train_and_are_evaluated(dataset, matches, tmp_path, capsys):
     raw, sets = str(tmp_path / "raw"), str(tmp_path / "sets")

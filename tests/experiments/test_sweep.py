@@ -90,7 +90,9 @@ def started(arguments):
     )
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "sign", [pytest.param(signal.SIGTERM, marks=pytest.mark.soak), signal.SIGKILL, signal.SIGINT]
+)
 def test_a_sweep_that_is_stopped_goes_on_where_it_was(folder, sign):
     """The experiments are a process here; the training that runs is stopped, or left to end."""
     pathlib.Path("seconds.txt").write_text("1.5")

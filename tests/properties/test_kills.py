@@ -75,6 +75,7 @@ def process():
         started.stdin.close()
 
 
+@pytest.mark.soak
 def test_nothing_acknowledged_is_lost(process, tmp_path):
     random = np.random.default_rng(0)
     killed = collections.Counter()

@@ -110,6 +110,7 @@ def test_a_second_training_in_one_folder_is_refused(tmp_path):
         pass
 
 
+@pytest.mark.soak
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(trained, tmp_path):
     command = shlex.join(trainings.command(tmp_path / "run"))
     # No file may be larger than some kilobytes, which a checkpoint's are.
