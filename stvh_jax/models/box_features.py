@@ -8,6 +8,8 @@ from stvh_jax.models.config import ModelConfig
 
 # Sine and cosine features of a box centre, in half periods over the frame.
 BOX_FREQUENCIES = (1, 2)
+# Sides are taken to be at least this long before their logarithm, in frame heights and widths.
+SMALLEST_SIDE = 1e-3
 
 
 def describe_boxes(
@@ -28,6 +30,28 @@ def describe_boxes(
     centred = jnp.where(mask, local - (local * mask).sum(2, keepdims=True) / count, 0)
     spread = jnp.sqrt((centred**2).sum(2, keepdims=True) / count + 1e-6)
     return jnp.where(mask, jnp.concatenate([place, *waves, centred / spread], axis=-1), 0)
+
+
+def describe_boxes_in_detail(
+    boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"]
+) -> Float[Array, "B T N 11"]:
+    """Describes each box by its edges, its form and its rank in the frame.
+
+    Top and bottom edge; logarithms of height, width and their ratio; sines and cosines of the
+    bottom edge, where the feet are; the share of the frame's actors who stand further left, scaled
+    to -1..1; the number of actors, in tens. Zeros for padded actors.
+    """
+    y_min, x_min, y_max, x_max = jnp.moveaxis(boxes, -1, 0)
+    height = jnp.log(jnp.maximum(y_max - y_min, SMALLEST_SIDE))
+    width = jnp.log(jnp.maximum(x_max - x_min, SMALLEST_SIDE))
+    angles = [jnp.pi * frequency * y_max for frequency in BOX_FREQUENCIES]
+    waves = [wave(angle) for angle in angles for wave in (jnp.sin, jnp.cos)]
+    centre, valid = (x_min + x_max) / 2, actor_mask[:, None, :]
+    further_left = (centre[..., None, :] < centre[..., :, None]) & valid[..., None, :]
+    count = jnp.broadcast_to(jnp.maximum(valid.sum(-1, keepdims=True), 1), centre.shape)
+    rank = 2 * further_left.sum(-1) / count - 1
+    detail = [y_min, y_max, height, width, height - width, *waves, rank, count / 10]
+    return jnp.where(valid[..., None], jnp.stack(detail, axis=-1), 0)
 
 
 def describe_motion(
@@ -56,8 +80,8 @@ class BoxFeatures(nn.Module):
     """Actor features from the boxes alone: `describe_boxes`, then two dense layers.
 
     What `FrameFeatures` is to pixels, for studies of position without appearance; the description
-    takes the place of f_roi, also in the reconstruction. With `temporal_contrast` it includes
-    `describe_motion`.
+    takes the place of f_roi, also in the reconstruction. With `detailed_boxes` it includes
+    `describe_boxes_in_detail`, with `temporal_contrast` `describe_motion`.
     """
 
     config: ModelConfig
@@ -67,6 +91,9 @@ class BoxFeatures(nn.Module):
         """Returns f_v `[B, T, N, D]`, the description `[B, T, N, F]` and its reconstruction."""
         config = self.config
         description = describe_boxes(boxes, actor_mask)
+        if config.visual.detailed_boxes:
+            detail = describe_boxes_in_detail(boxes, actor_mask)
+            description = jnp.concatenate([description, detail], axis=-1)
         if config.visual.temporal_contrast:
             motion = describe_motion(boxes, actor_mask)
             description = jnp.concatenate([description, motion], axis=-1)

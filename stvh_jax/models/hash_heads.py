@@ -17,8 +17,12 @@ from jaxtyping import Array, Bool, Float
 from stvh_jax.models.config import ModelConfig
 from stvh_jax.models.linear_hash import hash_linearly
 from stvh_jax.models.masking import masked_mean, masked_softmax
+from stvh_jax.models.pooled_hash import hash_mean_and_maximum
 
-HASH_HEADS: dict[str, Callable[..., jax.Array]] = {"linear": hash_linearly}
+HASH_HEADS: dict[str, Callable[..., jax.Array]] = {
+    "linear": hash_linearly,
+    "mean_and_maximum": hash_mean_and_maximum,
+}
 
 
 def activity_layer(length: int, bits: int) -> str:

@@ -14,6 +14,16 @@ def masked_mean(values: Float[Array, "B T N *d"], actor_mask: Bool[Array, "B N"]
     return total / count.reshape((-1,) + (1,) * (total.ndim - 1))
 
 
+def masked_maximum(values: Float[Array, "B T N D"], actor_mask: Bool[Array, "B N"]):
+    """Takes each frame's maximum over the valid actors and the mean of these over the frames.
+
+    `[B, T, N, D] -> [B, D]`, in fp32; zeros for a clip without actors.
+    """
+    mask = actor_mask[:, None, :, None]
+    highest = jnp.where(mask, values.astype(jnp.float32), -jnp.inf).max(axis=2).mean(axis=1)
+    return jnp.where(actor_mask.any(axis=1)[:, None], highest, 0)
+
+
 def masked_softmax(
     logits: Float[Array, "*b"], mask: Bool[Array, "*#b"], *, axis: int = -1
 ) -> Float[Array, "*b"]:

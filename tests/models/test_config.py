@@ -130,7 +130,7 @@ def test_what_can_be_chosen_is_what_can_be_built():
         ("causal", "never", "is 'never'; choose one of zero, neg_inf"),
         ("dtype", "float64", "is 'float64'; choose one of float32, bfloat16"),
         ("position", "nowhere", "is 'nowhere'; choose one of graphs, before, after, add, concat"),
-        ("hash_head", "none", "is 'none'; choose one of linear"),
+        ("hash_head", "none", "is 'none'; choose one of linear, mean_and_maximum"),
         ("hash_head", None, "is None; give a name, e.g. linear"),
         ("name", "vgg", "is 'vgg'; choose one of mstvh, stvh, global_hash, frame_classifier"),
         ("backbone", "small", r"is 'small'; give a backbone's name and options, e.g. {'name'"),

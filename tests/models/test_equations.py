@@ -193,6 +193,22 @@ def test_hash_head_is_equation_5(scene):
         np.testing.assert_allclose(logits[K][b], scores, rtol=1e-4, atol=1e-5)
 
 
+def test_the_head_of_mean_and_maximum_reads_the_valid_actors_of_every_frame(scene):
+    features, _, _, mask = scene
+    module = HashHead(model_config(bits=K, hash_head="mean_and_maximum"))
+    variables = drawn(module, features, mask)
+    relaxed, _ = apply(module, variables, features, mask)
+    params = variables["params"]
+    for b in range(B):
+        actors = [n for n in range(N) if mask[b, n]]
+        mean = np.mean([features[b, t, n] for t in range(T) for n in actors], 0)
+        highest = np.mean([np.max([features[b, t, n] for n in actors], 0) for t in range(T)], 0)
+        normal = layer_norm(mean, params["mean_norm"]), layer_norm(highest, params["maximum_norm"])
+        projected = np.concatenate(normal) @ params["hash"]["kernel"] + params["hash"]["bias"]
+        expected = np.tanh(layer_norm(projected, params["norm"]))
+        np.testing.assert_allclose(relaxed[b], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_relation_encoder_is_two_graph_convolutions(scene):
     _, _, in_space, mask = scene
     logits = arrays(5, B, N, 3)

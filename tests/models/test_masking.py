@@ -20,6 +20,15 @@ def test_masked_mean_of_a_clip_without_actors_is_zero():
     np.testing.assert_array_equal(mean, np.zeros((1, D)))
 
 
+def test_masked_maximum_of_a_clip_without_actors_is_zero_and_moves_nothing():
+    def total(values):
+        return masking.masked_maximum(values, jnp.zeros((1, N), bool)).sum()
+
+    value, gradient = jax.value_and_grad(total)(jnp.ones((1, T, N, D)))
+    assert value == 0
+    np.testing.assert_array_equal(gradient, np.zeros((1, T, N, D)))
+
+
 @pytest.mark.parametrize("axis", [-1, 1])
 def test_masked_softmax_equals_the_softmax_of_what_is_left(axis):
     rng = np.random.default_rng(4)
