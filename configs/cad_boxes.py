@@ -33,7 +33,10 @@ def get_config(options: str = "") -> ConfigDict:
     # for less long, to which every clip is shown by a camera that stands elsewhere.
     config.model.features = 64
     config.model.temporal_contrast = True
-    config.train.box_jitter = 0.15
+    config.optimizer.learning_rate = 5e-4
+    config.train.average = 0.995
+    config.train.batch_size = 32
+    config.train.box_jitter = 0.1
     config.train.epochs = 16
     config.train.evaluate_every_epochs = 2
     config.name = "cad_boxes" if classes == "four" else f"cad_boxes_{classes}"

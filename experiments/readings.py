@@ -16,6 +16,8 @@ _READINGS = (
     "model.graph_weight",
     "model.fusion",
     "model.temporal_contrast",
+    "model.hash_head",
+    "model.symmetric",
 )
 
 

@@ -152,11 +152,15 @@ class FakeDataset:
 
 
 def small_config(**model):
-    """Makes a config of the boxes-only study, small enough to compile in a second or two."""
+    """Makes a config of boxes alone, in a plain form that compiles in a second or two."""
     config = vd_boxes.get_config("validated")
     config.data.num_actors = config.model.num_actors = 5
-    config.model.update({"features": 16, "bits": 16, "layers": 2, "ffn_multiplier": 1, **model})
+    plain = {"symmetric": False, "hash_head": "linear", "detailed_boxes": False}
+    small = {"features": 16, "bits": 16, "layers": 2, "ffn_multiplier": 1}
+    config.model.update({**plain, **small, **model})
+    config.loss.update({"label_smoothing": 0.0, "supervised_contrastive": 0.0})
     config.train.update({"epochs": 2, "batch_size": 8, "evaluation_batch_size": 8})
+    config.train.update({"average": 0.0, "box_noise": 0.0, "leave_out": 0.0})
     config.train.update({"evaluate_every_epochs": 1, "log_every_steps": 3})
     config.optimizer.warmup_epochs = 1.0
     return config
