@@ -209,9 +209,9 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         config = config or "frames"
         if isinstance(config, str) and config not in self.builder_configs:
             config = config_of(Variant.parse(self.name, config))
-        if isinstance(config, ClipConfig) and config.with_appearance:
-            if appearance is None:
-                raise UserError(f"{config.name} needs features of whole frames; give --features")
+        if (isinstance(config, ClipConfig) and config.with_appearance) != (appearance is not None):
+            raise UserError("--features goes with the variant boxes_and_appearance, and no other")
+        if isinstance(config, ClipConfig) and appearance is not None:
             config.description = appearance.origin()
         super().__init__(config=config, **options)
 

@@ -94,6 +94,12 @@ def long_header(path):
             archive.writestr(name, content)
 
 
+def later_format(path):
+    """Writes features in a format whose headers may be of any length."""
+    with zipfile.ZipFile(path, "w") as archive, archive.open("features.npy", "w") as stream:
+        np.lib.format.write_array(stream, ROWS, version=(2, 0))
+
+
 def save_array(path):
     np.save(path.with_suffix(".npy"), ROWS)
     path.with_suffix(".npy").rename(path)
@@ -130,6 +136,7 @@ MISTAKES = {
         lambda path: write(path, clip=np.zeros((5, 1), int)), r"one is int64 \(5, 1\)",
     ),
     "long names": (lambda path: write(path, clip=np.array(["x" * 201] * 5)), "one is <U201"),
+    "a later format": (later_format, "features is not an array of numbers or texts"),
     "a long header": (long_header, "features is cut"),
     "no archive": (lambda path: path.write_bytes(b"features"), "File is not a zip file"),
     "an array alone": (save_array, "File is not a zip file"),
