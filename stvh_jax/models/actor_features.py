@@ -67,8 +67,8 @@ def from_boxes_and_appearance(
 ) -> ActorFeatures:
     """Reads the boxes, and beside them the `appearance` that clips carry.
 
-    The actor features are those of the boxes alone: joined with the appearance of whole frames,
-    they were measured to say less of the activity.
+    The actor features are those of the boxes alone: whole frames show which match it is, and little
+    of the activity.
 
     Raises:
       UserError: the clips carry no such appearance.
