@@ -12,10 +12,12 @@ from stvh_jax import interrupts
 if __name__ == "__main__":
     interrupts.obey()  # while these are imported, too
 
+from data.appearance import Appearance, read_appearance
 from data.raw import RawClips
 from data.variants import DATASETS, Variant, options_of
 from stvh_jax.cli import parsing
 from stvh_jax.cli.parsing import StrictParser
+from stvh_jax.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,6 +67,12 @@ def _add_datasets(
 def _add_raw_arguments(parser: argparse.ArgumentParser, dataset: str) -> None:
     parser.add_argument("--raw", type=pathlib.Path, required=True, help="folder of the raw files")
     parser.add_argument("--boxes-only", action="store_true", help="boxes and labels, no frames")
+    parser.add_argument(
+        "--features",
+        type=pathlib.Path,
+        metavar="FILE.npz",
+        help="with --boxes-only: features of whole frames, too; see docs/data.md",
+    )
     for option, choices in options_of(dataset).items():
         meaning = f"default {choices[0]}; see data/{dataset}/README.md"
         parser.add_argument(f"--{option}", choices=choices, default=choices[0], help=meaning)
@@ -72,9 +80,10 @@ def _add_raw_arguments(parser: argparse.ArgumentParser, dataset: str) -> None:
 
 def _variant(arguments: argparse.Namespace) -> Variant:
     """Returns the variant that the command line asks for."""
+    content = "boxes_only" if arguments.boxes_only else "frames"
     return Variant(
         arguments.dataset,
-        "boxes_only" if arguments.boxes_only else "frames",
+        content if arguments.features is None else "boxes_and_appearance",
         {option: getattr(arguments, option) for option in options_of(arguments.dataset)},
     )
 
@@ -84,8 +93,18 @@ def _open_raw(arguments: argparse.Namespace) -> RawClips:
     return module.open_raw(arguments.raw, **_variant(arguments).choices)
 
 
+def _read_appearance(arguments: argparse.Namespace) -> Appearance | None:
+    """Reads the file of `--features`; None if it is not given."""
+    if arguments.features is None:
+        return None
+    if not arguments.boxes_only:
+        raise UserError("--features takes the place of frames; give --boxes-only with it")
+    return read_appearance(arguments.features)
+
+
 def _prepare(arguments: argparse.Namespace) -> int:
     _open_raw(arguments)
+    appearance = _read_appearance(arguments)
     # TensorFlow is slow to import, and not needed to find that there are no raw files.
     from data.prepared.builder import prepare
 
@@ -93,6 +112,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
         _variant(arguments),
         arguments.raw,
         arguments.out,
+        appearance=appearance,
         allow_missing=arguments.allow_missing,
         # TFDS's own output is silenced by a redirection of sys.stdout; this is not.
         report=functools.partial(print, file=sys.stdout, flush=True),
@@ -104,7 +124,12 @@ def _check(arguments: argparse.Namespace) -> int:
     from data.check import check_raw
 
     report = functools.partial(print, flush=True)
-    complete = check_raw(_open_raw(arguments), frames=not arguments.boxes_only, report=report)
+    complete = check_raw(
+        _open_raw(arguments),
+        frames=not arguments.boxes_only,
+        appearance=_read_appearance(arguments),
+        report=report,
+    )
     return 0 if complete else 1
 
 

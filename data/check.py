@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from data.annotations import NUM_FRAMES, ClipAnnotation
+from data.appearance import Appearance, lacking
 from data.raw import RawClips, check_frame
 from stvh_jax.errors import UserError
 
@@ -35,25 +36,34 @@ class MatchReport:
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
-def check_raw(raw: RawClips, *, frames: bool, report: Callable[[str], None]) -> bool:
+def check_raw(
+    raw: RawClips,
+    *,
+    frames: bool,
+    appearance: Appearance | None = None,
+    report: Callable[[str], None],
+) -> bool:
     """Compares a raw folder with the complete dataset and reports, line by line.
 
     Args:
       raw: the opened folder.
       frames: whether to check every clip's frames too; each is decoded.
+      appearance: features of whole frames, where every clip should have some.
       report: called with each line of the report.
 
     Returns:
       Whether the folder is complete and well-formed.
     """
     report(raw.description())
+    if appearance is not None:
+        report(appearance.description())
     heads = ("split", "clips", "with frames", "on tracks", "problems")
     width = max([8, *(len(match) for names in raw.splits.values() for match in names)])
     report(_match_row(width, raw.match_name, *heads))
     matches = []
     for split, names in raw.splits.items():
         for match in names:
-            found = inspect_match(raw, match, split=split, frames=frames)
+            found = inspect_match(raw, match, split=split, frames=frames, appearance=appearance)
             matches.append(found)
             report(_match_row(width, match, *_cells(found)))
     problems = [problem for found in matches for problem in found.problems]
@@ -76,7 +86,9 @@ def check_raw(raw: RawClips, *, frames: bool, report: Callable[[str], None]) -> 
     return not problems
 
 
-def inspect_match(raw: RawClips, match: str, *, split: str, frames: bool) -> MatchReport:
+def inspect_match(
+    raw: RawClips, match: str, *, split: str, frames: bool, appearance: Appearance | None = None
+) -> MatchReport:
     """Reads all files of a match and collects what is wrong with them."""
     found = MatchReport(split)
     try:
@@ -91,6 +103,9 @@ def inspect_match(raw: RawClips, match: str, *, split: str, frames: bool) -> Mat
     found.activities.update(clip.activity for clip in scan.clips)
     found.actions.update(action for clip in scan.clips for action in clip.actions)
     _inspect_tracks(raw, match, scan.clips, found)
+    if appearance is not None:
+        absent = lacking(appearance, [(match, clip.clip) for clip in scan.clips])
+        found.problems += [absent] if absent else []
     if frames:
         _inspect_frames(raw, match, scan.clips, found)
     return found

@@ -1,7 +1,7 @@
 """The data sets and the variants they can be prepared in.
 
-A variant's name is `frames` or `boxes_only`, followed by every choice that is not the default, as
-in `boxes_only-five`.
+A variant's name is one of CONTENTS, followed by every choice that is not the default, as in
+`boxes_only-five`.
 """
 
 import dataclasses
@@ -11,7 +11,13 @@ from collections.abc import Mapping
 from stvh_jax.errors import UserError
 
 DATASETS = ("volleyball", "collective_activity", "collective_activity_extended")
-CONTENTS = ("frames", "boxes_only")
+# What clips have beside labels: boxes and pixels; boxes alone; boxes, and features of whole frames
+# that were computed elsewhere. With the options of `python -m data prepare` that ask for it.
+CONTENTS = {
+    "frames": "",
+    "boxes_only": " --boxes-only",
+    "boxes_and_appearance": " --boxes-only --features FILE.npz",
+}
 
 
 def options_of(dataset: str) -> Mapping[str, tuple[str, ...]]:
@@ -31,7 +37,7 @@ class Variant:
 
     Attributes:
       dataset: one of DATASETS.
-      content: `frames`, or `boxes_only` for boxes and labels without pixels.
+      content: one of CONTENTS.
       choices: option -> choice, for every option of the data set.
     """
 
@@ -70,7 +76,7 @@ class Variant:
     def flags(self) -> str:
         """The options of `python -m data prepare` that prepare it."""
         changed = [f" --{option} {choice}" for option, choice in self._changed.items()]
-        return (" --boxes-only" if self.content == "boxes_only" else "") + "".join(changed)
+        return CONTENTS[self.content] + "".join(changed)
 
     @property
     def _changed(self) -> dict[str, str]:

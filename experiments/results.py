@@ -150,7 +150,12 @@ def _facts(study: Study, report: Report) -> list[str]:
         f"seed{'s' if many else ''} {seeds}{spread}; "
         f"checkpoint: {kind}; {'; '.join(hardware)}."
     ]
-    if not study.setting.has_frames:
+    if study.setting.has_appearance:
+        facts.append(
+            "There are no frames: focus 0 shows features of whole frames that were computed "
+            "elsewhere; all else is made from the boxes."
+        )
+    elif not study.setting.has_frames:
         facts.append("There are no frames: all features are made from the boxes.")
     reasons = [(variant.label, variant.reason) for variant in study.variants if variant.reason]
     return facts + [f"{label}: not run, {reason}." for label, reason in reasons]

@@ -17,10 +17,12 @@ class Setting:
       title: what the data are, for a reader.
       config: the module of the config within `configs/`.
       dataset: the data set of the paper that they are a form of: vd, cad or caed.
-      has_frames: whether there are pixels; without them only position is studied.
+      has_frames: whether there are pixels; without them only position is studied, but for what
+        focus 0 shows where there is appearance.
       needs: the command that prepares the data.
       seconds: how long a training takes on one CPU core; None if never measured.
       evaluation_seconds: how long an evaluation takes; None if never measured.
+      has_appearance: whether there are features of whole frames in place of pixels.
       is_rendered: whether the clips are drawn by a program: no figure of the paper is of such data.
       checkpoint: which checkpoint is judged: the `latest` where all clips but the test clips are
         trained on, as in the paper; the `best` on validation where some are held out for that.
@@ -37,6 +39,7 @@ class Setting:
     needs: str
     seconds: float | None = None
     evaluation_seconds: float | None = None
+    has_appearance: bool = False
     is_rendered: bool = False
     checkpoint: str = "latest"
     corrected: str = ""
@@ -65,6 +68,19 @@ SETTINGS = {
             seconds=195,
             evaluation_seconds=20,
             corrected="boxes_only-corrected",
+        ),
+        Setting(
+            name="vd_features",
+            title="the Volleyball Dataset's real labels, from the boxes of the key frame and the "
+            "appearance of whole frames",
+            config="vd_features",
+            dataset="vd",
+            has_frames=False,
+            has_appearance=True,
+            needs=_prepare("volleyball", " --boxes-only --features FILE.npz"),
+            seconds=195,
+            evaluation_seconds=20,
+            corrected="boxes_and_appearance-corrected",
         ),
         Setting(
             name="cad_boxes",

@@ -33,6 +33,9 @@ class Clips:
       roi_features: float16 `[B, T, N, h, w, C]`, computed from the frames by
         `models.frame_features.RoiFeatures`, in place of them, or None.
       actor_features: float `[B, T, N, D]`, precomputed, in place of frames, or None.
+      appearance: float `[B, S, C]`, features of S whole frames of each clip that were computed
+        elsewhere, S = 1 for their mean over time, or None. They have no side: those of a mirrored
+        clip are the clip's.
       action: int `[B, N]`, the action of each actor, `UNKNOWN` in padded slots.
       activity: int `[B]`, the activity of the clip, `UNKNOWN` if unlabelled.
       match: str `[B]`, a NumPy array: the name of the source video (the match, the sequence); empty
@@ -49,6 +52,7 @@ class Clips:
     frames: Leaf = None
     roi_features: Leaf = None
     actor_features: Leaf = None
+    appearance: Leaf = None
     action: Leaf = None
     activity: Leaf = None
     match: Leaf = None

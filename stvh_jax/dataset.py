@@ -15,9 +15,10 @@ class Dataset(Protocol):
 
     `data.prepared.pipeline.ClipDataset` is one. A split is named as in "train"; several are joined
     by a plus sign, as in "train+validation". A data set may also have a `content_digest`:
-    hexadecimal digits that identify the clips' names, boxes, labels and pixels, or None where they
-    are not known; and `labels`: which labels the clips have, as "original" or "corrected", or None
-    where there is no choice of labels.
+    hexadecimal digits that identify the clips' names, boxes, labels, and pixels or appearance, or
+    None where they are not known; `appearance_channels`: C of the clips' `appearance`, or None
+    where they have none; and `labels`: which labels the clips have, as "original" or "corrected",
+    or None where there is no choice of labels.
 
     Attributes:
       activity_names: the activities, in the order of their numbers.

@@ -147,9 +147,13 @@ def entry(default: str, **metadata) -> Any:
     return setting(default, check, **metadata)
 
 
-def whole(default: int, *, low: int, high: int) -> Any:
+def whole(default: int, *, low: int, high: int, **metadata) -> Any:
     """Declares a field that holds a whole number from `low` to `high`."""
-    return setting(default, lambda name, value: check_whole(name, value, low=low, high=high))
+
+    def check(name: str, value: Any) -> None:
+        check_whole(name, value, low=low, high=high)
+
+    return setting(default, check, **metadata)
 
 
 def check_whole(name: str, value: Any, *, low: int, high: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from data.variants import DATASETS, Variant
 from stvh_jax import recipes
+from stvh_jax.fields import flatten
 from stvh_jax.models.build import build_model
 from stvh_jax.models.shapes import example_clips
 from stvh_jax.training.checks import check_config
@@ -68,6 +69,8 @@ PARAMETERS = {
     ("vd:small", "mstvh"): 58_395_677,
     ("vd_boxes", "stvh"): 737_732,
     ("vd_boxes", "mstvh"): 577_006,
+    ("vd_features", "stvh"): 737_732,
+    ("vd_features", "mstvh"): 577_006,
     ("vd_stage1", "frame_classifier"): 36_019_953,
     ("vd_stage1:inception_v3", "frame_classifier"): 36_019_953,
     ("vd_stage1:vgg16", "frame_classifier"): 27_842_385,
@@ -80,6 +83,7 @@ BACKBONES, PROTOCOLS = tuple(recipes.BACKBONES), recipes.PROTOCOLS
 OPTIONS = {
     **dict.fromkeys(("vd", "cad", "caed"), (*BACKBONES, *PROTOCOLS, "vgg16,validated")),
     "vd_boxes": PROTOCOLS,
+    "vd_features": PROTOCOLS,
     "cad_boxes": ("four", "five", *PROTOCOLS, "five,validated"),
     "backbone": BACKBONES,
     "dataset": DATASETS,
@@ -183,7 +187,7 @@ def test_what_is_not_the_papers_keeps_its_readings(name):
     assert (config.loss.action_reduction, config.model.action_features) == ("mean", "f_S")
 
 
-@pytest.mark.parametrize("name", ["vd", "cad", "caed", "vd_boxes", "cad_boxes"])
+@pytest.mark.parametrize("name", ["vd", "cad", "caed", "vd_boxes", "vd_features", "cad_boxes"])
 def test_the_published_protocol_holds_no_clips_out(name):
     def splits(options):
         data = config_of(f"{name}:{options}").data
@@ -191,6 +195,15 @@ def test_the_published_protocol_holds_no_clips_out(name):
 
     assert splits("") == splits("published") == ("train+validation", "", "test")
     assert splits("validated") == ("train", "validation", "test")
+
+
+def test_features_change_only_what_focus_0_shows():
+    for options in ("published", "validated"):
+        boxes, features = (config_of(f"{name}:{options}") for name in ("vd_boxes", "vd_features"))
+        one, other = (flatten(config.to_dict()) for config in (boxes, features))
+        changed = {name for name in one if one[name] != other[name]}
+        assert one.keys() == other.keys()
+        assert changed == {"name", "data.variant", "model.source"}
 
 
 def test_options_come_in_any_order():
@@ -209,6 +222,7 @@ def test_options_come_in_any_order():
         ("caed:small,small", "caed.py:small,small has small and small; choose one"),
         ("cad_boxes:six", "cad_boxes.py has no 'six'; choose four, five, published, validated"),
         ("vd_boxes:five", "vd_boxes.py has no 'five'; choose published, validated"),
+        ("vd_features:five", "vd_features.py has no 'five'; choose published, validated"),
         ("vd_stage1:validated", "vd_stage1.py has no 'validated'; choose inception_v3, vgg16,"),
     ],
 )

@@ -16,9 +16,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data.annotations import NUM_FRAMES, ClipAnnotation
+from data.appearance import Appearance, lacking
 from data.prepared import seal, sources
 from data.raw import RawClips, check_frame
-from data.variants import CONTENTS, Variant
+from data.variants import Variant
 from stvh_jax import files
 from stvh_jax.clips import UNKNOWN
 from stvh_jax.errors import UserError
@@ -30,11 +31,13 @@ class ClipConfig(tfds.core.BuilderConfig):
 
     Attributes:
       with_frames: whether clips carry their JPEG frames.
+      with_appearance: whether clips carry features of whole frames.
       choices: the options that the raw folder is opened with, see the data set's
         `constants.OPTIONS`.
     """
 
     with_frames: bool = False
+    with_appearance: bool = False
     choices: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -43,6 +46,7 @@ def prepare(
     raw: pathlib.Path,
     out: pathlib.Path,
     *,
+    appearance: Appearance | None = None,
     allow_missing: bool,
     report: Callable[[str], None],
 ) -> None:
@@ -52,7 +56,8 @@ def prepare(
       variant: the data set, and how it is prepared.
       raw: the folder of the raw files.
       out: the folder of prepared sets.
-      allow_missing: see `ClipBuilder`.
+      appearance: see `ClipBuilder`, as the next.
+      allow_missing: see there.
       report: called with each line of the report.
 
     Raises:
@@ -66,7 +71,11 @@ def prepare(
     tfds.disable_progress_bar()
     module = importlib.import_module(f"data.{variant.dataset}.{variant.dataset}_dataset_builder")
     make = functools.partial(
-        module.Builder, config=variant.name, allow_missing=allow_missing, report=report
+        module.Builder,
+        config=variant.name,
+        appearance=appearance,
+        allow_missing=allow_missing,
+        report=report,
     )
     raw = raw.absolute()
     place = out / variant.dataset / variant.name / str(module.Builder.VERSION)
@@ -84,7 +93,7 @@ def prepare(
                 raise ValueError("it has no dataset_info.json")
             builder = make(data_dir=out)
         opened = importlib.import_module(f"data.{variant.dataset}.raw").open_raw
-        sources.refuse_other_sources(place, opened(raw, **variant.choices))
+        sources.refuse_other_sources(place, opened(raw, **variant.choices), appearance)
         report(f"{place} is already prepared; delete it to prepare it again")
     info: Any = builder.info  # TFDS's types leave out that every set has metadata
     for split, counts in info.metadata["splits"].items():
@@ -142,26 +151,32 @@ def _storage_errors() -> Iterator[None]:
 
 
 def default_configs(dataset: str) -> list[ClipConfig]:
-    """Makes the builder's configs of a data set, every option at its default."""
-    return [config_of(Variant.parse(dataset, content)) for content in CONTENTS]
+    """Makes the builder's configs that need the raw folder alone, every option at its default."""
+    return [config_of(Variant.parse(dataset, content)) for content in ("frames", "boxes_only")]
 
 
 def config_of(variant: Variant) -> ClipConfig:
     """Makes the builder's config of a variant."""
     return ClipConfig(
-        name=variant.name, with_frames=variant.content == "frames", choices=variant.choices
+        name=variant.name,
+        with_frames=variant.content == "frames",
+        with_appearance=variant.content == "boxes_and_appearance",
+        choices=variant.choices,
     )
 
 
 class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Prepares a data set: T frames, up to N people with boxes over time, labels.
 
+    In place of the frames there may be features of whole frames.
+
     Names, numbers and files are those of the data set's `raw.py`; its own builder only says where
     the files come from.
 
     Args:
-      allow_missing: skip clips that lack frames and matches that lack annotations, and accept an
-        official set with other clips than the published ones; otherwise these are errors.
+      appearance: the features of whole frames of a variant that has them.
+      allow_missing: skip clips that lack frames or features and matches that lack annotations, and
+        accept an official set with other clips than the published ones; otherwise these are errors.
       report: called with a line of text as each match is done.
       **options: the arguments of every TFDS builder; `config` may be the name of any variant.
     """
@@ -181,17 +196,23 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self,
         *,
         config: str | ClipConfig | None = None,
+        appearance: Appearance | None = None,
         allow_missing: bool = False,
         report: Callable[[str], None] = lambda line: None,
         **options,
     ):
+        self._appearance = appearance
         self._allow_missing = allow_missing
         self._report = report
         # What the set is made from, see `sources`; whole once it is prepared.
         self.sources: dict[str, Any] = {}
-        config = config or CONTENTS[0]
+        config = config or "frames"
         if isinstance(config, str) and config not in self.builder_configs:
             config = config_of(Variant.parse(self.name, config))
+        if (isinstance(config, ClipConfig) and config.with_appearance) != (appearance is not None):
+            raise UserError("--features goes with the variant boxes_and_appearance, and no other")
+        if isinstance(config, ClipConfig) and appearance is not None:
+            config.description = appearance.origin()
         super().__init__(config=config, **options)
 
     @property
@@ -220,6 +241,11 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             # An image given as a path is stored byte for byte, not encoded again.
             image = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
             features["frames"] = tfds.features.Sequence(image, length=NUM_FRAMES)
+        if self._appearance is not None:
+            # TFDS stores float16 as float32 unless it stores the bytes.
+            features["appearance"] = tfds.features.Tensor(
+                shape=self._appearance.shape, dtype=np.float16, encoding="bytes"
+            )
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(features),
             homepage=self.HOMEPAGE,
@@ -229,20 +255,20 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         raw = self._files.open_raw(dl_manager.manual_dir, **self.builder_config.choices)
         # Before anything is read: what changes meanwhile is then seen to have changed.
-        self.sources = sources.label_sources(raw) | {"frames": {}}
+        self.sources = sources.label_sources(raw, self._appearance) | {"frames": {}}
         clips = {split: self._annotated_clips(raw, split) for split in raw.splits}
         if not self._allow_missing:
             _refuse_other_counts(raw, clips)
-        skipped = dict.fromkeys(clips, 0)
-        if self.builder_config.with_frames:
-            whole = {
-                split: [(match, clip) for match, clip in found if raw.has_frames(match, clip)]
-                for split, found in clips.items()
-            }
-            skipped = {split: len(clips[split]) - len(whole[split]) for split in clips}
-            self._refuse_missing_frames(raw, sum(skipped.values()), sum(map(len, clips.values())))
-            clips = whole
-        clips = {split: found for split, found in clips.items() if found}
+        if self._appearance is not None:
+            self._report(self._appearance.description(_names(clips)))
+        whole = {
+            split: [(match, clip) for match, clip in found if self._is_whole(raw, match, clip)]
+            for split, found in clips.items()
+        }
+        skipped = {split: len(clips[split]) - len(whole[split]) for split in clips}
+        if not self._allow_missing:
+            self._refuse_incomplete(raw, clips, sum(skipped.values()))
+        clips = {split: found for split, found in whole.items() if found}
         if not clips:
             raise UserError(f"{raw.folder}: no clip to prepare")
         return {
@@ -268,12 +294,28 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 clips += [(match, annotation) for annotation in scan.clips]
         return clips
 
-    def _refuse_missing_frames(self, raw: RawClips, incomplete: int, clips: int) -> None:
-        if incomplete and not self._allow_missing:
+    def _is_whole(self, raw: RawClips, match: str, clip: ClipAnnotation) -> bool:
+        """Says whether there is all that a clip of this variant has."""
+        if self._appearance is not None:
+            return self._appearance.has(match, clip.clip)
+        return not self.builder_config.with_frames or raw.has_frames(match, clip)
+
+    def _refuse_incomplete(
+        self,
+        raw: RawClips,
+        clips: Mapping[str, list[tuple[str, ClipAnnotation]]],
+        incomplete: int,
+    ) -> None:
+        if self._appearance is not None:
+            if absent := lacking(self._appearance, _names(clips)):
+                raise UserError(
+                    f"{absent}; compute these too, or give --allow-missing to prepare the rest"
+                )
+        elif incomplete:
             raise UserError(
-                f"{raw.folder}: {incomplete} of {clips} clips lack some of their {NUM_FRAMES} "
-                "frames; fetch them, give --allow-missing to prepare the rest, or --boxes-only "
-                "to prepare boxes and labels alone"
+                f"{raw.folder}: {incomplete} of {sum(map(len, clips.values()))} clips lack some of "
+                f"their {NUM_FRAMES} frames; fetch them, give --allow-missing to prepare the rest, "
+                "or --boxes-only to prepare boxes and labels alone"
             )
 
     def _generate_examples(
@@ -289,6 +331,8 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             if self.builder_config.with_frames:
                 example["frames"] = raw.frame_paths(match, annotation)
                 self._check_frames(raw, match, example["frames"])
+            if self._appearance is not None:
+                example["appearance"] = self._appearance.of(match, annotation.clip)
             counts["clips"] += 1
             counts["actors"] += int(example["actor_mask"].sum())
             counts["untracked"] += int((example["actor_mask"] & ~example["tracked"]).sum())
@@ -318,6 +362,11 @@ def _refuse_other_counts(
                 f"{sum(expected.values())}, or other counts per activity; python -m data check "
                 "shows the differences, --allow-missing prepares what is there"
             )
+
+
+def _names(clips: Mapping[str, list[tuple[str, ClipAnnotation]]]) -> list[tuple[str, str]]:
+    """Lists the (match, clip) of the clips of all splits."""
+    return [(match, clip.clip) for found in clips.values() for match, clip in found]
 
 
 def _key(match: str, clip: str) -> str:

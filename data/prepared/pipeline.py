@@ -1,6 +1,6 @@
 """The input pipeline: batches of clips from a prepared set, in NumPy.
 
-Boxes and labels of a split are small and kept in memory; frames stay on disk and are decoded by
+Boxes, labels and appearance of a split are kept in memory; frames stay on disk and are decoded by
 tf.data, a few clips ahead of the batch in use. The order of training is a function of the seed and
 the position alone, so training can begin at any step. tf.data never calls back into Python: its
 threads would outlive the interpreter that they wait for, and the program would hang at its end.
@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 from jaxtyping import Bool, Int, UInt8
 
 from data.prepared import seal
-from data.prepared.records import Records, read_records
+from data.prepared.records import Records, padded, read_records
 from data.variants import Variant
 from stvh_jax import files
 from stvh_jax.clips import UNKNOWN, Clips
@@ -121,7 +121,8 @@ class ClipDataset:
     ):
         # Which labels the clips have, where there are several to choose from.
         self.labels = labels
-        # Of the clips' names, boxes, labels and pixels; None for sets that have no digests.
+        # Of the clips' names, boxes, labels, and pixels or appearance; None for sets that have no
+        # digests.
         self.content_digest = content_digest
         self._folder = builder.data_path
         info: Any = builder.info  # TFDS's types leave out that every set has features
@@ -134,6 +135,9 @@ class ClipDataset:
         self._info = info
         self._image_size = image_size
         self.has_frames: bool = "frames" in features
+        self.appearance_channels: int | None = None
+        if "appearance" in features:
+            self.appearance_channels = int(features["appearance"].shape[-1])
         self._stored_frames, self._stored_actors, _ = features["boxes"].shape
         if num_actors < self._stored_actors:
             raise UserError(
@@ -282,22 +286,13 @@ class ClipDataset:
         splits = [self._info.splits[part] for part in self._parts(split)]
         with self._reading():
             records = read_records(splits, self._info.features)
-            return dataclasses.replace(records, arrays=self._padded(records.arrays))
-
-    def _padded(self, stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        boxes = stored["boxes"][:, self._window]
-        if self._still_boxes:
-            boxes = np.repeat(stored["key_boxes"][:, None], boxes.shape[1], axis=1)
-        clips, actors = (0, 1), (0, self._num_actors - self._stored_actors)
-        return {
-            "boxes": np.pad(boxes, [clips, (0, 0), actors, (0, 0)]),
-            "actor_mask": np.pad(stored["actor_mask"], [clips, actors]),
-            "action": _pad_numbers(stored["action"], [clips, actors]),
-            "activity": _pad_numbers(stored["activity"], [clips]),
-            "match": np.append(stored["match"], ""),
-            "clip": np.append(stored["clip"], ""),
-            "frame": _pad_numbers(stored["frame"], [clips]),
-        }
+            arrays = padded(
+                records.arrays,
+                window=self._window,
+                num_actors=self._num_actors,
+                still_boxes=self._still_boxes,
+            )
+            return dataclasses.replace(records, arrays=arrays)
 
     def _batches(
         self,
@@ -388,10 +383,6 @@ def _process_share(batch_size: int, process_index: int, process_count: int) -> I
         )
     size = batch_size // process_count
     return np.arange(process_index * size, (process_index + 1) * size)
-
-
-def _pad_numbers(numbers: Int[np.ndarray, "..."], padding) -> Int[np.ndarray, "..."]:
-    return np.pad(numbers.astype(np.int32), padding, constant_values=UNKNOWN)
 
 
 def _decode_jpeg(jpeg: tf.Tensor) -> tf.Tensor:

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from jaxtyping import Int
 
 from stvh_jax.clips import UNKNOWN
 
-_FIELDS = ("boxes", "key_boxes", "actor_mask", "action", "activity", "match", "clip", "frame")
+_LABELS = ("action", "activity", "match", "clip", "frame")
+_FIELDS = ("boxes", "key_boxes", "actor_mask", "appearance", *_LABELS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Records:
     Attributes:
       num_frames: T, the frames that are stored of each clip.
       arrays: `boxes` [M, T, N, 4], `key_boxes` [M, N, 4], `actor_mask` [M, N], `action` [M, N],
-        `activity`, `match`, `clip` and `frame` [M], as `stvh_jax.clips.Clips` has them.
+        `activity`, `match`, `clip` and `frame` [M], and `appearance` [M, S, C] of a variant that
+        has it, as `stvh_jax.clips.Clips` has them.
       paths: the file of each clip's record.
       offsets: the position of each record in its file (bytes).
     """
@@ -86,9 +89,44 @@ def _check(arrays: dict[str, np.ndarray], features: Any, num_examples: int) -> N
         known = arrays[name] < feature.num_classes
         if not (known & (arrays[name] >= UNKNOWN)).all():
             raise ValueError(f"there is an {name} without a name")
-    for name in ("boxes", "key_boxes"):
+    for name in ("boxes", "key_boxes", "appearance"):
         if name in arrays and not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} are not finite")
+
+
+def padded(
+    stored: dict[str, np.ndarray], *, window: slice, num_actors: int, still_boxes: bool
+) -> dict[str, np.ndarray]:
+    """Cuts stored arrays to the frames of a window, pads them to N actors, and adds an empty clip.
+
+    The empty clip comes last, so that the index -1 stands for it.
+
+    Args:
+      stored: `Records.arrays`, as they were read.
+      window: the frames.
+      num_actors: N.
+      still_boxes: whether every frame has the key frame's annotated boxes.
+    """
+    boxes = stored["boxes"][:, window]
+    if still_boxes:
+        boxes = np.repeat(stored["key_boxes"][:, None], boxes.shape[1], axis=1)
+    clips, actors = (0, 1), (0, num_actors - boxes.shape[2])
+    arrays = {
+        "boxes": np.pad(boxes, [clips, (0, 0), actors, (0, 0)]),
+        "actor_mask": np.pad(stored["actor_mask"], [clips, actors]),
+        "action": _pad_numbers(stored["action"], [clips, actors]),
+        "activity": _pad_numbers(stored["activity"], [clips]),
+        "match": np.append(stored["match"], ""),
+        "clip": np.append(stored["clip"], ""),
+        "frame": _pad_numbers(stored["frame"], [clips]),
+    }
+    if "appearance" in stored:
+        arrays["appearance"] = np.pad(stored["appearance"], [clips, (0, 0), (0, 0)])
+    return arrays
+
+
+def _pad_numbers(numbers: Int[np.ndarray, "..."], padding) -> Int[np.ndarray, "..."]:
+    return np.pad(numbers.astype(np.int32), padding, constant_values=UNKNOWN)
 
 
 def _names(stored: np.ndarray) -> np.ndarray:

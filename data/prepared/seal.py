@@ -39,8 +39,8 @@ def check(folder: pathlib.Path, cure: str) -> str | None:
       cure: what to do where it is damaged.
 
     Returns:
-      The digest of its content: of the clips' names, boxes, labels and pixels. None if it has no
-      `digests.json`, as those that older versions of this program prepared.
+      The digest of its content: of the clips' names, boxes, labels, pixels and appearance. None if
+      it has no `digests.json`, as those that older versions of this program prepared.
 
     Raises:
       Damaged: a file is missing, cut, or not what it was.

@@ -1,9 +1,9 @@
 """What a prepared set was made from, to notice when its raw files change; no TensorFlow.
 
 A `sources.json` beside the records holds the splits, the sizes of the matches' frames, and of every
-annotation, track file and frame that the set was made from its size, time and SHA-256. Files of
-labels are read again to be compared. Frames are many gigabytes: one of the same size and time is
-taken for the same, and any other is read.
+annotation, track file and frame that the set was made from its size, time and SHA-256; of a file of
+features its name, shape and SHA-256. Files of labels are read again to be compared. Frames are many
+gigabytes: one of the same size and time is taken for the same, and any other is read.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from data.annotations import ClipAnnotation
+from data.appearance import Appearance
 from data.raw import RawClips
 from stvh_jax import digests, files
 from stvh_jax.errors import UserError
@@ -47,7 +48,7 @@ class Source:
             return cls(found.st_size, found.st_mtime_ns, sha256 or digests.of_file(path))
 
 
-def label_sources(raw: RawClips) -> dict[str, Any]:
+def label_sources(raw: RawClips, appearance: Appearance | None = None) -> dict[str, Any]:
     """Describes all that a set is made from but the frames, as `sources.json` has it.
 
     Raises:
@@ -59,6 +60,7 @@ def label_sources(raw: RawClips) -> dict[str, Any]:
         "splits": {split: list(names) for split, names in raw.splits.items()},
         "frame sizes": {match: _frame_size(raw, match) for match in matches},
         "labels": describe(raw, {path: Source.of(path) for path in paths}),
+        "appearance": appearance and _describe_appearance(appearance),
     }
 
 
@@ -70,12 +72,22 @@ def describe(raw: RawClips, sources: Mapping[pathlib.Path, Source]) -> dict[str,
     return {_name(raw, path): dataclasses.astuple(source) for path, source in sources.items()}
 
 
+def _describe_appearance(appearance: Appearance) -> dict[str, Any]:
+    return {
+        "file": appearance.path.name,
+        "shape": list(appearance.shape),
+        "sha256": appearance.sha256,
+    }
+
+
 def write(folder: pathlib.Path, sources: Mapping[str, Any]) -> None:
     """Writes the `sources.json` of a prepared set."""
     files.write(folder / NAME, json.dumps(sources) + "\n")
 
 
-def refuse_other_sources(folder: pathlib.Path, raw: RawClips) -> None:
+def refuse_other_sources(
+    folder: pathlib.Path, raw: RawClips, appearance: Appearance | None = None
+) -> None:
     """Raises an error if a prepared set was made from other files than those of a raw folder.
 
     Sets of older versions of this program do not tell, and pass.
@@ -83,6 +95,7 @@ def refuse_other_sources(folder: pathlib.Path, raw: RawClips) -> None:
     Args:
       folder: of the prepared set.
       raw: the opened raw folder.
+      appearance: the features of whole frames of a variant that has them.
 
     Raises:
       UserError: it was.
@@ -94,14 +107,14 @@ def refuse_other_sources(folder: pathlib.Path, raw: RawClips) -> None:
     cure = f"delete {folder} to prepare the set again"
     recorded = files.read_json(path, "a list of raw files", cure=cure)
     with files.reading(path, "a list of raw files", cure):
-        difference = _difference(recorded, raw)
+        difference = _difference(recorded, raw, appearance)
     if difference:
         raise UserError(f"{folder} was prepared from other files: {difference}; {cure}")
 
 
-def _difference(recorded: Mapping[str, Any], raw: RawClips) -> str:
+def _difference(recorded: Mapping[str, Any], raw: RawClips, appearance: Appearance | None) -> str:
     """Says what is not as it was, "" if all is."""
-    found = label_sources(raw)
+    found = label_sources(raw, appearance)
     for kind, before, after in (
         ("the list of matches of ", recorded["splits"], found["splits"]),
         ("the frame size of ", recorded["frame sizes"], found["frame sizes"]),
@@ -109,6 +122,9 @@ def _difference(recorded: Mapping[str, Any], raw: RawClips) -> str:
     ):
         if difference := _changed(before, after):
             return kind + difference
+    if appearance is not None and recorded["appearance"]["sha256"] != appearance.sha256:
+        file = recorded["appearance"]["file"]
+        return f"{appearance.path} is not the {file} that its features are from"
     return _frame_difference(recorded["frames"], raw) if recorded["frames"] else ""
 
 

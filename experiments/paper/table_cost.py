@@ -145,10 +145,14 @@ def _encoding(config: Config) -> tuple:
     frames = example.frames
     if frames is not None:
         frames = random.integers(0, 256, (batch, *frames.shape[1:]), np.uint8)
+    appearance = example.appearance
+    if appearance is not None:
+        appearance = random.normal(size=(batch, *appearance.shape[1:])).astype(np.float16)
     clips = Clips(
         boxes=np.concatenate([corners, corners + 0.2], axis=-1).astype(np.float32),
         actor_mask=np.ones((batch, *example.actor_mask.shape[1:]), bool),
         frames=frames,
+        appearance=appearance,
     )
     step = jax.jit(make_encode_step(model, bits=model.bits))
     clips = jax.device_put(clips.without_names())
@@ -219,7 +223,9 @@ def _notes(study: Study) -> list[str]:
     config = study.setting.build_config()
     data, model = config.data, config.model
     frames = f"{data.num_frames} frame{'s' if data.num_frames > 1 else ''}"
-    size = " of {}x{}".format(*data.image_size) if study.setting.has_frames else ", boxes alone"
+    size = ", boxes and features of whole frames" if model.source != "boxes" else ", boxes alone"
+    if study.setting.has_frames:
+        size = " of {}x{}".format(*data.image_size)
     notes = [
         f"A clip is {frames}{size}, with {data.num_actors} actors; codes of {model.bits} bits, "
         f"L = {model.layers}. GFLOPs: counted by XLA before it optimises, for encoding one clip; a "

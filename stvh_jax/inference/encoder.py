@@ -43,6 +43,13 @@ class Encoding:
     action_probabilities: Float[np.ndarray, "B N A"] | None
 
 
+# What clips carry for the models of one `config.model.source` alone, and what to say without it.
+_GIVEN = {
+    "actor_features": ("features", "actor_features; give them"),
+    "appearance": ("boxes_and_appearance", "appearance; give features of the whole frames"),
+}
+
+
 class Encoder:
     """A trained model with its config."""
 
@@ -100,6 +107,7 @@ class Encoder:
         actor_mask: Bool[np.ndarray, "*B N"] | None = None,
         *,
         actor_features: Float[np.ndarray, "*B T N D"] | None = None,
+        appearance: Float[np.ndarray, "*B S C"] | None = None,
     ) -> Encoding:
         """Encodes one clip or a batch of clips.
 
@@ -109,12 +117,13 @@ class Encoder:
             `num_actors` actors, in any order.
           actor_mask: false for padded actors, whose slots may hold anything; None for none.
           actor_features: precomputed features, for a model that takes them in place of frames.
+          appearance: features of S whole frames of each clip, for a model that takes them.
 
         Raises:
           UserError: the clips do not fit the model, a box cannot be one of a person, a clip has
             nobody, or features are not finite.
         """
-        clips = self._clips(frames, boxes, actor_mask, actor_features)
+        clips = self._clips(frames, boxes, actor_mask, actor_features, appearance)
         outputs = jax.device_get(self.apply(self.variables, clips))
         finite = np.isfinite(outputs.relaxed).all(axis=(0, 2))
         if not finite.all():
@@ -133,12 +142,13 @@ class Encoder:
             action_probabilities=actions,
         )
 
-    def _clips(self, frames, boxes, actor_mask, actor_features) -> Clips:
+    def _clips(self, frames, boxes, actor_mask, actor_features=None, appearance=None) -> Clips:
         given = {
             "boxes": boxes,
             "actor_mask": actor_mask,
             "frames": frames,
             "actor_features": actor_features,
+            "appearance": appearance,
         }
         if boxes is None:
             raise UserError("there are no boxes; give [T, N, 4] or [B, T, N, 4]")
@@ -155,6 +165,8 @@ class Encoder:
             _check_people(mask)
         if "actor_features" in arrays:
             arrays["actor_features"] = _finite_features(arrays["actor_features"], mask)
+        if "appearance" in arrays:
+            arrays["appearance"] = _finite_appearance(arrays["appearance"])
         pad_actors = functools.partial(_pad, size=self.config.model.num_actors)
         source = self.config.model.source
         with np.errstate(over="ignore"):  # what is in the slots of nobody
@@ -166,6 +178,7 @@ class Encoder:
             actor_features=(
                 pad_actors(arrays["actor_features"], axis=2) if source == "features" else None
             ),
+            appearance=arrays.get("appearance"),
         )
 
     def _check(self, arrays: dict[str, np.ndarray]) -> None:
@@ -181,6 +194,7 @@ class Encoder:
             "actor_mask": (np.bool_, (batch, actors)),
             "frames": (np.uint8, (batch, model.num_frames, "H", "W", 3)),
             "actor_features": (np.floating, (batch, model.num_frames, actors, model.features)),
+            "appearance": (np.floating, (batch, "S", model.get("appearance_channels", "C"))),
         }
         for name, array in arrays.items():
             kind, shape = wanted[name]
@@ -201,9 +215,12 @@ class Encoder:
             raise UserError("this model reads frames; give uint8 pixels [T, H, W, 3]")
         if "frames" in arrays and not arrays["frames"].size:
             raise UserError(f"frames have no pixels: their shape is {arrays['frames'].shape}")
-        if (model.source == "features") != ("actor_features" in arrays):
-            takes = "actor_features; give them" if model.source == "features" else model.source
-            raise UserError(f"this model takes {takes}, see config.model.source")
+        if "appearance" in arrays and not arrays["appearance"].size:
+            raise UserError(f"appearance has no frames: its shape is {arrays['appearance'].shape}")
+        for name, (source, takes) in _GIVEN.items():
+            if (model.source == source) != (name in arrays):
+                takes = takes if model.source == source else model.source
+                raise UserError(f"this model takes {takes}, see config.model.source")
 
     def _resize(self, frames: UInt8[np.ndarray, "B T H W 3"]) -> UInt8[jax.Array, "B T h w 3"]:
         """Resizes frames as the training data were: each pixel an average of those it replaces."""
@@ -256,6 +273,16 @@ def _finite_features(
             "not finite"
         )
     return features
+
+
+def _finite_appearance(appearance: Float[np.ndarray, "B S C"]) -> Float[np.ndarray, "B S C"]:
+    """Gives appearance as the model takes it, after a check."""
+    with np.errstate(over="ignore"):
+        appearance = appearance.astype(np.float32)
+    finite = np.isfinite(appearance).all(axis=(1, 2))
+    if not finite.all():
+        raise UserError(f"the appearance of clip {finite.argmin()} (counted from 0) is not finite")
+    return appearance
 
 
 def _pad(array, *, axis: int, size: int):

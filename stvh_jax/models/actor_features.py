@@ -1,4 +1,4 @@
-"""Actor features f_v by `config.model.source`: from frames, from boxes alone, or given ones.
+"""Actor features f_v by `config.model.source`, and what the code of focus 0 shows beside them.
 
 A source is a function that a model calls while it runs: the Flax modules that it makes become the
 model's own.
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from stvh_jax.clips import Clips
+from stvh_jax.errors import UserError
 from stvh_jax.models.box_features import BoxFeatures
 from stvh_jax.models.config import ModelConfig
 from stvh_jax.models.frame_features import FrameFeatures
@@ -28,11 +29,13 @@ class ActorFeatures(NamedTuple):
       features: f_v.
       shown: what they were made from, f_roi for frames.
       decoded: `shown` as decoded from f_v (Eq 13), or None.
+      appearance: what focus 0 shows in place of these, or None.
     """
 
     features: Float[Array, "B T N D"]
     shown: Float[Array, "B T N ..."]
     decoded: Float[Array, "B T N ..."] | None
+    appearance: Float[Array, "B C"] | None = None
 
 
 def from_frames(config: ModelConfig, clips: Clips, scene: Scene, *, train: bool) -> ActorFeatures:
@@ -59,11 +62,56 @@ def from_features(config: ModelConfig, clips: Clips, scene: Scene, *, train: boo
     return ActorFeatures(embedding(given), given, None)
 
 
+def from_boxes_and_appearance(
+    config: ModelConfig, clips: Clips, scene: Scene, *, train: bool
+) -> ActorFeatures:
+    """Reads the boxes, and beside them the `appearance` that clips carry.
+
+    The actor features are those of the boxes alone: whole frames show which match it is, and little
+    of the activity.
+
+    Raises:
+      UserError: the clips carry no such appearance.
+    """
+    actors = from_boxes(config, clips, scene, train=train)
+    return actors._replace(appearance=pool_appearance(config, clips))
+
+
+def pool_appearance(config: ModelConfig, clips: Clips) -> Float[Array, "B C"]:
+    """Averages the appearance that clips carry over their frames, in fp32.
+
+    Raises:
+      UserError: they carry none, or one of other channels than the config's.
+    """
+    channels = config.visual.appearance_channels
+    if clips.appearance is None:
+        raise UserError(
+            "config.model.source=boxes_and_appearance needs clips with appearance, and these have "
+            "none; prepare them with --features, or use source=boxes"
+        )
+    if clips.appearance.ndim != 3 or clips.appearance.shape[-1] != channels:
+        raise UserError(
+            f"the appearance of the clips is {list(clips.appearance.shape)}; config.model."
+            f"appearance_channels={channels} needs [clips, frames, {channels}]"
+        )
+    return clips.appearance.astype(jnp.float32).mean(axis=1)
+
+
 SOURCES: dict[str, Callable[..., ActorFeatures]] = {
     "frames": from_frames,
     "boxes": from_boxes,
     "features": from_features,
+    "boxes_and_appearance": from_boxes_and_appearance,
 }
+
+
+def pool_shown(config: ModelConfig, actors: ActorFeatures, scene: Scene) -> Float[Array, "B C"]:
+    """Gives what the code of focus 0 shows: the appearance, or a mean over frames and actors."""
+    if actors.appearance is not None:
+        return actors.appearance
+    shown = actors.features if config.heads.visual_code == "f_v" else actors.shown
+    pooled = masked_mean(shown, scene.mask)
+    return pooled.reshape(pooled.shape[0], -1)
 
 
 def reconstruction_error(actors: ActorFeatures, scene: Scene) -> Float[Array, "B"]:

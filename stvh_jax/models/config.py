@@ -28,6 +28,8 @@ from stvh_jax.fields import (
 # Ways in which a standard transformer block takes position, and the attention heads of a block.
 PLAIN_POSITIONS = ("before", "after", "add", "concat")
 ATTENTION_HEADS = 8
+# Sources of actor features that are the boxes alone: boxes may be mirrored or changed at random.
+SOURCES_OF_BOXES = ("boxes", "boxes_and_appearance")
 # The most lengths of nested codes: each has a classifier of its own.
 MOST_LENGTHS = 64
 
@@ -68,8 +70,12 @@ class _Part(Checked):
 class VisualConfig(_Part):
     """How actor features are made."""
 
-    # Where they come from: "frames", "boxes" alone, or precomputed "features".
-    source: str = choice("frames", "boxes", "features")
+    # Where they come from: "frames", "boxes" alone, or precomputed "features". With
+    # "boxes_and_appearance" they come from the boxes, and focus 0 shows the clip's appearance:
+    # features of whole frames, which say which match it is, but little of the activity.
+    source: str = choice("frames", "boxes", "features", "boxes_and_appearance")
+    # C of the appearance that clips carry.
+    appearance_channels: int = whole(2048, low=1, high=16384, added=True)
     # The backbone's name, an entry of BACKBONES (stvh_jax/models/backbones), and its options.
     backbone: Mapping[str, Any] = dataclasses.field(
         default_factory=lambda: {"name": "small"}, hash=False, metadata={"check": _check_backbone}
@@ -134,7 +140,8 @@ class HeadsConfig(_Part):
     bits: int | tuple[int, ...] = setting(128, _check_lengths)
     # How a code is made of actor features, an entry of HASH_HEADS (stvh_jax/models/hash_heads.py).
     hash_head: str = entry("linear", added=True)
-    # What focus 0 shows: "f_roi", what the actors look like, or "f_v", the features made from it.
+    # What focus 0 shows: "f_roi", what the actors look like, or "f_v", the features made from it;
+    # the clip's appearance in place of "f_roi" for source="boxes_and_appearance".
     visual_code: str = choice("f_roi", "f_v")
     # What STVH reads actions from: "f_S", the output of the last layer, or "f_T", that of its
     # temporal half, as printed (4.4). M-STVH, and any fusion but "graphs", has the first alone.
@@ -142,8 +149,9 @@ class HeadsConfig(_Part):
     # Whether one half of the bits is made of the clip and the other of its mirror image, by the
     # same network: left and right are then alike to it. For models of boxes alone.
     symmetric: bool = switch(False, added=True)
-    # Not fields of config.model: G and A, the numbers of activities and actions that the data
-    # have, and the number of each activity's mirror image.
+    # Not fields of config.model: whether M-STVH has a code at focus 0; G and A, the numbers of
+    # activities and actions that the data have, and the number of each activity's mirror image.
+    has_visual_code: bool = True
     num_activities: int = 1
     num_actions: int = 1
     mirrored_activities: tuple[int, ...] = ()
@@ -253,9 +261,14 @@ class ModelConfig(_Part):
                 f"config.model.key_frame is {self.key_frame} and a clip has {self.num_frames} "
                 "frames, counted from 0; use a lower number"
             )
-        if self.heads.symmetric and source != "boxes":
+        if self.heads.symmetric and source not in SOURCES_OF_BOXES:
             raise UserError(
                 f"config.model.symmetric mirrors boxes alone; set it to False for source={source}"
+            )
+        if self.heads.visual_code == "f_v" and source == "boxes_and_appearance":
+            raise UserError(
+                "config.model.visual_code=f_v shows the boxes at focus 0; set it to f_roi for "
+                "source=boxes_and_appearance"
             )
         if self.heads.symmetric and any(length % 16 for length in self.heads.lengths):
             raise UserError(

@@ -62,7 +62,9 @@ def activity_classifier(
 
 
 class VisualHashHead(nn.Module):
-    """The code of focus 0: h = tanh(P standardise(AVG f)), P random and never trained.
+    """The code of focus 0: h = tanh(P standardise(x)), P random and never trained.
+
+    x is what the clip shows, pooled: AVG f, or the appearance of its whole frames.
 
     No loss reads this code. The quantisation loss alone would draw all clips to one code, and the
     activity's weight is zero at this end of the scale; the signs of random projections of
@@ -73,15 +75,12 @@ class VisualHashHead(nn.Module):
     bits: int
 
     @nn.compact
-    def __call__(
-        self, features: Float[Array, "B T N *F"], actor_mask: Bool[Array, "B N"], *, train: bool
-    ) -> Float[Array, "B K"]:
-        """Returns the relaxed code."""
+    def __call__(self, pooled: Float[Array, "B C"], *, train: bool) -> Float[Array, "B K"]:
+        """Returns the relaxed code of what clips show."""
         standardise = nn.BatchNorm(
             use_running_average=not train, use_scale=False, use_bias=False, name="standardise"
         )
-        pooled = jax.lax.stop_gradient(masked_mean(features, actor_mask))
-        pooled = pooled.reshape(pooled.shape[0], -1)
+        pooled = jax.lax.stop_gradient(pooled)
         projection = self.variable("projection", "kernel", self._draw, pooled.shape[-1])
         return jnp.tanh(standardise(pooled) @ projection.value)
 

@@ -3,7 +3,8 @@
     frames or boxes -> actor features f_(0) -> L interleaving layers -> hash heads -> h -> classes
 
 STVH has one hash head, on its last layer; M-STVH has one for every focus 0..L, where focus 0 is
-what stands before any layer: its code is a fixed random projection of what the actors look like.
+what stands before any layer: its code is a fixed random projection of what the actors, or the whole
+frames, look like.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from stvh_jax.clips import Clips
-from stvh_jax.models.actor_features import SOURCES, reconstruction_error
+from stvh_jax.models.actor_features import SOURCES, pool_shown, reconstruction_error
 from stvh_jax.models.config import ModelConfig
 from stvh_jax.models.fusions import FUSIONS
 from stvh_jax.models.graphs import restore_order
@@ -42,7 +43,9 @@ class GroupActivityHasher(nn.Module):
     def foci(self) -> tuple[int, ...]:
         """The foci that have a code, from visual to activity."""
         layers = self.config.fusion.layers
-        return tuple(range(layers + 1)) if self.config.multi_focus else (layers,)
+        if not self.config.multi_focus:
+            return (layers,)
+        return tuple(range(0 if self.config.heads.has_visual_code else 1, layers + 1))
 
     def classifier(self, params: Mapping[str, Any], length: int) -> tuple[jax.Array, jax.Array]:
         """Gives what reads the activity from the first bits; see `activity_classifier`."""
@@ -54,6 +57,7 @@ class GroupActivityHasher(nn.Module):
 
         With `source="features"` the clips carry `actor_features` `[B, T, N, D]` in place of frames;
         with `source="frames"` they may carry `roi_features`, what `RoiFeatures` made of the frames.
+        With `source="boxes_and_appearance"` they carry `appearance` `[B, S, C]`.
         """
         config, heads = self.config, self.config.heads
         scene = read_scene(config, clips)
@@ -70,9 +74,8 @@ class GroupActivityHasher(nn.Module):
         ]
         codes = [relaxed for relaxed, _ in hashed]
         if 0 in self.foci:
-            shown = features if heads.visual_code == "f_v" else actors.shown
             visual = VisualHashHead(heads.length, name="head_0")
-            codes.insert(0, visual(shown, scene.mask, train=train))
+            codes.insert(0, visual(pool_shown(config, actors, scene), train=train))
         acting = scale[-1]
         if heads.action_features == "f_T" and fused.temporal is not None:
             acting = fused.temporal

@@ -24,16 +24,19 @@ MOST_NUMBERS = 1 << 31
 def example_clips(config: Config) -> Clips:
     """Makes one clip of zeros, with the shapes of `config`, to initialise a model with."""
     frames, actors = config.model.num_frames, config.model.num_actors
-    pixels = features = None
+    pixels = features = appearance = None
     if config.model.source == "frames":
         pixels = jnp.zeros((1, frames, *config.data.image_size, 3), jnp.uint8)
     if config.model.source == "features":
         features = jnp.zeros((1, frames, actors, config.model.features))
+    if config.model.source == "boxes_and_appearance":
+        appearance = jnp.zeros((1, 1, config.model.appearance_channels))
     return Clips(
         boxes=jnp.zeros((1, frames, actors, 4)),
         actor_mask=jnp.ones((1, actors), bool),
         frames=pixels,
         actor_features=features,
+        appearance=appearance,
     )
 
 

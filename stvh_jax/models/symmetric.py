@@ -4,6 +4,9 @@ A mirrored clip shows the mirrored activity, `l_set` for `r_set`. Here the netwo
 and its mirror image; each gives half of the bits, and what is said of the mirror image is mirrored
 back before both are added. So the scores of a mirrored clip are exactly the mirrored scores of the
 clip, and its code is the clip's with the halves swapped.
+
+The appearance of whole frames has no side: it would give both halves the same bits. So where focus
+0 shows it, that code is made once, of K different bits, and is the same for the mirrored clip.
 """
 
 import dataclasses
@@ -18,7 +21,9 @@ from jaxtyping import Array, Float
 
 from stvh_jax.clips import Clips
 from stvh_jax.mirror import mirror_boxes
+from stvh_jax.models.actor_features import pool_appearance
 from stvh_jax.models.config import ModelConfig
+from stvh_jax.models.hash_heads import VisualHashHead
 from stvh_jax.models.hasher import GroupActivityHasher
 from stvh_jax.models.outputs import Outputs
 
@@ -40,7 +45,8 @@ class SymmetricHasher(nn.Module):
     @property
     def foci(self) -> tuple[int, ...]:
         """The foci that have a code, from visual to activity."""
-        return self._half(parent=None).foci
+        foci = self._half(parent=None).foci
+        return (0, *foci) if self._shows_appearance else foci
 
     def classifier(self, params: Mapping[str, Any], length: int) -> tuple[jax.Array, jax.Array]:
         """Gives the kernel `[length, G]` and bias `[G]` that read the activity from a code."""
@@ -55,14 +61,33 @@ class SymmetricHasher(nn.Module):
         seen = Clips(boxes=clips.boxes, actor_mask=clips.actor_mask)
         image = dataclasses.replace(seen, boxes=jnp.where(mask, mirror_boxes(clips.boxes), 0))
         both = jax.tree.map(lambda one, other: interleave(one, other, axis=0), seen, image)
-        return self._join(self._half(name="half")(both, train=train))
+        outputs = self._join(self._half(name="half")(both, train=train))
+        if self.config.visual.source != "boxes_and_appearance":
+            return outputs
+        shown = pool_appearance(self.config, clips)
+        if not self.config.multi_focus:
+            return outputs
+        visual = VisualHashHead(self.bits, name="head_0")(shown, train=train)
+        relaxed = jnp.concatenate([visual[None], outputs.relaxed])
+        return dataclasses.replace(outputs, relaxed=relaxed)
+
+    @property
+    def _shows_appearance(self) -> bool:
+        """Whether focus 0 shows the appearance of whole frames."""
+        return self.config.multi_focus and self.config.visual.source == "boxes_and_appearance"
 
     def _half(self, **options) -> GroupActivityHasher:
-        heads = self.config.heads
+        heads, visual = self.config.heads, self.config.visual
         halved = tuple(length // 2 for length in heads.lengths)
         bits = halved if heads.prefixes else halved[0]
-        half = dataclasses.replace(heads, bits=bits, symmetric=False)
-        return GroupActivityHasher(dataclasses.replace(self.config, heads=half), **options)
+        half = dataclasses.replace(
+            self.config,
+            visual=dataclasses.replace(visual, source="boxes"),
+            heads=dataclasses.replace(
+                heads, bits=bits, symmetric=False, has_visual_code=not self._shows_appearance
+            ),
+        )
+        return GroupActivityHasher(half, **options)
 
     def _join(self, outputs: Outputs) -> Outputs:
         """Joins what was said of the clips, at even places, and of their images, at odd ones."""

@@ -180,7 +180,7 @@ def _check_same_clips(index: Index, dataset, split: str, uri) -> None:
 
 
 def digest_of(dataset, split: str) -> str:
-    """Computes a digest of what a split holds beside pixels: names, frames, labels and boxes."""
+    """Computes a digest of a split beside pixels: names, frames, labels, boxes, appearance."""
     digest = hashlib.sha256()
     for batch in dataset.evaluation_batches(split, batch_size=64, frames=False):
         names = [name for name in _names_of(batch) if name is not None]
@@ -188,8 +188,9 @@ def digest_of(dataset, split: str) -> str:
         present, actors = np.asarray(batch.clip_mask, bool), np.asarray(batch.actor_mask, bool)
         # What stands in the slots of no actor says nothing.
         boxes = np.where(actors[:, None, :, None], np.asarray(batch.boxes, np.float32), 0)
-        for values in (batch.frame, batch.activity, actors, boxes):
-            digest.update(digests.of_array(np.asarray(values)[present]).encode())
+        for values in (batch.frame, batch.activity, actors, boxes, batch.appearance):
+            if values is not None:  # few clips have appearance
+                digest.update(digests.of_array(np.asarray(values)[present]).encode())
     return digest.hexdigest()
 
 

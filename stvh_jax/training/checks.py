@@ -4,8 +4,12 @@ from stvh_jax.config import Config, check_fields
 from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
 from stvh_jax.fields import check_number
+from stvh_jax.models.config import SOURCES_OF_BOXES
 from stvh_jax.training import pretrained
 from stvh_jax.training.losses import LOSSES
+
+# What the clips of prepared sets may have, by the beginning of the variant's name.
+_CONTENTS = ("frames", "boxes_only", "boxes_and_appearance")
 
 
 def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
@@ -18,6 +22,7 @@ def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
     _check_batches(config, devices=devices)
     _check_clips(config, dataset)
     _check_source(config)
+    _check_appearance(config, dataset)
     _check_backbone(config)
     _check_losses(config, dataset)
     _check_selection(config)
@@ -58,12 +63,12 @@ def _check_source(config: Config) -> None:
     """Checks that the clips have what the model reads."""
     train, data, model = config.train, config.data, config.model
     content = data.variant.partition("-")[0]
-    if model.source == "features" and content in ("frames", "boxes_only"):
+    if model.source == "features" and content in _CONTENTS:
         raise UserError(
             "config.model.source=features needs clips with actor features; config.data.variant="
             f"{data.variant} has none; use source=frames or source=boxes"
         )
-    if model.source == "frames" and content == "boxes_only":
+    if model.source == "frames" and content in ("boxes_only", "boxes_and_appearance"):
         raise UserError(
             f"config.model.source=frames needs pixels, but config.data.variant={data.variant} has "
             "none; use a variant with frames, or source=boxes"
@@ -74,11 +79,30 @@ def _check_source(config: Config) -> None:
             "False for config.model.source=features"
         )
     for name in ("box_jitter", "box_noise", "leave_out"):
-        if train[name] and model.source != "boxes":
+        if train[name] and model.source not in SOURCES_OF_BOXES:
             raise UserError(
                 f"config.train.{name} changes boxes, but not pixels; set it to 0 for "
                 f"config.model.source={model.source}"
             )
+
+
+def _check_appearance(config: Config, dataset: Dataset) -> None:
+    """Checks that the clips carry the appearance that the model reads, as far as is known."""
+    model = config.model
+    if model.source != "boxes_and_appearance":
+        return
+    channels = getattr(dataset, "appearance_channels", model.appearance_channels)
+    if channels is None:
+        raise UserError(
+            "config.model.source=boxes_and_appearance needs clips with appearance; config.data."
+            f"variant={config.data.variant} has none; use variant boxes_and_appearance, or "
+            "source=boxes"
+        )
+    if channels != model.appearance_channels:
+        raise UserError(
+            f"config.model.appearance_channels is {model.appearance_channels}, but the appearance "
+            f"of these clips has {channels}; set it to that"
+        )
 
 
 def _check_backbone(config: Config) -> None:

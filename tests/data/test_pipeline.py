@@ -272,7 +272,12 @@ def test_mirrored_clips_are_the_mirror_image(prepared):
 
 
 @pytest.mark.parametrize(
-    ("variant", "flag"), [("frames", "--out nowhere"), ("boxes_only", "--out nowhere --boxes-only")]
+    ("variant", "flag"),
+    [
+        ("frames", "--out nowhere"),
+        ("boxes_only", "--out nowhere --boxes-only"),
+        ("boxes_and_appearance", "--out nowhere --boxes-only --features FILE.npz"),
+    ],
 )
 def test_unprepared_set_names_the_command(variant, flag):
     with pytest.raises(NotFound, match="python -m data prepare volleyball --raw") as caught:
@@ -285,7 +290,8 @@ def test_unprepared_set_names_the_command(variant, flag):
     [
         (
             {"variant": "pixels"},
-            "of volleyball is not one of: frames, boxes_only, followed by any of -corrected",
+            "of volleyball is not one of: frames, boxes_only, boxes_and_appearance, followed by "
+            "any of -corrected",
         ),
         ({"variant": "frames-five"}, "'frames-five' of volleyball is not one of"),
         (
@@ -294,7 +300,8 @@ def test_unprepared_set_names_the_command(variant, flag):
         ),
         (
             {"name": "collective_activity", "variant": "frames-centred-five"},
-            "one of: frames, boxes_only, followed by any of -five, -sfu, -centred in this order",
+            "one of: frames, boxes_only, boxes_and_appearance, followed by any of -five, -sfu, "
+            "-centred in this order",
         ),
         (
             {"name": "collective_activity", "variant": "boxes_only-five-sfu"},

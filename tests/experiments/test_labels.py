@@ -32,7 +32,7 @@ def test_other_data_have_one_set_of_labels(folder, capsys):
     assert run("labels", "--data", "cad_boxes") == 2
     assert capsys.readouterr().err == (
         "error: labels compares two sets of labels, and cad_boxes has one; "
-        "use --data vd_boxes or vd\n"
+        "use --data vd_boxes or vd_features or vd\n"
     )
 
 

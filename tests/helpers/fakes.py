@@ -13,7 +13,9 @@ ACTIVITIES = ("r_set", "r_spike", "l_set", "l_spike")
 ACTIONS = ("moving", "setting", "standing")
 
 
-def random_clips(seed, *, clips, frames=1, actors=5, features=None, padded=True, pixels=None):
+def random_clips(
+    seed, *, clips, frames=1, actors=5, features=None, padded=True, pixels=None, appearance=None
+):
     """Draws nameless clips whose activity shows in the boxes: side from x, kind from the height."""
     random = np.random.default_rng(seed)
     activity = random.integers(0, 4, clips)
@@ -27,11 +29,15 @@ def random_clips(seed, *, clips, frames=1, actors=5, features=None, padded=True,
     given = None
     if features:
         given = random.normal(size=(clips, frames, actors, features)).astype(np.float32)
+    seen = None
+    if appearance:
+        seen = random.normal(size=(clips, *appearance)).astype(np.float16)
     return Clips(
         boxes=np.where(mask[:, None, :, None], boxes, 0).astype(np.float32),
         actor_mask=mask,
         clip_mask=np.ones(clips, bool),
         actor_features=given,
+        appearance=seen,
         frames=pixels and random.integers(0, 256, (clips, frames, *pixels, 3)).astype(np.uint8),
         action=action.astype(np.int32),
         activity=activity.astype(np.int32),
@@ -63,7 +69,10 @@ def take(clips, index):
 
 
 def mirror(clips, mirrored):
-    """Mirrors the chosen clips, left to right: their frames, boxes and sides."""
+    """Mirrors the chosen clips, left to right: their frames, boxes and sides.
+
+    Their appearance stays.
+    """
     boxes = clips.boxes[..., [0, 3, 2, 1]] * [1, -1, 1, -1] + [0, 1, 0, 1]
     boxes = np.where(clips.actor_mask[:, None, :, None], boxes, 0).astype(np.float32)
     frames = clips.frames

@@ -95,6 +95,11 @@ def feature_encoder():
     return untrained_encoder("features")
 
 
+@pytest.fixture(scope="module")
+def appearance_encoder():
+    return untrained_encoder("boxes_and_appearance")
+
+
 def draw_frames(*shape):
     """Draws smooth frames with an edge, as pictures are."""
     random = np.random.default_rng(0)
@@ -245,6 +250,42 @@ def test_what_the_model_reads_is_said(frame_encoder, feature_encoder):
         feature_encoder.encode(frames, boxes)
     with pytest.raises(UserError, match="^this model takes frames"):
         frame_encoder.encode(frames, boxes, actor_features=features)
+
+
+def test_appearance_is_given_beside_the_boxes(appearance_encoder):
+    boxes = float_boxes(2, 2, 3, 4)
+    appearance = np.random.default_rng(0).normal(size=(2, 4, 2048))
+    encoding = appearance_encoder.encode(None, boxes, appearance=appearance)
+    assert (encoding.codes[0][0] != encoding.codes[0][1]).any()
+    np.testing.assert_array_equal(encoding.codes[1][0], encoding.codes[1][1])
+    # The frames may be pooled before, and a clip may come alone.
+    pooled = appearance.mean(axis=1, keepdims=True)
+    alone = appearance_encoder.encode(None, boxes[1], appearance=pooled[1])
+    np.testing.assert_array_equal(alone.codes[0][0], encoding.codes[0][1])
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize(
+    ("appearance", "message"),
+    [
+        (None, "this model takes appearance; give features of the whole frames, see config.model"),
+        (np.zeros((1, 2047)), "appearance is float64 (1, 1, 2047); this model takes floating [1, "),
+        (np.zeros(2048), "appearance is float64 (1, 2048); this model takes floating [1, S, 2048]"),
+        (np.zeros((1, 2048), int), "appearance is int64 (1, 1, 2048); this model takes floating"),
+        (np.zeros((0, 2048)), "appearance has no frames: its shape is (1, 0, 2048)"),
+        (np.full((1, 2048), np.nan), "the appearance of clip 0 (counted from 0) is not finite"),
+        (np.full((1, 2048), 1e300), "the appearance of clip 0 (counted from 0) is not finite"),
+        ("grey", "appearance is <U4 (1,); this model takes floating"),
+    ],
+)
+def test_appearance_that_does_not_fit_is_said(appearance_encoder, appearance, message):
+    with pytest.raises(UserError, match=f"^{re.escape(message)}"):
+        appearance_encoder.encode(None, float_boxes(2, 3, 4), appearance=appearance)
+
+
+def test_appearance_for_a_model_that_does_not_read_it_is_said(encoder):
+    with pytest.raises(UserError, match="^this model takes boxes, see config.model.source$"):
+        encoder.encode(None, float_boxes(1, 3, 4), appearance=np.zeros((1, 2048)))
 
 
 def test_a_model_of_boxes_needs_no_frames(encoder):

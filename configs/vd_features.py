@@ -1,0 +1,28 @@
+"""The Volleyball Dataset from boxes, with the appearance of whole frames at the visual end.
+
+Needs no frames: `annotations.txt` of each video, and a file of features of whole frames, for
+example the mean over time of ResNet-50's 2048 (docs/data.md says how it looks):
+
+python -m data prepare volleyball --raw DIR --boxes-only --features FILE.npz
+python train.py --config=configs/vd_features.py
+python evaluate.py --bits=128 --config=configs/vd_features.py
+
+The codes of the layers are those of configs/vd_boxes.py; the code of focus 0 shows the appearance,
+and finds the match. Features of C channels, if C is not 2048, need --config.model.
+appearance_channels=C. Options are those of configs/vd_boxes.py: published, validated.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import vd_boxes
+from stvh_jax import recipes
+
+
+def get_config(options: str = "") -> ConfigDict:
+    """Returns the config with a protocol."""
+    (protocol,) = recipes.read_options("vd_features", options, recipes.PROTOCOLS)
+    config = vd_boxes.get_config(protocol)
+    config.name = config.name.replace("vd_boxes", "vd_features")
+    config.data.variant = "boxes_and_appearance"
+    config.model.source = "boxes_and_appearance"
+    return config
