@@ -65,7 +65,7 @@ SETTINGS = {
             dataset="vd",
             has_frames=False,
             needs=_prepare("volleyball", " --boxes-only"),
-            seconds=195,
+            seconds=1560,
             evaluation_seconds=20,
             corrected="boxes_only-corrected",
         ),
@@ -78,8 +78,6 @@ SETTINGS = {
             has_frames=False,
             has_appearance=True,
             needs=_prepare("volleyball", " --boxes-only --features FILE.npz"),
-            seconds=195,
-            evaluation_seconds=20,
             corrected="boxes_and_appearance-corrected",
         ),
         Setting(
@@ -89,7 +87,7 @@ SETTINGS = {
             dataset="cad",
             has_frames=False,
             needs=_prepare("collective_activity", " --boxes-only"),
-            seconds=240,
+            seconds=720,
             evaluation_seconds=40,
         ),
         Setting(
