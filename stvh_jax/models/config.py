@@ -265,6 +265,11 @@ class ModelConfig(_Part):
             raise UserError(
                 f"config.model.symmetric mirrors boxes alone; set it to False for source={source}"
             )
+        if self.visual.detailed_boxes and source not in SOURCES_OF_BOXES:
+            raise UserError(
+                "config.model.detailed_boxes describes boxes alone; set it to False for "
+                f"source={source}"
+            )
         if self.heads.visual_code == "f_v" and source == "boxes_and_appearance":
             raise UserError(
                 "config.model.visual_code=f_v shows the boxes at focus 0; set it to f_roi for "

@@ -4,9 +4,12 @@ import math
 
 import jax
 import numpy as np
+import pytest
 
+from stvh_jax.errors import UserError
 from stvh_jax.models.box_features import describe_boxes_in_detail
 from tests.helpers.fakes import random_clips
+from tests.helpers.oracles import model_config
 
 
 def described(boxes, mask):
@@ -43,3 +46,8 @@ def test_the_detail_is_what_loops_over_the_actors_find():
 def test_a_box_without_a_side_is_described_by_finite_numbers():
     boxes = np.array([[[[0.5, 0.5, 0.5, 0.5], [0.1, 0.2, 0.3, 0.2]]]], np.float32)
     assert np.isfinite(described(boxes, np.ones((1, 2), bool))).all()
+
+
+def test_a_model_of_frames_is_not_told_of_boxes_in_detail():
+    with pytest.raises(UserError, match="^config.model.detailed_boxes describes boxes alone; set"):
+        model_config(source="frames", detailed_boxes=True)
