@@ -146,7 +146,7 @@ def test_a_new_data_set(folder):
         timeout=300,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "resuming at step 40" in ran.stdout
+    assert "resuming at step 120" in ran.stdout
 
 
 def test_the_batches_of_the_new_data_set(folder):
