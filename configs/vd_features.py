@@ -7,9 +7,12 @@ python -m data prepare volleyball --raw DIR --boxes-only --features FILE.npz
 python train.py --config=configs/vd_features.py
 python evaluate.py --bits=128 --config=configs/vd_features.py
 
-The codes of the layers are those of configs/vd_boxes.py; the code of focus 0 shows the appearance,
-and finds the match. Features of C channels, if C is not 2048, need --config.model.
-appearance_channels=C. Options are those of configs/vd_boxes.py: published, validated.
+The layers read the boxes, as in configs/vd_boxes.py; the code of focus 0 shows the appearance, and
+finds the match. For features with other than 2048 channels, also give
+
+--config.model.appearance_channels=CHANNELS
+
+Options are those of configs/vd_boxes.py: published, validated.
 """
 
 from ml_collections import ConfigDict

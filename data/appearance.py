@@ -80,8 +80,8 @@ def read_appearance(path: pathlib.Path) -> Appearance:
     Raises:
       NotFound: there is no such file.
       UserError: it cannot be read.
-      Damaged: it is no such file, is cut, or too large; a value is not finite or beyond float16, or
-        a clip is there twice.
+      Damaged: the file has another format, is cut or too large, names a clip twice, or has a value
+        that is not finite or does not fit into float16.
     """
     with files.reading(path, _WHAT, _CURE):
         size = path.stat().st_size
