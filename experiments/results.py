@@ -152,11 +152,11 @@ def _facts(study: Study, report: Report) -> list[str]:
     ]
     if study.setting.has_appearance:
         facts.append(
-            "There are no frames: focus 0 shows features of whole frames that were computed "
-            "elsewhere; all else is made from the boxes."
+            "The clips have no frames: focus 0 shows features of whole frames, computed "
+            "elsewhere; all else is computed from the boxes."
         )
     elif not study.setting.has_frames:
-        facts.append("There are no frames: all features are made from the boxes.")
+        facts.append("The clips have no frames: all features are computed from the boxes.")
     reasons = [(variant.label, variant.reason) for variant in study.variants if variant.reason]
     return facts + [f"{label}: not run, {reason}." for label, reason in reasons]
 

@@ -56,8 +56,8 @@ def prepare(
       variant: the data set, and how it is prepared.
       raw: the folder of the raw files.
       out: the folder of prepared sets.
-      appearance: see `ClipBuilder`, as the next.
-      allow_missing: see there.
+      appearance: see `ClipBuilder`.
+      allow_missing: see `ClipBuilder`.
       report: called with each line of the report.
 
     Raises:

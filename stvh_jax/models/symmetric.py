@@ -64,6 +64,7 @@ class SymmetricHasher(nn.Module):
         outputs = self._join(self._half(name="half")(both, train=train))
         if self.config.visual.source != "boxes_and_appearance":
             return outputs
+        # STVH has no focus 0, but is not to take clips without appearance either.
         shown = pool_appearance(self.config, clips)
         if not self.config.multi_focus:
             return outputs
