@@ -191,7 +191,7 @@ class TrainConfig(Checked):
     box_noise: Number = number(0.0, high=10, added=True)
     leave_out: Number = share(0.0, added=True)
     # The decay of a moving average of the parameters, which is then what is validated, saved and
-    # used; 0 for none.
+    # used; less in the first steps (`training.step.average_decay`); 0 for none.
     average: Number = share(0.0, added=True)
     log_every_steps: int = whole(50, low=1, high=MOST_STEPS)
     # Validation, and a checkpoint with it.

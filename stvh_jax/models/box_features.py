@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from stvh_jax.models.config import ModelConfig
+from stvh_jax.models.neighbours import describe_movement, describe_neighbours
 
 # Sine and cosine features of a box centre, in half periods over the frame.
 BOX_FREQUENCIES = (1, 2)
@@ -81,7 +82,8 @@ class BoxFeatures(nn.Module):
 
     What `FrameFeatures` is to pixels, for studies of position without appearance; the description
     takes the place of f_roi, also in the reconstruction. With `detailed_boxes` it includes
-    `describe_boxes_in_detail`, with `temporal_contrast` `describe_motion`.
+    `describe_boxes_in_detail`, with `temporal_contrast` `describe_motion`, with `neighbours`
+    `describe_movement` and `describe_neighbours`.
     """
 
     config: ModelConfig
@@ -97,6 +99,10 @@ class BoxFeatures(nn.Module):
         if config.visual.temporal_contrast:
             motion = describe_motion(boxes, actor_mask)
             description = jnp.concatenate([description, motion], axis=-1)
+        if count := config.visual.neighbours:
+            movement = describe_movement(boxes, actor_mask)
+            others = describe_neighbours(boxes, actor_mask, count=count)
+            description = jnp.concatenate([description, movement, others], axis=-1)
         hidden = nn.gelu(nn.Dense(config.features, dtype=config.dtype, name="hidden")(description))
         features = nn.Dense(config.features, dtype=config.dtype, name="embedding")(hidden)
         if not config.multi_focus:

@@ -100,6 +100,9 @@ class VisualConfig(_Part):
     # Whether a model of boxes alone is also told of each box its top and bottom edge, its form and
     # its rank from left to right; see `describe_boxes_in_detail` (stvh_jax/models/box_features.py).
     detailed_boxes: bool = switch(False, added=True)
+    # How many nearest others a model of boxes is told of for each actor: where they stand and how
+    # they move, seen from it; and then also how it moves itself (stvh_jax/models/neighbours.py).
+    neighbours: int = whole(0, low=0, high=16, added=True)
     # Not a field of config.model: features of the whole frame in place of those under boxes.
     whole_frame: bool = False
 
@@ -265,11 +268,12 @@ class ModelConfig(_Part):
             raise UserError(
                 f"config.model.symmetric mirrors boxes alone; set it to False for source={source}"
             )
-        if self.visual.detailed_boxes and source not in SOURCES_OF_BOXES:
-            raise UserError(
-                "config.model.detailed_boxes describes boxes alone; set it to False for "
-                f"source={source}"
-            )
+        for name, nothing in (("detailed_boxes", False), ("neighbours", 0)):
+            if getattr(self.visual, name) and source not in SOURCES_OF_BOXES:
+                raise UserError(
+                    f"config.model.{name} describes boxes alone; set it to {nothing} for "
+                    f"source={source}"
+                )
         if self.heads.visual_code == "f_v" and source == "boxes_and_appearance":
             raise UserError(
                 "config.model.visual_code=f_v shows the boxes at focus 0; set it to f_roi for "

@@ -26,9 +26,9 @@ def make_train_step(
 
     The key of a step is `fold_in(root_key, step)`: a resumed run draws what an uninterrupted one
     does. Metrics are the loss, its terms, the gradient's norm and the learning rate, as scalars.
-    With `average` d the moving average of the parameters p becomes d average + (1 - d) p. With
-    `accumulate` the gradient is the mean over that many parts of the batch, one computed after the
-    other.
+    With `average` d the moving average of the parameters p becomes d' average + (1 - d') p, where
+    d' = `average_decay`(n, d) at step n. With `accumulate` the gradient is the mean over that many
+    parts of the batch, one computed after the other.
     """
 
     def gradient_of(params, model_state, clips, dropout):
@@ -60,10 +60,20 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         averaged = state.average
         if average:
-            averaged = optax.incremental_update(params, averaged, 1 - average)
+            decay = average_decay(state.step + 1, average)
+            averaged = optax.incremental_update(params, averaged, 1 - decay)
         return TrainState(state.step + 1, params, model_state, opt_state, averaged), metrics
 
     return train_step
+
+
+def average_decay(step: jax.Array, largest: float) -> jax.Array:
+    """Gives the decay of the moving average at a step, counted from 1: min(largest, n / (n + 9)).
+
+    The average reaches back over a tenth of the steps so far, and so forgets the initial parameters
+    in a short training too.
+    """
+    return jnp.minimum(largest, step / (step + 9))
 
 
 def mean_over_parts(gradient_of, parts: int):

@@ -8,7 +8,7 @@ import optax
 from stvh_jax.models.build import build_model
 from stvh_jax.training.augment import Augmentation
 from stvh_jax.training.state import TrainState, create_state
-from stvh_jax.training.step import make_train_step
+from stvh_jax.training.step import average_decay, make_train_step
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
 
 
@@ -24,15 +24,18 @@ def test_the_average_moves_by_its_share_at_each_step_and_is_what_is_used():
             config.loss,
             optax.constant_schedule(0.5),
             augment=Augmentation(),
-            average=0.9,
+            average=0.2,
             accumulate=1,
         )
     )
     expected = jax.device_get(state.params)
-    for _ in range(3):
+    # 1 / 10 and 2 / 11 in the first steps, then never more than was asked for.
+    for decay in (1 / 10, 2 / 11, 0.2, 0.2):
         state, _ = step(state, clips, jax.random.key(1))
         after = jax.device_get(state.params)
-        expected = jax.tree.map(lambda one, new: 0.9 * one + 0.1 * new, expected, after)
+        expected = jax.tree.map(
+            lambda one, new, decay=decay: decay * one + (1 - decay) * new, expected, after
+        )
     jax.tree.map(
         lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7),
         jax.device_get(state.average),
@@ -42,6 +45,13 @@ def test_the_average_moves_by_its_share_at_each_step_and_is_what_is_used():
     again = TrainState.of_items(*state.items())
     assert again.params is state.params
     assert again.average is state.average
+
+
+def test_the_average_forgets_the_initial_parameters_in_a_short_training():
+    left = np.cumprod([float(average_decay(jnp.asarray(n), 0.999)) for n in range(1, 101)])
+    assert left[9] < 1e-4  # what the initial parameters still weigh after ten steps
+    assert left[99] < 1e-10
+    assert float(average_decay(jnp.asarray(10**6), 0.999)) == np.float32(0.999)
 
 
 def test_without_an_average_a_checkpoint_keeps_what_it_always_kept():
