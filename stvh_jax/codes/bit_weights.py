@@ -130,9 +130,7 @@ def laid_out(*, bits: int, visual_bits: int, layers: int) -> BitWeights:
       UserError: one of the parts has no bit.
     """
     if not 0 < visual_bits < bits or layers < 1:
-        raise UserError(
-            f"a code of {bits} bits with {visual_bits} visual ones; give fewer, or some"
-        )
+        raise UserError(f"{visual_bits} of {bits} bits are visual; both parts need some")
     activity_bits = bits - visual_bits
     focus = np.arange(layers + 1)[:, None]
     is_visual = np.arange(bits) >= activity_bits
