@@ -76,14 +76,16 @@ def judge(study: Study, run: TrainedRun, prepared: Mapping[str, str]) -> dict[st
       whose activity is the same in all sets.
     """
     from stvh_jax.evaluation.judging import measures, rank
-    from stvh_jax.inference.encoded_clips import check_same_classes, encode_split
+    from stvh_jax.inference.encoded_clips import at_every_focus, check_same_classes, encode_split
 
     found, right, known = {}, {}, []
     for labels, variant in prepared.items():
         encoder, dataset = study.open(run, variant)
         check_same_classes(encoder, dataset)
         splits = run.config.data.test_split, run.config.data.train_split
-        queries, base = (encode_split(encoder, dataset, split) for split in splits)
+        queries, base = (
+            at_every_focus(encoder, encode_split(encoder, dataset, split)) for split in splits
+        )
         correct = queries.activity_scores.argmax(axis=1) == queries.activity
         foci = measures(rank(queries, base, queries))
         found[f"clips, {labels}"] = len(queries)

@@ -102,6 +102,17 @@ class BitWeights:
         """Computes weighted distances at a focus, in units."""
         return weighted_distances(queries, base, self.weights[focus])
 
+    def spread(
+        self, codes: UInt8[np.ndarray, "M bytes"], focus: int
+    ) -> UInt8[np.ndarray, "M spread"]:
+        """Repeats each bit as often as it weighs at a focus, with the least whole numbers.
+
+        The Hamming distances of what is made are weighted distances, so that it can be judged as
+        any code is.
+        """
+        weights = self.weights[focus] // np.gcd.reduce(self.weights[focus])
+        return np.packbits(np.repeat(np.unpackbits(codes, axis=1), weights, axis=1), axis=1)
+
     def to_json(self) -> list[list[int]]:
         """Gives plain values."""
         return self.weights.tolist()

@@ -20,7 +20,13 @@ from stvh_jax.evaluation.environment import hardware, versions
 from stvh_jax.evaluation.examples import picture_hits
 from stvh_jax.evaluation.metrics import class_distances
 from stvh_jax.fields import check_folder_name
-from stvh_jax.inference.encoded_clips import EncodedClips, check_same_classes, encode_split, join
+from stvh_jax.inference.encoded_clips import (
+    EncodedClips,
+    at_every_focus,
+    check_same_classes,
+    encode_split,
+    join,
+)
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.inference.run_filter import load_or_fit
 from stvh_jax.runs.history import read_history
@@ -81,12 +87,12 @@ class Evaluation:
         name = f"evaluation-{data['query_split'].replace('+', '-')}"
         if data["variant"] != self.encoder.config.data.variant:
             name += f"-{data['variant']}"
-        if self.encoder.bits != self.encoder.model.bits:
+        if not self.encoder.is_whole:
             name += f"-{self.encoder.bits}_bits"
         written = [self.run / f"{name}.json", self.run / name, self.run / f"{name}.html"]
         hits = {}
         if self.dataset.has_frames:
-            ends = {self.encoder.foci[0], self.encoder.foci[-1]}
+            ends = {min(self.queries.codes), max(self.queries.codes)}
             hits = {focus: self.hits(focus) for focus in sorted(ends)}
         history = report.curves(read_history(self.run))
         with files.writing(self.run):
@@ -148,7 +154,10 @@ def evaluate(
     base_split = str(base_split or encoder.config.data.train_split)
     for split in (query_split, base_split):
         dataset.num_clips(split)  # refuses a split without clips before any is encoded
-    parts = {split: encode_split(encoder, dataset, split) for split in dataset.splits}
+    parts = {
+        split: at_every_focus(encoder, encode_split(encoder, dataset, split))
+        for split in dataset.splits
+    }
     queries, base = join(parts, query_split), join(parts, base_split)
     everything = EncodedClips.concatenate(list(parts.values()))
     excluded = {"exclude_within_frames": exclude_within_frames}
@@ -188,6 +197,7 @@ def _describe_model(encoder: Encoder) -> dict[str, Any]:
         "model": model.name,
         "bits": encoder.bits,
         "nested_bits": list(code_lengths(model.bits)),
+        "visual_bits": model.visual_bits if encoder.bit_weights else None,
         "layers": model.layers,
         "checkpoint": {"step": encoder.step, "kind": encoder.checkpoint},
     }

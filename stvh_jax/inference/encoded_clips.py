@@ -72,12 +72,13 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
     for clips in batches:
         outputs = jax.device_get(encoder.apply(encoder.variables, clips))
         valid = np.asarray(clips.clip_mask)
-        relaxed, actions = outputs.relaxed[:, valid], outputs.action_logits
+        relaxed = {focus: h[valid] for focus, h in encoder.relaxed(outputs).items()}
+        actions = outputs.action_logits
         parts.append(
             EncodedClips(
-                codes={focus: pack(binarize(h)) for focus, h in zip(encoder.foci, relaxed)},
+                codes={focus: pack(binarize(h)) for focus, h in relaxed.items()},
                 activity_scores=outputs.activity_logits[-1][valid],
-                activity_scores_from_code=binarize(relaxed[-1]) @ kernel + bias,
+                activity_scores_from_code=binarize(relaxed[encoder.foci[-1]]) @ kernel + bias,
                 action_scores=None if actions is None else actions[valid],
                 activity=np.asarray(clips.activity)[valid],
                 action=np.asarray(clips.action)[valid],
@@ -105,6 +106,20 @@ def encode_split(encoder: Encoder, dataset, split: str) -> EncodedClips:
     )
     show = functools.partial(console.show, f"encoding {split}", dataset.num_clips(split))
     return encode_clips(encoder, batches, progress=show)
+
+
+def at_every_focus(encoder: Encoder, clips: EncodedClips) -> EncodedClips:
+    """Gives the codes of every focus as codes of their own, where one graded code stands for all.
+
+    Each bit is repeated as often as it weighs (`BitWeights.spread`); the clips of another model
+    stay as they are.
+    """
+    weights = encoder.bit_weights
+    if weights is None:
+        return clips
+    (stored,) = clips.codes.values()
+    codes = {focus: weights.spread(stored, focus) for focus in range(weights.layers + 1)}
+    return dataclasses.replace(clips, codes=codes)
 
 
 def join(parts: Mapping[str, EncodedClips], split: str) -> EncodedClips:

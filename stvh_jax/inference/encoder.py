@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from stvh_jax import files
 from stvh_jax.clips import Clips
+from stvh_jax.codes.bit_weights import laid_out
 from stvh_jax.codes.packing import binarize, code_lengths, pack
 from stvh_jax.config import Config
 from stvh_jax.errors import Damaged, UserError
@@ -25,6 +26,7 @@ from stvh_jax.models.baselines import GlobalVideoHasher
 from stvh_jax.models.build import Model, build_model, encode
 from stvh_jax.models.outputs import Outputs
 from stvh_jax.models.shapes import variable_shapes
+from stvh_jax.models.visual_end import COLLECTION, MODULE
 from stvh_jax.runs import checkpoints, folders, packed
 
 
@@ -33,7 +35,8 @@ class Encoding:
     """What a model says of B clips.
 
     Attributes:
-      codes: packed codes by focus, from 0 (visual) to L (activity), as far as the model has them.
+      codes: packed codes by focus, from 0 (visual) to L (activity), as far as the model has them. A
+        graded code is that of L alone; `Encoder.bit_weights` says what its bits weigh elsewhere.
       activity_probabilities: of the last focus, in the order of `activity_names`.
       action_probabilities: of each actor, in the order given; None of a model without actors.
     """
@@ -76,14 +79,22 @@ class Encoder:
                 "this run classifies frames and has no codes; train a model with codes that "
                 "starts from it: --config.train.backbone_weights=ITS_FOLDER"
             )
-        self.foci = self.model.foci
         lengths = code_lengths(config.model.bits)
         self.bits = lengths[-1] if bits is None else bits
+        self.is_whole = self.bits == lengths[-1]
+        self.foci, self.bit_weights = self.model.foci, None
+        if config.model.get("objective", "printed") == "graded":
+            self.foci = self.foci[-1:]
+            self.bit_weights = laid_out(
+                bits=self.bits, visual_bits=config.model.visual_bits, layers=self.foci[-1]
+            )
+            _check_fitted(variables)
         if self.bits not in lengths:
             raise UserError(
                 f"this run has codes of {' and '.join(map(str, lengths))} bits, not {bits}"
             )
-        encode_step = jax.jit(make_encode_step(self.model, bits=self.bits))
+        prefix = self.bits if self.bit_weights is None else None
+        encode_step = jax.jit(make_encode_step(self.model, bits=prefix))
         self.apply = lambda variables, clips: encode_step(variables, clips.without_names())
 
     @functools.cached_property
@@ -93,12 +104,25 @@ class Encoder:
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.variables):
             hashed.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
         name = f"{self.step}-{hashed.hexdigest()[:12]}"
-        return name if self.bits == self.model.bits else f"{name}-{self.bits}_bits"
+        return name if self.is_whole else f"{name}-{self.bits}_bits"
 
     @property
     def activity_head(self) -> tuple[jax.Array, jax.Array]:
-        """The kernel `[K, G]` and bias `[G]` that read the activity from the last focus."""
-        return self.model.classifier(self.variables["params"], self.bits)
+        """The kernel `[K, G]` and bias `[G]` that read the activity from the last focus.
+
+        Those of a graded code read nothing from its visual bits.
+        """
+        if self.bit_weights is None:
+            return self.model.classifier(self.variables["params"], self.bits)
+        kernel, bias = self.model.classifier(self.variables["params"], self.model.bits)
+        return jnp.pad(kernel, ((0, self.bits - len(kernel)), (0, 0))), bias
+
+    def relaxed(self, outputs: Outputs) -> dict[int, Float[np.ndarray, "B K"]]:
+        """Gives the codes before the sign by focus; a graded one under the last."""
+        if self.bit_weights is None:
+            return dict(zip(self.foci, np.asarray(outputs.relaxed)))
+        joined = np.concatenate([outputs.relaxed[-1], outputs.visual], axis=-1)
+        return {self.foci[-1]: joined}
 
     def encode(
         self,
@@ -125,7 +149,8 @@ class Encoder:
         """
         clips = self._clips(frames, boxes, actor_mask, actor_features, appearance)
         outputs = jax.device_get(self.apply(self.variables, clips))
-        finite = np.isfinite(outputs.relaxed).all(axis=(0, 2))
+        relaxed = self.relaxed(outputs)
+        finite = np.logical_and.reduce([np.isfinite(h).all(axis=1) for h in relaxed.values()])
         if not finite.all():
             raise UserError(
                 f"clip {finite.argmin()} (counted from 0) has no codes: the model makes NaN or "
@@ -135,9 +160,7 @@ class Encoder:
         if actions is not None:
             actions = np.asarray(jax.nn.softmax(actions))[:, : np.shape(boxes)[-2]]
         return Encoding(
-            codes={
-                focus: pack(binarize(relaxed)) for focus, relaxed in zip(self.foci, outputs.relaxed)
-            },
+            codes={focus: pack(binarize(h)) for focus, h in relaxed.items()},
             activity_probabilities=np.asarray(jax.nn.softmax(outputs.activity_logits[-1])),
             action_probabilities=actions,
         )
@@ -283,6 +306,15 @@ def _finite_appearance(appearance: Float[np.ndarray, "B S C"]) -> Float[np.ndarr
     if not finite.all():
         raise UserError(f"the appearance of clip {finite.argmin()} (counted from 0) is not finite")
     return appearance
+
+
+def _check_fitted(variables: dict) -> None:
+    """Raises a `UserError` for a checkpoint from the middle of a training with a graded code."""
+    if not np.any(variables[COLLECTION][MODULE]["projection"]):
+        raise UserError(
+            "the visual bits of this checkpoint are not fitted: they are at the end of the "
+            "training; finish it with the same train.py command"
+        )
 
 
 def _pad(array, *, axis: int, size: int):

@@ -18,7 +18,7 @@ from stvh_jax.models.box_features import BoxFeatures
 from stvh_jax.models.config import ModelConfig
 from stvh_jax.models.frame_features import FrameFeatures
 from stvh_jax.models.graphs import reorder
-from stvh_jax.models.masking import masked_mean
+from stvh_jax.models.masking import masked_mean, masked_mean_by_frame
 from stvh_jax.models.scene import Scene
 
 
@@ -112,6 +112,17 @@ def pool_shown(config: ModelConfig, actors: ActorFeatures, scene: Scene) -> Floa
     shown = actors.features if config.heads.visual_code == "f_v" else actors.shown
     pooled = masked_mean(shown, scene.mask)
     return pooled.reshape(pooled.shape[0], -1)
+
+
+def views_of(
+    config: ModelConfig, clips: Clips, actors: ActorFeatures, scene: Scene
+) -> Float[Array, "B S C"]:
+    """Gives what each frame shows: the appearance, or a mean over its actors."""
+    if actors.appearance is not None:
+        return clips.appearance
+    shown = actors.features if config.heads.visual_code == "f_v" else actors.shown
+    by_frame = masked_mean_by_frame(shown, scene.mask)
+    return by_frame.reshape(*by_frame.shape[:2], -1)
 
 
 def reconstruction_error(actors: ActorFeatures, scene: Scene) -> Float[Array, "B"]:

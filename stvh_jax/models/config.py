@@ -141,6 +141,15 @@ class HeadsConfig(_Part):
     # K, the length of a code, a multiple of 8; several, as (16, 32, 64, 128), train one code whose
     # first 16, 32 and 64 bits are codes themselves.
     bits: int | tuple[int, ...] = setting(128, _check_lengths)
+    # What foci are: "printed", a code for each focus, as in the paper; or "graded", one code for
+    # all of them, whose bits weigh differently at each (stvh_jax/codes/bit_weights.py).
+    objective: str = choice("printed", "graded", added=True)
+    # How many of a graded code's bits are visual, the last ones; the others are the activity's. And
+    # what the visual ones are to tell apart (stvh_jax/codes/visual_fitting.py): the "match" that a
+    # clip is from, each clip from all others ("instance", without labels), or whatever a "random"
+    # projection does.
+    visual_bits: int = whole(32, low=8, high=1 << 15, added=True)
+    visual_supervision: str = choice("match", "instance", "random", added=True)
     # How a code is made of actor features, an entry of HASH_HEADS (stvh_jax/models/hash_heads.py).
     hash_head: str = entry("linear", added=True)
     # What focus 0 shows: "f_roi", what the actors look like, or "f_v", the features made from it;
@@ -152,21 +161,29 @@ class HeadsConfig(_Part):
     # Whether one half of the bits is made of the clip and the other of its mirror image, by the
     # same network: left and right are then alike to it. For models of boxes alone.
     symmetric: bool = switch(False, added=True)
-    # Not fields of config.model: whether M-STVH has a code at focus 0; G and A, the numbers of
+    # Not fields of config.model: whether M-STVH has a code at focus 0; whether the model also says
+    # what each frame shows; G and A, the numbers of
     # activities and actions that the data have, and the number of each activity's mirror image.
     has_visual_code: bool = True
+    gives_views: bool = False
     num_activities: int = 1
     num_actions: int = 1
     mirrored_activities: tuple[int, ...] = ()
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """The lengths of the nested codes, the whole code last."""
-        return self.bits if isinstance(self.bits, tuple) else (self.bits,)
+        """The lengths of the nested codes, the whole code last; of the activity's bits alone."""
+        lengths = self.bits if isinstance(self.bits, tuple) else (self.bits,)
+        return tuple(length - self.visual_part for length in lengths)
+
+    @property
+    def visual_part(self) -> int:
+        """How many bits are visual: none of a code that has one focus."""
+        return self.visual_bits if self.objective == "graded" else 0
 
     @property
     def length(self) -> int:
-        """K, the length of the whole code."""
+        """The length of the whole code; of the activity's bits alone."""
         return self.lengths[-1]
 
     @property
@@ -279,10 +296,11 @@ class ModelConfig(_Part):
                 "config.model.visual_code=f_v shows the boxes at focus 0; set it to f_roi for "
                 "source=boxes_and_appearance"
             )
+        self._check_graded()
         if self.heads.symmetric and any(length % 16 for length in self.heads.lengths):
             raise UserError(
                 f"config.model.bits is {shown(self.heads.bits)}; config.model.symmetric makes two "
-                "halves of them: use multiples of 16"
+                "halves of them, or of those that are not visual: use multiples of 16"
             )
         if position in PLAIN_POSITIONS and self.features % ATTENTION_HEADS:
             raise UserError(
@@ -298,6 +316,27 @@ class ModelConfig(_Part):
             raise UserError(
                 f"config.model.source={source} has no frames to read; use source=frames for "
                 f"config.model.name={self.name}"
+            )
+
+    def _check_graded(self) -> None:
+        """Checks the parts of a graded code."""
+        heads = self.heads
+        if heads.objective == "printed":
+            return
+        if self.name not in ("stvh", "mstvh"):
+            raise UserError(
+                f"config.model.objective=graded is not for config.model.name={self.name}; set it "
+                "to printed"
+            )
+        if isinstance(heads.bits, tuple) and len(heads.bits) > 1:
+            raise UserError(
+                f"config.model.bits is {shown(heads.bits)}; a graded code has one length, as 128"
+            )
+        if heads.visual_bits % 8 or heads.length < 8:
+            whole = heads.length + heads.visual_bits
+            raise UserError(
+                f"config.model.visual_bits is {heads.visual_bits} of {whole}; give a multiple of 8 "
+                "and leave at least 8 for the activity"
             )
 
     def _check_frames(self) -> None:

@@ -15,7 +15,12 @@ import jax
 import jax.numpy as jnp
 
 from stvh_jax.clips import Clips
-from stvh_jax.models.actor_features import SOURCES, pool_shown, reconstruction_error
+from stvh_jax.models.actor_features import (
+    SOURCES,
+    pool_shown,
+    reconstruction_error,
+    views_of,
+)
 from stvh_jax.models.config import ModelConfig
 from stvh_jax.models.fusions import FUSIONS
 from stvh_jax.models.graphs import restore_order
@@ -27,6 +32,7 @@ from stvh_jax.models.hash_heads import (
 )
 from stvh_jax.models.outputs import Outputs
 from stvh_jax.models.scene import read_scene
+from stvh_jax.models.visual_end import MODULE, VisualEnd
 
 
 class GroupActivityHasher(nn.Module):
@@ -36,7 +42,7 @@ class GroupActivityHasher(nn.Module):
 
     @property
     def bits(self) -> int:
-        """K, the length of the whole code."""
+        """The length of the codes by focus: K, without the visual bits of a graded code."""
         return self.config.heads.length
 
     @property
@@ -45,7 +51,9 @@ class GroupActivityHasher(nn.Module):
         layers = self.config.fusion.layers
         if not self.config.multi_focus:
             return (layers,)
-        return tuple(range(0 if self.config.heads.has_visual_code else 1, layers + 1))
+        heads = self.config.heads
+        first = 0 if heads.has_visual_code and heads.objective == "printed" else 1
+        return tuple(range(first, layers + 1))
 
     def classifier(self, params: Mapping[str, Any], length: int) -> tuple[jax.Array, jax.Array]:
         """Gives what reads the activity from the first bits; see `activity_classifier`."""
@@ -86,11 +94,19 @@ class GroupActivityHasher(nn.Module):
             length: jnp.stack([by_length[length] for _, by_length in hashed])
             for length in heads.lengths
         }
+        embedded = visual = shown = None
+        if heads.objective == "graded" or heads.gives_views:
+            shown = views_of(config, clips, actors, scene)
+        if heads.objective == "graded":
+            embedded, visual = VisualEnd(heads.visual_bits, name=MODULE)(shown)
         return Outputs(
             relaxed=jnp.stack(codes),
             activity_logits=logits.pop(heads.length),
             action_logits=restore_order(action_logits, scene.order, axis=1),
             relation=relate(action_logits, scene.in_space, scene.mask),
             reconstruction_error=reconstruction_error(actors, scene),
+            visual=visual,
+            embedded=embedded,
+            shown=shown,
             prefix_logits=logits,
         )

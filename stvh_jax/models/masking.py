@@ -14,6 +14,14 @@ def masked_mean(values: Float[Array, "B T N *d"], actor_mask: Bool[Array, "B N"]
     return total / count.reshape((-1,) + (1,) * (total.ndim - 1))
 
 
+def masked_mean_by_frame(values: Float[Array, "B T N *d"], actor_mask: Bool[Array, "B N"]):
+    """Averages over the valid actors of each frame: `[B, T, N, ...] -> [B, T, ...]`, in fp32."""
+    batch, frames = values.shape[:2]
+    by_frame = values.reshape(batch * frames, 1, *values.shape[2:])
+    mean = masked_mean(by_frame, jnp.repeat(actor_mask, frames, axis=0))
+    return mean.reshape(batch, frames, *mean.shape[1:])
+
+
 def masked_maximum(values: Float[Array, "B T N D"], actor_mask: Bool[Array, "B N"]):
     """Takes each frame's maximum over the valid actors and the mean of these over the frames.
 

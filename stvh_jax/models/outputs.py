@@ -19,6 +19,11 @@ class Outputs:
       relation: `[B, K]`, a, the clip's code by the relations of its actors' actions (for Eq 8).
       reconstruction_error: `[B]`, mean squared error of the decoded features (Eq 13), zero
         without a decoder.
+      visual: `[B, V]`, the visual bits of a graded code before the sign, or None. The relaxed codes
+        are of the activity's bits alone, which stand before these.
+      embedded: `[B, E]`, the whitened features that these are made of, or None.
+      shown: `[B, S, C]`, what S views of each clip show, from which the visual end is fitted, or
+        None.
       prefix_logits: of nested codes, the activity scores read from the first bits alone, by how
         many they are.
 
@@ -30,6 +35,9 @@ class Outputs:
     relaxed: Leaf = None
     relation: Leaf = None
     reconstruction_error: Leaf = None
+    visual: Leaf = None
+    embedded: Leaf = None
+    shown: Leaf = None
     prefix_logits: dict = flax.struct.field(default_factory=dict)
 
     def prefix(self, bits: int) -> "Outputs":

@@ -26,6 +26,7 @@ from stvh_jax.models.config import ModelConfig
 from stvh_jax.models.hash_heads import VisualHashHead
 from stvh_jax.models.hasher import GroupActivityHasher
 from stvh_jax.models.outputs import Outputs
+from stvh_jax.models.visual_end import MODULE, VisualEnd
 
 
 class SymmetricHasher(nn.Module):
@@ -39,7 +40,7 @@ class SymmetricHasher(nn.Module):
 
     @property
     def bits(self) -> int:
-        """K, the length of the whole code."""
+        """The length of the codes by focus: K, without the visual bits of a graded code."""
         return self.config.heads.length
 
     @property
@@ -62,11 +63,14 @@ class SymmetricHasher(nn.Module):
         image = dataclasses.replace(seen, boxes=jnp.where(mask, mirror_boxes(clips.boxes), 0))
         both = jax.tree.map(lambda one, other: interleave(one, other, axis=0), seen, image)
         outputs = self._join(self._half(name="half")(both, train=train))
-        if self.config.visual.source != "boxes_and_appearance":
-            return outputs
+        heads, has_appearance = self.config.heads, self.config.visual.source != "boxes"
         # STVH has no focus 0, but is not to take clips without appearance either.
-        shown = pool_appearance(self.config, clips)
-        if not self.config.multi_focus:
+        shown = pool_appearance(self.config, clips) if has_appearance else None
+        if heads.objective == "graded":
+            views = clips.appearance if has_appearance else outputs.shown
+            embedded, visual = VisualEnd(heads.visual_bits, name=MODULE)(views)
+            return dataclasses.replace(outputs, embedded=embedded, visual=visual, shown=views)
+        if not self._shows_appearance:
             return outputs
         visual = VisualHashHead(self.bits, name="head_0")(shown, train=train)
         relaxed = jnp.concatenate([visual[None], outputs.relaxed])
@@ -74,18 +78,25 @@ class SymmetricHasher(nn.Module):
 
     @property
     def _shows_appearance(self) -> bool:
-        """Whether focus 0 shows the appearance of whole frames."""
-        return self.config.multi_focus and self.config.visual.source == "boxes_and_appearance"
+        """Whether there is a code of focus 0 that shows the appearance of whole frames."""
+        printed = self.config.multi_focus and self.config.heads.objective == "printed"
+        return printed and self.config.visual.source == "boxes_and_appearance"
 
     def _half(self, **options) -> GroupActivityHasher:
         heads, visual = self.config.heads, self.config.visual
+        is_graded = heads.objective == "graded"
         halved = tuple(length // 2 for length in heads.lengths)
         bits = halved if heads.prefixes else halved[0]
         half = dataclasses.replace(
             self.config,
             visual=dataclasses.replace(visual, source="boxes"),
             heads=dataclasses.replace(
-                heads, bits=bits, symmetric=False, has_visual_code=not self._shows_appearance
+                heads,
+                bits=bits,
+                symmetric=False,
+                objective="printed",
+                has_visual_code=not (self._shows_appearance or is_graded),
+                gives_views=is_graded,
             ),
         )
         return GroupActivityHasher(half, **options)
@@ -104,6 +115,7 @@ class SymmetricHasher(nn.Module):
             action_logits=(actions[::2] + actions[1::2]) / 2,
             relation=interleave(relation[::2], relation[1::2], axis=-1),
             reconstruction_error=outputs.reconstruction_error.reshape(-1, 2).mean(axis=1),
+            shown=None if outputs.shown is None else outputs.shown[::2],
             prefix_logits={2 * n: scores(logits) for n, logits in outputs.prefix_logits.items()},
         )
 

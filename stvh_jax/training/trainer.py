@@ -22,7 +22,7 @@ from stvh_jax.console import Progress, say
 from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
 from stvh_jax.models.weights.convert import Weights, select
-from stvh_jax.runs import folders
+from stvh_jax.runs import checkpoints, folders
 from stvh_jax.runs.checkpoints import Checkpoints
 from stvh_jax.runs.history import History
 from stvh_jax.training import pretrained, sharding
@@ -32,6 +32,7 @@ from stvh_jax.training.compiled import CompiledSteps, compile_steps
 from stvh_jax.training.interruption import Interruption
 from stvh_jax.training.processes import in_every_process
 from stvh_jax.training.state import TrainState
+from stvh_jax.training.visual_stage import fit_visual_end
 
 # Held by the process that trains in a run's folder.
 LOCK = "training.lock"
@@ -204,10 +205,26 @@ class Trainer:
         return measured
 
     def save(self, step: int, state: TrainState, validation: dict[str, float] | None) -> None:
-        """Saves a checkpoint, with its score where it was validated."""
+        """Saves a checkpoint, with its score where it was validated.
+
+        The visual end of a graded code is fitted where the checkpoint may be the one that is used.
+        """
         select = self.config.train.select
         metrics = {select: validation[select]} if validation else None
-        self.checkpoints.save(step, *state.items(), self.run_config, metrics=metrics)
+        variables, train = state.items()
+        if self.config.model.get("objective") == "graded" and (
+            step == self.total_steps or (metrics and self._is_best(metrics[select]))
+        ):
+            clips = self.dataset.evaluation_batches(
+                self.config.data.train_split, batch_size=self.config.train.evaluation_batch_size
+            )
+            variables = fit_visual_end(self.config, self.steps.model, variables, clips)
+        self.checkpoints.save(step, variables, train, self.run_config, metrics=metrics)
+
+    def _is_best(self, score: float) -> bool:
+        """Says whether no saved checkpoint has a higher score."""
+        scores = checkpoints.saved_steps(self.workdir).values()
+        return all(before is None or before <= score for before in scores)
 
 
 def open_run(

@@ -76,6 +76,17 @@ def test_a_range_of_bytes_is_cut_out_whole():
     np.testing.assert_array_equal(part_of(codes, np.arange(8, 24)), codes[:, 1:3])
 
 
+@pytest.mark.parametrize("focus", [0, 1, 2, 3])
+def test_spread_codes_have_the_weighted_distances(focus):
+    weights = laid_out(bits=128, visual_bits=32, layers=3)
+    queries, base = random_codes(3, 128, 8), random_codes(5, 128, 9)
+    spread = [weights.spread(codes, focus) for codes in (queries, base)]
+    assert spread[0].shape[1] * 8 == {0: 32, 1: 288, 2: 288, 3: 96}[focus]
+    factor = np.gcd.reduce(weights.weights[focus])
+    expected = weights.distances(queries, base, focus)
+    np.testing.assert_array_equal(factor * hamming_distances(*spread), expected)
+
+
 def test_weights_survive_json():
     weights = laid_out(bits=64, visual_bits=16, layers=3)
     np.testing.assert_array_equal(BitWeights.from_json(weights.to_json()).weights, weights.weights)

@@ -1,0 +1,51 @@
+"""Fits the visual end of a graded code to the training clips, before a checkpoint is saved."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from stvh_jax.clips import Clips
+from stvh_jax.codes import visual_fitting
+from stvh_jax.config import Config
+from stvh_jax.console import say
+from stvh_jax.models.build import Model, encode
+from stvh_jax.models.visual_end import COLLECTION, MODULE
+
+
+def fit_visual_end(config: Config, model: Model, variables: dict, batches: Iterator[Clips]) -> dict:
+    """Fits what makes the visual bits to what the training clips show.
+
+    Args:
+      config: the whole config.
+      model: the model.
+      variables: its variables.
+      batches: the training clips, each once.
+
+    Returns:
+      The variables with the fitted maps in the place of those that were there.
+    """
+    views, matches = [], []
+    # Every process fits the same by itself: what belongs to all of them stays out of it.
+    own = jax.device_get(variables)
+    show = jax.jit(lambda clips: encode(model, own, clips).shown)
+    for clips in batches:
+        valid = np.asarray(clips.clip_mask)
+        views.append(np.asarray(show(clips.without_names()))[valid])
+        matches.append(np.asarray(clips.match, np.str_)[valid])
+    there = variables[COLLECTION][MODULE]
+    say(f"fitting {config.model.visual_bits} visual bits to {sum(map(len, views))} clips")
+    maps = visual_fitting.fit(
+        np.concatenate(views),
+        np.concatenate(matches),
+        supervision=config.model.visual_supervision,
+        bits=config.model.visual_bits,
+        features=there["whitening"].shape[1],
+        seed=config.seed,
+    )
+    fitted = {
+        name: jax.make_array_from_process_local_data(there[name].sharding, values)
+        for name, values in dataclasses.asdict(maps).items()
+    }
+    return {**variables, COLLECTION: {**variables[COLLECTION], MODULE: fitted}}
