@@ -7,8 +7,10 @@ python -m data prepare volleyball --raw DIR --boxes-only --features FILE.npz
 python train.py --config=configs/vd_features.py
 python evaluate.py --bits=128 --config=configs/vd_features.py
 
-The layers read the boxes, as in configs/vd_boxes.py; the code of focus 0 shows the appearance, and
-finds the match. For features with other than 2048 channels, also give
+The layers read the boxes, as in configs/vd_boxes.py. One code of 128 bits stands for all foci: 64
+bits tell the activity, and 64 the appearance, by which a clip finds others of its match. With
+--config.model.objective=printed every focus has a code of its own, as in the paper. For features
+with other than 2048 channels, also give
 
 --config.model.appearance_channels=CHANNELS
 
@@ -28,4 +30,6 @@ def get_config(options: str = "") -> ConfigDict:
     config.name = config.name.replace("vd_boxes", "vd_features")
     config.data.variant = "boxes_and_appearance"
     config.model.source = "boxes_and_appearance"
+    config.model.objective = "graded"
+    config.model.visual_bits = 64
     return config

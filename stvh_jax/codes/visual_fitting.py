@@ -24,9 +24,10 @@ from stvh_jax.errors import UserError
 
 # Added to the variances before their inverse is taken, as a share of the largest.
 _FLOOR = 1e-3
-# Of a batch: groups, members of each, the noise on each feature (1 is what clips have), the share
-# of a difference that a group is moved by, at most.
-_GROUPS, _MEMBERS, _NOISE, _MOVE = 96, 8, 2.0, 0.5
+# Of a batch: groups, fewer where there are few clips, and members of each; the share of a
+# difference that a group is moved by, at most; and the noise on a clip, in lengths of a clip, of
+# which a projection to one bit leaves a small part.
+_GROUPS, _MEMBERS, _MOVE, _NOISE = 96, 8, 0.5, 2.0 / 32
 _STEPS, _LEARNING_RATE, _TEMPERATURE = 1500, 1e-3, 0.03
 # What the correlation of the bits weighs beside SupCon.
 _INDEPENDENCE = 1.0
@@ -173,9 +174,9 @@ def _train(
     # The clips of each group, in one table; a random number below their count chooses one.
     order, counts = np.argsort(groups, kind="stable"), np.bincount(groups)
     starts = np.cumsum(counts) - counts
-    draw = functools.partial(
-        _draw, views, jnp.asarray(order), jnp.asarray(starts), jnp.asarray(counts)
-    )
+    number = int(np.clip(len(groups) // _MEMBERS, 2, _GROUPS))
+    tables = (jnp.asarray(order), jnp.asarray(starts), jnp.asarray(counts))
+    draw = functools.partial(_draw, number, views, *tables)
     optimizer = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, steps))
     params = {"projection": jnp.asarray(start, jnp.float32), "offset": jnp.zeros(start.shape[1])}
 
@@ -195,23 +196,25 @@ def _train(
     return trained["projection"], trained["offset"]
 
 
-def _draw(views, order, starts, counts, key) -> Float[Array, "groups members E"]:
+def _draw(number: int, views, order, starts, counts, key) -> Float[Array, "groups members E"]:
     """Draws groups with some of their members, each group moved to a place of its own."""
-    keys = jax.random.split(key, 6)
-    chosen = jax.random.randint(keys[0], (_GROUPS,), 0, len(counts))
-    places = jax.random.randint(keys[1], (_GROUPS, _MEMBERS), 0, counts[chosen, None])
+    keys, features = jax.random.split(key, 6), views.shape[-1]
+    chosen = jax.random.randint(keys[0], (number,), 0, len(counts))
+    places = jax.random.randint(keys[1], (number, _MEMBERS), 0, counts[chosen, None])
     clips = order[starts[chosen, None] + places]
     members = views[clips, jax.random.randint(keys[2], clips.shape, 0, views.shape[1])]
-    pairs = views[jax.random.randint(keys[3], (2, _GROUPS), 0, len(views))].mean(axis=2)
-    share = _MOVE * jax.random.uniform(keys[4], (_GROUPS, 1))
+    pairs = views[jax.random.randint(keys[3], (2, number), 0, len(views))].mean(axis=2)
+    share = _MOVE * jax.random.uniform(keys[4], (number, 1))
     moved = members + (share * (pairs[0] - pairs[1]))[:, None]
-    return moved + _NOISE * jax.random.normal(keys[5], members.shape)
+    # Features are scaled to a mean square of one: a clip is as long as the root of their number.
+    noise = _NOISE * jnp.sqrt(features) * jax.random.normal(keys[5], members.shape)
+    return moved + noise
 
 
 def _contrast(params, members: Float[Array, "groups members E"]) -> Float[Array, ""]:
     """Computes SupCon of real-valued queries against bits, and the correlation of the bits."""
     groups, count, _ = members.shape
-    values = members.reshape(groups * count, -1) @ params["projection"] + params["offset"]
+    values = members.reshape(groups * count, -1) @ params["projection"] + params["offset"][None]
     relaxed = jnp.tanh(values / jnp.sqrt((values**2).mean()))
     # The sign, with the gradient of what it is the sign of.
     signs = relaxed + jax.lax.stop_gradient(jnp.where(values >= 0, 1.0, -1.0) - relaxed)

@@ -33,5 +33,5 @@ class VisualEnd(nn.Module):
         whitening = self.variable(COLLECTION, "whitening", jnp.zeros, (channels, features))
         projection = self.variable(COLLECTION, "projection", jnp.zeros, (features, self.bits))
         offset = self.variable(COLLECTION, "offset", jnp.zeros, (self.bits,))
-        embedded = (pooled - mean.value) @ whitening.value
-        return embedded, embedded @ projection.value + offset.value
+        embedded = (pooled - mean.value[None]) @ whitening.value
+        return embedded, embedded @ projection.value + offset.value[None]
