@@ -30,18 +30,12 @@ def get_config(options: str = "") -> ConfigDict:
     recipes.make_collective(config, "collective_activity")
     recipes.make_boxes_only(config)
     # Half as many scenes as Volleyball has, and far more alike within: a smaller model, trained
-    # for less long, to which every clip is shown by a camera that stands elsewhere, and without
-    # some of the people. It is told of what people do to each other: they queue, cross, or talk.
+    # for less long, to which every clip is shown by a camera that stands elsewhere. It is told of
+    # what people do to each other: they queue, cross, or talk.
     config.model.features = 64
-    config.model.dropout = 0.3
     config.model.temporal_contrast = True
     config.model.neighbours = 2
-    config.optimizer.learning_rate = 5e-4
-    config.train.average = 0.995
-    config.train.batch_size = 32
-    config.train.box_jitter = 0.2
-    config.train.box_noise = 0.05
-    config.train.leave_out = 0.3
+    config.train.box_jitter = 0.1
     config.train.epochs = 16
     config.train.evaluate_every_epochs = 2
     config.name = "cad_boxes" if classes == "four" else f"cad_boxes_{classes}"

@@ -21,6 +21,7 @@ def get_config(options: str = "") -> ConfigDict:
     (protocol,) = recipes.read_options("vd_boxes", options, recipes.PROTOCOLS)
     config = base.get_config()
     recipes.make_boxes_only(config)
+    recipes.make_symmetric_boxes(config)
     config.name = "vd_boxes"
     recipes.use_protocol(config, protocol)
     config.data.variant = "boxes_only"

@@ -39,6 +39,7 @@ NAMES = {
     "nested": "one training for all lengths, beyond the paper",
     "table_hashing": "objectives of other hashing methods, beyond the paper",
     "table_cost": "parameters, GFLOPs, clips per second, training time",
+    "fig_scale": "the scale from visual to activity, beyond the paper",
     "labels": "original and corrected labels of Volleyball, beyond the paper",
 }
 

@@ -149,26 +149,38 @@ def make_boxes_only(config: Config) -> None:
     config.model.features = 128
     config.model.dropout = 0.1
     config.model.product = "hadamard"
-    config.model.detailed_boxes = True
-    config.model.hash_head = "mean_and_maximum"
-    config.model.symmetric = True
-    config.loss.action = 2.0
+    config.loss.action = 4.0
     config.loss.contrastive = 0.25
     config.loss.same_class_mask = True
-    config.loss.label_smoothing = 0.1
-    config.loss.supervised_contrastive = 0.2
-    config.loss.supervised_temperature = 0.2
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.learning_rate = 5e-4
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_epochs = 3.0
     config.optimizer.weight_decay = 0.3
     config.optimizer.clip_norm = 1.0
+    config.train.epochs = 60
+    config.train.batch_size = 32
+    config.train.box_jitter = 0.05
+    config.train.evaluation_batch_size = 256
+    config.train.evaluate_every_epochs = 5
+    config.train.checkpoint_every_steps = 0
+
+
+def make_symmetric_boxes(config: Config) -> None:
+    """Gives a model of boxes both orientations, more of each box, and more regularisation.
+
+    Chosen on Volleyball's validation videos, after `make_boxes_only`: docs/studies.md.
+    """
+    config.model.detailed_boxes = True
+    config.model.hash_head = "mean_and_maximum"
+    config.model.symmetric = True
+    config.loss.action = 2.0
+    config.loss.label_smoothing = 0.1
+    config.loss.supervised_contrastive = 0.2
+    config.loss.supervised_temperature = 0.2
+    config.optimizer.learning_rate = 1e-3
     config.train.epochs = 120
     config.train.batch_size = 128
     config.train.average = 0.999
-    config.train.box_jitter = 0.05
     config.train.box_noise = 0.02
     config.train.leave_out = 0.1
-    config.train.evaluation_batch_size = 256
     config.train.evaluate_every_epochs = 10
-    config.train.checkpoint_every_steps = 0

@@ -19,7 +19,7 @@ _QUERIES = 3
 def report(study: Study) -> Report:
     """One row per query: the first test clip of an activity, and its nearest clip at each focus."""
     evaluation = study.evaluate(study.runs(study.variants[0])[0])
-    foci = evaluation.encoder.foci
+    foci = sorted(evaluation.queries.codes)
     by_focus = [evaluation.hits(focus, queries=_QUERIES, k=1) for focus in foci]
     shown = [[rows[0][0], *(hit for _, hit in rows)] for rows in zip(*by_focus)]
     columns = ["no MSF", *(f"layer {focus}" for focus in foci[1:])]

@@ -29,6 +29,7 @@ class EncodedClips:
       match: names of the source videos, text.
       clip: names of the clips within them, text; (match, clip) identifies a clip.
       frame: numbers of the key frames in the source videos.
+      embedded: what a model with a graded code has whitened of what the clips show; else None.
     """
 
     codes: dict[int, UInt8[np.ndarray, "M bytes"]]
@@ -40,6 +41,7 @@ class EncodedClips:
     match: Shaped[np.ndarray, "M"]
     clip: Shaped[np.ndarray, "M"]
     frame: Int[np.ndarray, "M"]
+    embedded: Float[np.ndarray, "M E"] | None = None
 
     def __len__(self) -> int:
         """Counts the clips."""
@@ -85,6 +87,7 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
                 match=np.asarray(clips.match, np.str_)[valid],
                 clip=np.asarray(clips.clip, np.str_)[valid],
                 frame=np.asarray(clips.frame)[valid],
+                embedded=None if outputs.embedded is None else outputs.embedded[valid],
             )
         )
         done += int(valid.sum())

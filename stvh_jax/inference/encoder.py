@@ -19,6 +19,7 @@ from stvh_jax import files
 from stvh_jax.clips import Clips
 from stvh_jax.codes.bit_weights import laid_out
 from stvh_jax.codes.packing import binarize, code_lengths, pack
+from stvh_jax.codes.visual_fitting import adapt
 from stvh_jax.config import Config
 from stvh_jax.errors import Damaged, UserError
 from stvh_jax.inference.boxes import first_fault
@@ -116,6 +117,32 @@ class Encoder:
             return self.model.classifier(self.variables["params"], self.bits)
         kernel, bias = self.model.classifier(self.variables["params"], self.model.bits)
         return jnp.pad(kernel, ((0, self.bits - len(kernel)), (0, 0))), bias
+
+    def adapted(self, embedded: Float[np.ndarray, "M E"]) -> "Encoder":
+        """Gives an encoder whose visual bits are fitted to an archive, without labels.
+
+        Its codes can be compared with those alone that it, or one adapted to the same clips, has
+        made.
+
+        Args:
+          embedded: of the clips of the archive (`EncodedClips.embedded`).
+
+        Raises:
+          UserError: the model has no graded code.
+        """
+        if self.bit_weights is None:
+            raise UserError(
+                "only a graded code can be adapted to an archive; this model has a code for each "
+                "focus (config.model.objective=printed)"
+            )
+        there = self.variables[COLLECTION][MODULE]
+        projection, offset = adapt(embedded, there["projection"].shape[1])
+        maps = {**there, "projection": np.float32(projection), "offset": np.float32(offset)}
+        variables = {**self.variables, COLLECTION: {**self.variables[COLLECTION], MODULE: maps}}
+        bits = None if self.is_whole else self.bits
+        return Encoder(
+            self.config, variables, step=self.step, checkpoint=self.checkpoint, bits=bits
+        )
 
     def relaxed(self, outputs: Outputs) -> dict[int, Float[np.ndarray, "B K"]]:
         """Gives the codes before the sign by focus; a graded one under the last."""

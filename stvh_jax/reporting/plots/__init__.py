@@ -2,7 +2,13 @@
 
 from stvh_jax.reporting.plots.canvas import render
 from stvh_jax.reporting.plots.clips import Picture, attention, hits_grid
-from stvh_jax.reporting.plots.curves import comparison, focus_curves, loss_curves, ranking_curves
+from stvh_jax.reporting.plots.curves import (
+    comparison,
+    focus_curves,
+    loss_curves,
+    ranking_curves,
+    scale_curves,
+)
 from stvh_jax.reporting.plots.matrices import class_distances, confusion_matrix
 
 __all__ = [
@@ -16,4 +22,5 @@ __all__ = [
     "loss_curves",
     "ranking_curves",
     "render",
+    "scale_curves",
 ]

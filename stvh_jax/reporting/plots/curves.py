@@ -183,3 +183,35 @@ def comparison(
         legend.values(), legend.keys(), loc="outside lower center", ncols=3, frameon=False
     )
     return figure
+
+
+def scale_curves(
+    curves: Mapping[str, Mapping[str, Sequence[tuple[float, Sequence[float]]]]],
+) -> Figure:
+    """Draws what several codes find along the scale from visual to activity, a panel per measure.
+
+    Args:
+      curves: by code and measure, the places in 0..1, each with the values of all seeds in percent;
+        a line joins their means, a band covers them.
+    """
+    measures = list(dict.fromkeys(name for of_code in curves.values() for name in of_code))
+    figure = make_figure(0.4 + 3.6 * len(measures), 3.9)
+    lines = {}
+    for number, measure in enumerate(measures, start=1):
+        axes = plain(figure.add_subplot(1, len(measures), number))
+        for (code, of_code), colour in zip(curves.items(), itertools.cycle(_COLOURS)):
+            places = [place for place, _ in of_code[measure]]
+            values = [np.asarray(of_seeds) for _, of_seeds in of_code[measure]]
+            marker = "o" if len(places) < 8 else ""
+            (lines[code],) = axes.plot(
+                places, [each.mean() for each in values], marker=marker, markersize=4, color=colour
+            )
+            lowest, highest = ([end(each) for each in values] for end in (np.min, np.max))
+            axes.fill_between(places, lowest, highest, color=colour, alpha=0.2, linewidth=0)
+        axes.set_title(measure, fontsize=10)
+        axes.set_xlabel("visual to activity", fontsize=8)
+        axes.set_ylim(bottom=0)
+    figure.legend(
+        lines.values(), lines.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=8
+    )
+    return figure
