@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Int
 
 from stvh_jax.codes.bit_weights import laid_out
 from stvh_jax.evaluation.judging import number_clips
@@ -27,10 +27,8 @@ STEPS = 12
 # Clips of the query's match whose key frame is fewer frames away are left out.
 WITHIN_FRAMES = 41
 
-# Codes of the queries, of the base and of all clips.
-Codes = tuple[
-    UInt8[np.ndarray, "Q bytes"], UInt8[np.ndarray, "M bytes"], UInt8[np.ndarray, "N bytes"]
-]
+# Packed codes, `[., bytes]`, of the queries, of the base and of all clips.
+Codes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)

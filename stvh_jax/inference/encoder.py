@@ -19,7 +19,7 @@ from stvh_jax import files
 from stvh_jax.clips import Clips
 from stvh_jax.codes.bit_weights import laid_out
 from stvh_jax.codes.packing import binarize, code_lengths, pack
-from stvh_jax.codes.visual_fitting import adapt
+from stvh_jax.codes.visual_maps import adapt
 from stvh_jax.config import Config
 from stvh_jax.errors import Damaged, UserError
 from stvh_jax.inference.boxes import first_fault

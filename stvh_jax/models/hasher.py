@@ -94,9 +94,8 @@ class GroupActivityHasher(nn.Module):
             length: jnp.stack([by_length[length] for _, by_length in hashed])
             for length in heads.lengths
         }
-        embedded = visual = shown = None
-        if heads.objective == "graded" or heads.gives_views:
-            shown = views_of(config, clips, actors, scene)
+        embedded = visual = None
+        shown = views_of(config, clips, actors, scene)
         if heads.objective == "graded":
             embedded, visual = VisualEnd(heads.visual_bits, name=MODULE)(shown)
         return Outputs(
@@ -107,6 +106,6 @@ class GroupActivityHasher(nn.Module):
             reconstruction_error=reconstruction_error(actors, scene),
             visual=visual,
             embedded=embedded,
-            shown=shown,
+            shown=shown if heads.objective == "graded" or heads.gives_views else None,
             prefix_logits=logits,
         )

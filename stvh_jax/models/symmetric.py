@@ -63,16 +63,17 @@ class SymmetricHasher(nn.Module):
         image = dataclasses.replace(seen, boxes=jnp.where(mask, mirror_boxes(clips.boxes), 0))
         both = jax.tree.map(lambda one, other: interleave(one, other, axis=0), seen, image)
         outputs = self._join(self._half(name="half")(both, train=train))
-        heads, has_appearance = self.config.heads, self.config.visual.source != "boxes"
-        # STVH has no focus 0, but is not to take clips without appearance either.
-        shown = pool_appearance(self.config, clips) if has_appearance else None
-        if heads.objective == "graded":
-            views = clips.appearance if has_appearance else outputs.shown
-            embedded, visual = VisualEnd(heads.visual_bits, name=MODULE)(views)
+        views, pooled = outputs.shown, None
+        if self.config.visual.source == "boxes_and_appearance":
+            # STVH has no focus 0, but is not to take clips without appearance either.
+            views, pooled = clips.appearance, pool_appearance(self.config, clips)
+        if self.config.heads.objective == "graded":
+            visual_end = VisualEnd(self.config.heads.visual_bits, name=MODULE)
+            embedded, visual = visual_end(views)
             return dataclasses.replace(outputs, embedded=embedded, visual=visual, shown=views)
-        if not self._shows_appearance:
+        if pooled is None or not self.config.multi_focus:
             return outputs
-        visual = VisualHashHead(self.bits, name="head_0")(shown, train=train)
+        visual = VisualHashHead(self.bits, name="head_0")(pooled, train=train)
         relaxed = jnp.concatenate([visual[None], outputs.relaxed])
         return dataclasses.replace(outputs, relaxed=relaxed)
 

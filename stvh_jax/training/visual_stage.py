@@ -7,11 +7,11 @@ import jax
 import numpy as np
 
 from stvh_jax.clips import Clips
-from stvh_jax.codes import visual_fitting
 from stvh_jax.config import Config
 from stvh_jax.console import say
 from stvh_jax.models.build import Model, encode
 from stvh_jax.models.visual_end import COLLECTION, MODULE
+from stvh_jax.training import visual_fitting
 
 
 def fit_visual_end(config: Config, model: Model, variables: dict, batches: Iterator[Clips]) -> dict:

@@ -5,12 +5,8 @@ that clips of one match are nearer than others (SupCon, Khosla et al. 2020), a r
 against the bits of the others. Training matches are few, so each is shown at many places: all its
 clips are moved together, by a share of the difference of two clips drawn at random. Without labels
 a clip takes the place of a match, and its views, or the clip itself under noise, that of its clips.
-
-An archive that is searched needs no such generalisation: `adapt` takes its own principal directions
-and the rotation that brings them nearest to bits (ITQ, Gong et al. 2013).
 """
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -20,6 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Shaped
 
+from stvh_jax.codes.visual_maps import VisualMaps, adapt, padded
 from stvh_jax.errors import UserError
 
 # Added to the variances before their inverse is taken, as a share of the largest.
@@ -31,28 +28,6 @@ _GROUPS, _MEMBERS, _MOVE, _NOISE = 96, 8, 0.5, 2.0 / 32
 _STEPS, _LEARNING_RATE, _TEMPERATURE = 1500, 1e-3, 0.03
 # What the correlation of the bits weighs beside SupCon.
 _INDEPENDENCE = 1.0
-_ROTATION_STEPS = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class VisualMaps:
-    """What makes the visual bits of what clips show.
-
-    Attributes:
-      mean: `[C]`, m.
-      whitening: `[C, E]`, W.
-      projection: `[E, V]`, P.
-      offset: `[V]`, o.
-    """
-
-    mean: np.ndarray
-    whitening: np.ndarray
-    projection: np.ndarray
-    offset: np.ndarray
-
-    def embed(self, views: Float[np.ndarray, "M S C"]) -> Float[np.ndarray, "M E"]:
-        """Whitens what clips show."""
-        return (views.mean(axis=1) - self.mean) @ self.whitening
 
 
 def fit(
@@ -119,7 +94,7 @@ def within_whitening(
 ) -> Float[np.ndarray, "C E"]:
     """Whitens the scatter within groups, among the principal directions of all clips."""
     _, _, directions = np.linalg.svd(pooled, full_matrices=False)
-    directions = _padded(directions[:features].T, features)
+    directions = padded(directions[:features].T, features)
     reduced = pooled @ directions
     means = np.stack([reduced[groups == group].mean(axis=0) for group in range(groups.max() + 1)])
     return directions @ _whitening(reduced - means[groups], features)
@@ -129,36 +104,7 @@ def _whitening(rows: Float[np.ndarray, "n C"], features: int) -> Float[np.ndarra
     variances, directions = np.linalg.eigh(rows.T @ rows / len(rows))
     variances, directions = variances[::-1][:features], directions[:, ::-1][:, :features]
     scaled = directions / np.sqrt(np.maximum(variances, 0) + _FLOOR * max(variances[0], 1e-30))
-    return _padded(scaled, features)
-
-
-def _padded(columns: Float[np.ndarray, "C e"], features: int) -> Float[np.ndarray, "C E"]:
-    return np.pad(columns, ((0, 0), (0, features - columns.shape[1])))
-
-
-def adapt(
-    embedded: Float[np.ndarray, "M E"], bits: int
-) -> tuple[Float[np.ndarray, "E V"], Float[np.ndarray, "V"]]:
-    """Fits P and o to an archive: its principal directions, rotated towards bits (ITQ).
-
-    Where the archive has fewer directions than bits, the others are made of them by the rotation.
-
-    Args:
-      embedded: e of the clips of the archive.
-      bits: V.
-    """
-    mean = embedded.mean(axis=0)
-    centred = embedded - mean
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    projection = _padded(directions[:bits].T, bits)
-    reduced = centred @ projection
-    rotation = np.linalg.qr(np.random.RandomState(0).randn(bits, bits))[0]
-    for _ in range(_ROTATION_STEPS):
-        signs = np.where(reduced @ rotation >= 0, 1.0, -1.0)
-        left, _, right = np.linalg.svd(signs.T @ reduced)
-        rotation = (left @ right).T
-    projection = projection @ rotation
-    return projection, -mean @ projection
+    return padded(scaled, features)
 
 
 def _train(
