@@ -28,7 +28,7 @@ def describe_movement(
     height, middle = _heights(boxes), _middles(boxes)
     centre = jnp.concatenate([(boxes[..., 0:1] + boxes[..., 2:3]) / 2, middle], axis=-1)
     mean_height = height.mean(axis=1, keepdims=True)
-    time = _unit_time(num_frames)[:, None, None]
+    time = _unit_time(num_frames)
     slope = (centre * time).sum(axis=1, keepdims=True)
     line = centre.mean(axis=1, keepdims=True) + slope * time
     beside = jnp.sqrt(((centre - line) ** 2).mean(axis=1, keepdims=True) + 1e-10)
@@ -56,13 +56,13 @@ def describe_neighbours(
     """
     height = _heights(boxes)
     feet = jnp.concatenate([boxes[..., 2:3], _middles(boxes)], axis=-1)
-    time = _unit_time(boxes.shape[1])[:, None, None]
+    time = _unit_time(boxes.shape[1])
     mean_height = height.mean(axis=1, keepdims=True)
     movement = TENTHS * (feet * time).sum(axis=1, keepdims=True) / mean_height
     offset = (feet[:, :, None] - feet[:, :, :, None]) / height[:, :, :, None]
     ratio = jnp.log(height[..., 0][:, :, None] / height)
     distance = jnp.sqrt((offset**2).sum(axis=-1) + ratio**2 + 1e-8)
-    itself = jnp.eye(boxes.shape[2], dtype=bool)
+    itself = jnp.eye(boxes.shape[2], dtype=bool)[None, None]
     distance = jnp.where(actor_mask[:, None, None, :] & ~itself, distance, NOWHERE)
     relative = movement[:, :, None] - movement[:, :, :, None]
     values = jnp.concatenate(
@@ -78,17 +78,18 @@ def describe_neighbours(
         taken = jnp.take_along_axis(values, nearest[..., None], axis=3)[:, :, :, 0]
         taken = jnp.where(is_there, taken, 0)
         described += [jnp.log(far + 0.1), is_there, taken, abs(taken)]
-        left = jnp.where(jnp.arange(left.shape[-1]) == nearest, 2 * NOWHERE, left)
+        places = jnp.arange(left.shape[-1])[None, None, None]
+        left = jnp.where(places == nearest, 2 * NOWHERE, left)
     within = [(distance < radius).sum(axis=-1, keepdims=True) / 5 for radius in RADII]
     return jnp.where(
         actor_mask[:, None, :, None], jnp.concatenate([*described, *within], axis=-1), 0
     )
 
 
-def _unit_time(num_frames: int) -> Float[Array, "T"]:
+def _unit_time(num_frames: int) -> Float[Array, "1 T 1 1"]:
     """Numbers frames around zero, scaled to length one: a product with it gives a slope."""
     time = jnp.arange(num_frames) - (num_frames - 1) / 2
-    return time / jnp.maximum(jnp.linalg.norm(time), 1e-6)
+    return (time / jnp.maximum(jnp.linalg.norm(time), 1e-6))[None, :, None, None]
 
 
 def _heights(boxes: Float[Array, "B T N 4"]) -> Float[Array, "B T N 1"]:
