@@ -237,7 +237,7 @@ class IndexInfo:
     def to_json(self) -> str:
         """Serialises it, filter matrix and bit weights included."""
         matrix = self.filter_matrix
-        values = {
+        values: dict[str, Any] = {
             "format": f"stvh index {self.format}",
             "name": self.name,
             "bits": self.bits,

@@ -158,8 +158,9 @@ def test_one_code_is_indexed_and_searched_at_every_focus(command, trained, tmp_p
 
     def weighted(folder, **options):
         encoder = load(folder, **options)
-        encoder.foci = (1,)
-        encoder.bit_weights = laid_out(bits=16, visual_bits=8, layers=1)
+        monkeypatch.setattr(encoder, "foci", (1,))
+        weights = laid_out(bits=16, visual_bits=8, layers=1)
+        monkeypatch.setattr(encoder, "bit_weights", weights, raising=False)
         return encoder
 
     monkeypatch.setattr("stvh_jax.inference.encoder.load", weighted)
