@@ -201,9 +201,8 @@ class Index:
 
         Args:
           codes: packed codes of Q queries, as for `add`; of one also without the first axis.
-          focus: `activity`, which None stands for, `visual`, a number, or one between two
-            neighbours: 2.3 is the sum of 0.7 times the distance at focus 2 and 0.3 times that at
-            focus 3.
+          focus: `activity` (if None), `visual`, a number, or one between two neighbours: 2.3 is the
+            sum of 0.7 times the distance at focus 2 and 0.3 times that at focus 3.
           scale: the focus in place of its number: from 0, focus 0, to 1, the last one.
           k: how many; None, with a radius, for all within it.
           radius: the largest distance in bits, itself included; None for any.
@@ -215,14 +214,12 @@ class Index:
           The hits of each query; of all of them in one list, together.
 
         Raises:
-          UserError: the codes do not fit, there is no such focus or scale, or both are given, k or
-            the radius make no sense, or the condition cannot be read.
+          UserError: the codes, the focus or scale, k, the radius or the condition make no sense.
         """
         _check_limits(k, radius, self.info.bits)
         _check_chosen(where, without)
         weights = self.info.weights(self._focus(focus, scale))
         parts, weights_per_bit = self.info.part_weights(weights)
-        nearer = max(weights, key=weights.__getitem__)
         stored = stored_codes(self.info, codes, what="the query")
         if not len(stored[self.info.last_focus]):
             raise UserError("there is no code to search for; give the codes of at least one clip")
@@ -243,7 +240,7 @@ class Index:
                 self.info,
                 neighbours,
                 {focus: values[group.start : group.stop] for focus, values in stored.items()},
-                focus=nearer,
+                focus=max(weights, key=weights.__getitem__),
                 unit=request.unit,
             )
             for neighbours, group in zip(snapshot.search(request), request.groups)
