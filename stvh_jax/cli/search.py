@@ -57,7 +57,7 @@ def _add_index(parser: parsing.StrictParser) -> None:
         type=_numbers,
         metavar="FOCI",
         help="the foci whose own codes are stored, for example 3 or 0,3; the others are derived "
-        "from the last. The first and the last if left out",
+        "from the last. The first and the last if left out. A model with bit weights has one code",
     )
     parser.add_argument("--filter-values", choices=("binary", "01", "real"), default="binary")
     parser.add_argument("--filter-per-step", action="store_true", help="one matrix per step")
@@ -89,7 +89,9 @@ def _add_query(parser: parsing.StrictParser) -> None:
         metavar="FRAME",
         help="the first of --frames that is read, from 1; the middle ones are, if left out",
     )
-    parser.add_argument("--focus", default="activity", help="activity, visual, 0 to L, or 2.3")
+    focus = parser.add_mutually_exclusive_group()
+    focus.add_argument("--focus", help="activity (if left out), visual, 0 to L, or 2.3")
+    focus.add_argument("--scale", type=float, help="the focus from 0, visual, to 1, activity: 0.5")
     parser.add_argument("--k", type=int, help="how many hits; 10, or all within a radius")
     parser.add_argument("--radius", type=float, help="the largest distance in bits, included")
     parser.add_argument(
@@ -121,7 +123,6 @@ def _renamed(text: str):
 
 
 def _index(arguments: argparse.Namespace) -> int:
-    from stvh_jax.retrieval.index_info import listed
     from stvh_jax.retrieval.indexing import index_split
     from stvh_jax.runs import packed
 
@@ -144,14 +145,20 @@ def _index(arguments: argparse.Namespace) -> int:
         frames_per_second=arguments.fps,
         media=arguments.media,
     )
-    stored = index.info.stored_foci
-    derived = [focus for focus in index.foci if focus not in stored]
-    codes = f"the codes of focus {listed(stored)}"
-    codes += f"; derived: {listed(derived)}" if derived else ""
-    print(
-        f"{arguments.out}: {len(index)} clips, {len(stored) * index.info.bits} bits each, {codes}"
-    )
+    bits = len(index.info.stored_foci) * index.info.bits
+    print(f"{arguments.out}: {len(index)} clips, {bits} bits each, {_codes_of(index.info)}")
     return 0
+
+
+def _codes_of(info) -> str:
+    """Says in words which codes an index holds."""
+    from stvh_jax.retrieval.index_info import listed
+
+    if info.bit_weights is not None:
+        return f"one code for the foci 0 to {info.last_focus}, which weigh its bits"
+    derived = [focus for focus in info.foci if focus not in info.stored_foci]
+    codes = f"the codes of focus {listed(info.stored_foci)}"
+    return f"{codes}; derived: {listed(derived)}" if derived else codes
 
 
 def _query(arguments: argparse.Namespace) -> int:
@@ -172,6 +179,9 @@ def _query(arguments: argparse.Namespace) -> int:
 
     index = Index.open(arguments.index)
     origin = index.info.origin
+    focus = arguments.focus or "activity"
+    if arguments.scale is not None:
+        focus = index.info.focus_at(arguments.scale)
 
     @functools.cache
     def open_model():
@@ -191,22 +201,21 @@ def _query(arguments: argparse.Namespace) -> int:
     hits = queries.search(
         index,
         query,
-        focus=arguments.focus,
+        focus=focus,
         k=10 if arguments.k is None and arguments.radius is None else arguments.k,
         radius=arguments.radius,
         where=arguments.where,
         exclude_near=arguments.exclude_near,
         exclude_match=arguments.exclude_match,
     )
-    _show(arguments, index, query, hits, open_model)
+    _show(arguments, index, query, hits, open_model, focus=focus)
     return 0
 
 
-def _show(arguments: argparse.Namespace, index, query, hits, open_model) -> None:
+def _show(arguments: argparse.Namespace, index, query, hits, open_model, *, focus) -> None:
     """Prints the hits and writes the files that are asked for."""
     from stvh_jax.retrieval import hits_report
 
-    focus = arguments.focus
     if arguments.json:
         print(json.dumps(hits_report.hits_to_dict(index, query, hits, focus=focus), indent=2))
     else:

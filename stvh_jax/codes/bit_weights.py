@@ -20,6 +20,8 @@ from stvh_jax.errors import UserError, shown
 HUNDREDTHS = 100
 # The largest sum of weights: distances, in hundredths too, stay in 32 bits.
 _MOST = 1 << 24
+# Codes whose bits are picked at a time: unpacked, they take eight times their space.
+_ROWS = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,9 +91,13 @@ class BitWeights:
         _, number = np.unique(self.weights, axis=1, return_inverse=True)
         return [np.flatnonzero(number == group) for group in range(number.max() + 1)]
 
-    def parts(self, codes: UInt8[np.ndarray, "M bytes"]) -> list[UInt8[np.ndarray, "M part"]]:
-        """Splits codes into packed codes of each group's bits; spare bits of a part are zero."""
-        return [part_of(codes, bits) for bits in self.groups]
+    def part(self, codes: UInt8[np.ndarray, "M bytes"], group: int) -> UInt8[np.ndarray, "M part"]:
+        """Packs the bits of one group, in whole words of 64 bits; spare bits are zero.
+
+        Whole words are compared in half of the time that other lengths take.
+        """
+        packed = part_of(codes, self.groups[group])
+        return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
 
     def distances(
         self,
@@ -157,7 +163,11 @@ def part_of(
     whole = len(bits) % 8 == 0 and bits[0] % 8 == 0 and bits[-1] - bits[0] == len(bits) - 1
     if whole:  # a range of bytes
         return np.ascontiguousarray(codes[:, bits[0] // 8 : (bits[-1] + 1) // 8])
-    return np.packbits(np.unpackbits(codes, axis=1)[:, bits], axis=1)
+    part = np.empty((len(codes), -(-len(bits) // 8)), np.uint8)
+    for start in range(0, len(codes), _ROWS):
+        rows = slice(start, start + _ROWS)
+        part[rows] = np.packbits(np.unpackbits(codes[rows], axis=1)[:, bits], axis=1)
+    return part
 
 
 def weighted_distances(

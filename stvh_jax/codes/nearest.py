@@ -148,6 +148,7 @@ def weighted_nearest(
                 f"the terms have {len(terms[0].codes)} and {len(term.codes)} codes; give as many"
             )
     most = 8 * sum(term.weight * term.codes.shape[1] for term in terms)
+    kind = np.int32 if most < 1 << 31 else np.int64
     limit = most if radius is None else radius
     pairs, held, sifted = [_NONE], 0, 0
     size = _FIRST_CHUNK
@@ -155,7 +156,7 @@ def weighted_nearest(
         for start, stop in _complement(without, len(terms[0].codes)):
             while start < stop:
                 chunk = slice(start, min(start + size, stop))
-                sums = _weighted_sum(terms, chunk)
+                sums = _weighted_sum(terms, chunk, kind)
                 near = np.flatnonzero(sums <= limit)
                 if len(near):
                     pairs.append((sums[near], near + start))
@@ -240,21 +241,22 @@ def _within_part(codes, part: Range, query, radius: int):
     return distances.astype(np.int64), rows + start
 
 
-def _weighted_sum(terms: Sequence[Term], chunk: slice) -> Int[np.ndarray, "M"]:
-    """Adds up the distances of some rows."""
+def _weighted_sum(terms: Sequence[Term], chunk: slice, kind: type) -> Int[np.ndarray, "M"]:
+    """Adds up the distances of some rows, in integers of a kind that holds the largest sum."""
     first, *others = terms
-    total = _weighted_distances(first, chunk)
+    total = _weighted_distances(first, chunk, kind)
     for term in others:
-        total += _weighted_distances(term, chunk)
+        total += _weighted_distances(term, chunk, kind)
     return total
 
 
-def _weighted_distances(term: Term, chunk: slice) -> Int[np.ndarray, "M"]:
+def _weighted_distances(term: Term, chunk: slice, kind: type) -> Int[np.ndarray, "M"]:
     """Gives one term of a weighted distance for some rows."""
     codes, query = term.codes[chunk], np.ascontiguousarray(term.query)
     distances = np.empty(len(codes), np.int32)
     pointers = [faiss.swig_ptr(array) for array in (query, codes, distances)]
     _hammings(pointers[0], pointers[1], 1, len(codes), codes.shape[1], pointers[2])
+    distances = distances.astype(kind, copy=False)
     if term.weight != 1:
         distances *= term.weight
     return distances

@@ -13,7 +13,7 @@ from jaxtyping import Int64, UInt8
 from stvh_jax.codes.nearest import Neighbours
 from stvh_jax.errors import Exists, NotFound
 from stvh_jax.names import printable
-from stvh_jax.retrieval.index_info import IndexInfo, Number
+from stvh_jax.retrieval.index_info import CodePart, IndexInfo, Number
 from stvh_jax.retrieval.surroundings import Surroundings
 
 # The match and the clip of one clip.
@@ -25,8 +25,9 @@ class SearchRequest:
     """Everything that an engine has to know of a search.
 
     Attributes:
-      queries: packed codes of Q queries, of each focus that weighs something.
-      weights: what each focus weighs, positive whole numbers.
+      queries: packed codes of Q queries, of each part that weighs something.
+      weights: what a bit of each part weighs, positive whole numbers.
+      weights_per_bit: how much of that, from one query, is a distance of one bit.
       k: how many clips to find; None for all within the radius.
       radius: the largest distance in bits, itself included; None for any.
       where: a condition on the record in SQL; None for all clips.
@@ -34,8 +35,9 @@ class SearchRequest:
       together: the queries are one, and their distances are added.
     """
 
-    queries: Mapping[int, UInt8[np.ndarray, "Q bytes"]]
-    weights: Mapping[int, int]
+    queries: Mapping[CodePart, UInt8[np.ndarray, "Q part"]]
+    weights: Mapping[CodePart, int]
+    weights_per_bit: int
     k: int | None = None
     radius: Number | None = None
     where: str | None = None
@@ -51,12 +53,15 @@ class SearchRequest:
     @property
     def unit(self) -> int:
         """How many units of the distances that an engine returns make one bit."""
-        return sum(self.weights.values()) * len(self.groups[0])
+        return self.weights_per_bit * len(self.groups[0])
 
     @property
     def limit(self) -> int | None:
         """The radius in these units, rounded down."""
-        return None if self.radius is None else math.floor(float(self.radius) * self.unit + 1e-9)
+        if self.radius is None:
+            return None
+        # A distance that was found, given as a radius, may be a little less as a product.
+        return math.floor(float(self.radius) * self.unit * (1 + 1e-15) + 1e-9)
 
 
 @runtime_checkable

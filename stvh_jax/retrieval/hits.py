@@ -16,7 +16,6 @@ from jaxtyping import Int64, UInt8
 
 from stvh_jax import files
 from stvh_jax.codes.nearest import Neighbours
-from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.errors import UserError
 from stvh_jax.retrieval.clip_table import codes_of_table
 from stvh_jax.retrieval.engine import Snapshot
@@ -36,7 +35,8 @@ class Hit:
         media.
       distances: the same distance at every focus.
       agreeing_bits: the bits in which the clip's code agrees with that of the query, or of every
-        query, at the focus searched; of a blend, at the focus that weighs more.
+        query, at the focus searched; of a blend, at the focus that weighs more; of an index with
+        bit weights, in all bits of its one code, whatever they weigh.
     """
 
     distance: float
@@ -112,14 +112,11 @@ class Hits(Sequence[Hit]):
     def _hits(self) -> list[Hit]:
         info = self._info
         stored, records = codes_and_records(self._snapshot, info, self._rows)
-        clips, queries = info.all_codes(stored), info.all_codes(self._queries)
-        distances = {
-            focus: hamming_distances(queries[focus], clips[focus]).mean(axis=0)
-            for focus in info.foci
-        }
+        distances = info.mean_distances(self._queries, stored)
+        clips, queries = (info.codes_of(self._focus, codes) for codes in (stored, self._queries))
         hits = []
         for place, record in enumerate(records):
-            different = clips[self._focus][place] ^ queries[self._focus]
+            different = clips[place] ^ queries
             agreeing = np.flatnonzero(~np.unpackbits(np.bitwise_or.reduce(different)).astype(bool))
             hits.append(
                 Hit(

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from numpy.typing import ArrayLike
 
 from stvh_jax import files
+from stvh_jax.codes.bit_weights import BitWeights
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.errors import NotFound, UserError, shown
 from stvh_jax.names import as_name, printable
@@ -35,7 +36,7 @@ class Index:
     """Clips that can be searched.
 
     Attributes:
-      info: the codes stored, the filter matrix, where the clips came from.
+      info: the codes stored, the filter matrix or the bit weights, where the clips came from.
       engine: where they are.
     """
 
@@ -51,6 +52,7 @@ class Index:
         bits: int,
         stored_foci: Sequence[int],
         filter_matrix: FilterMatrix | None = None,
+        bit_weights: BitWeights | None = None,
         origin: Mapping[str, Any] | None = None,
         storage_options: Mapping[str, str] | None = None,
     ) -> "Index":
@@ -62,6 +64,8 @@ class Index:
           bits: K.
           stored_foci: the foci whose own codes are stored, in order; the last of all among them.
           filter_matrix: derives the other foci; None if there are none.
+          bit_weights: what the bits of one code, stored as that of the last focus, weigh at every
+            focus; None where foci have codes of their own.
           origin: the run and the data that the codes come from; plain values.
           storage_options: credentials and the like, for a bucket.
 
@@ -77,6 +81,7 @@ class Index:
             filter_matrix=filter_matrix,
             name=uuid.uuid4().hex,
             origin={} if origin is None else origin,
+            bit_weights=bit_weights,
         )
         return cls(_engine(uri).create(str(uri), info, storage_options=storage_options))
 
@@ -184,7 +189,8 @@ class Index:
         self,
         codes: Codes,
         *,
-        focus: str | Number = "activity",
+        focus: str | Number | None = None,
+        scale: Number | None = None,
         k: SupportsIndex | None = 10,
         radius: Number | None = None,
         where: str | None = None,
@@ -195,8 +201,9 @@ class Index:
 
         Args:
           codes: packed codes of Q queries, as for `add`; of one also without the first axis.
-          focus: `activity`, `visual`, a number, or one between two neighbours: 2.3 is the sum of
-            0.7 times the distance at focus 2 and 0.3 times that at focus 3.
+          focus: `activity` (if None), `visual`, a number, or one between two neighbours: 2.3 is the
+            sum of 0.7 times the distance at focus 2 and 0.3 times that at focus 3.
+          scale: the focus in place of its number: from 0, focus 0, to 1, the last one.
           k: how many; None, with a radius, for all within it.
           radius: the largest distance in bits, itself included; None for any.
           where: a condition on the record in SQL: `match = '13' AND start >= 60`.
@@ -207,19 +214,19 @@ class Index:
           The hits of each query; of all of them in one list, together.
 
         Raises:
-          UserError: the codes do not fit, there is no such focus, k or the radius make no sense,
-            or the condition cannot be read.
+          UserError: the codes, the focus or scale, k, the radius or the condition make no sense.
         """
         _check_limits(k, radius, self.info.bits)
         _check_chosen(where, without)
-        weights = self.info.weights(focus)
-        nearer = max(weights, key=weights.__getitem__)
+        weights = self.info.weights(self._focus(focus, scale))
+        parts, weights_per_bit = self.info.part_weights(weights)
         stored = stored_codes(self.info, codes, what="the query")
         if not len(stored[self.info.last_focus]):
             raise UserError("there is no code to search for; give the codes of at least one clip")
         request = SearchRequest(
-            queries={focus: self.info.codes_of(focus, stored) for focus in weights},
-            weights=weights if len(weights) > 1 else dict.fromkeys(weights, 1),
+            queries={part: self.info.codes_of_part(part, stored) for part in parts},
+            weights=parts,
+            weights_per_bit=weights_per_bit,
             k=None if k is None else int(k),
             radius=radius,
             where=where,
@@ -233,11 +240,23 @@ class Index:
                 self.info,
                 neighbours,
                 {focus: values[group.start : group.stop] for focus, values in stored.items()},
-                focus=nearer,
+                focus=max(weights, key=weights.__getitem__),
                 unit=request.unit,
             )
             for neighbours, group in zip(snapshot.search(request), request.groups)
         ]
+
+    def _focus(self, focus: str | Number | None, scale: Number | None) -> str | Number:
+        """Gives the focus of a search.
+
+        Raises:
+          UserError: a focus and a scale are given, or a scale that is none.
+        """
+        if scale is None:
+            return "activity" if focus is None else focus
+        if focus is not None:
+            raise UserError(f"focus {shown(focus)} and scale {shown(scale)}; give one of the two")
+        return self.info.focus_at(scale)
 
     def holds(self, clips: Sequence[ClipName]) -> list[bool]:
         """Says of each of some clips, by (match, clip), whether it is in the index."""

@@ -3,23 +3,27 @@
 import base64
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from stvh_jax import files
+from stvh_jax.codes.bit_weights import HUNDREDTHS, BitWeights
 from stvh_jax.codes.filter_matrix import FilterMatrix
+from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.errors import UserError, shown
 from stvh_jax.retrieval.record import RECORD, RECORD_1, code_column
 
 Number = int | float | np.integer | np.floating
 
-# What an index says that it is, and the number of its format. New ones have the last.
-_FORMATS = {"stvh index 1": 1, "stvh index 2": 2}
-_NEWEST = max(_FORMATS.values())
+# What an index says that it is, and the number of its format. Versions that know nothing of bit
+# weights know nothing of the last format, and refuse it.
+_FORMATS = {"stvh index 1": 1, "stvh index 2": 2, "stvh index 3": 3}
+_NAMED, _WEIGHTED = 2, 3
 
 # The most bits of a code, and the largest focus: far more than any model has.
 _MOST_BITS, _LARGEST_FOCUS = 1 << 16, 255
@@ -29,8 +33,12 @@ _ORIGIN = dict.fromkeys(("run", "checkpoint", "checkpoint_kind", "data_dir", "me
     "frames_per_second": (int, float)
 }
 
-# A blend of two foci weighs them in hundredths.
-HUNDREDTHS = 100
+
+class CodePart(NamedTuple):
+    """What a search compares: the codes of a focus, or one group of the bits of weighted codes."""
+
+    focus: int
+    group: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,11 +48,13 @@ class IndexInfo:
     Attributes:
       bits: K.
       stored_foci: the foci whose own codes are stored, the last one L; the others are derived
-        from the codes of L.
+        from the codes of L, or, with bit weights, weigh the bits of those codes.
       filter_matrix: derives them; None if there is nothing to derive.
       name: tells this index from all others.
       origin: the run and the data that the codes came from, as far as known.
-      format: 1 where clips are stored as whole numbers, 2 where they are names.
+      format: 1 where clips are stored as whole numbers, 2 where they are names, 3 where they are
+        names and bits are weighed; None for the newest that fits.
+      bit_weights: what each bit weighs at each focus; None where foci have codes of their own.
     """
 
     bits: int
@@ -52,7 +62,8 @@ class IndexInfo:
     filter_matrix: FilterMatrix | None
     name: str
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    format: int = _NEWEST
+    format: int | None = None
+    bit_weights: BitWeights | None = None
 
     def __post_init__(self):
         """Checks that the parts fit.
@@ -60,7 +71,6 @@ class IndexInfo:
         Raises:
           UserError: they do not.
         """
-        matrix = self.filter_matrix
         if not is_whole(self.bits) or not 8 <= self.bits <= _MOST_BITS or self.bits % 8:
             raise UserError(
                 f"codes have {shown(self.bits)} bits; an index needs a multiple of 8, up to "
@@ -73,26 +83,20 @@ class IndexInfo:
                 f"counted from 0, up to {_LARGEST_FOCUS}"
             )
         _check_origin(self.origin)
-        if matrix is None:
-            return
-        if not isinstance(matrix, FilterMatrix):
-            raise UserError(f"the filter matrix is of type {type(matrix).__name__}")
-        if matrix.bits != self.bits:
-            raise UserError(
-                f"the filter matrix is for {matrix.bits} bits, the codes have {self.bits}"
-            )
-        if self.stored_foci[-1] != matrix.layers:
-            raise UserError(
-                f"stored foci {list(self.stored_foci)}; choose from 0 to {matrix.layers}, and "
-                f"include {matrix.layers}, from which the others are derived"
-            )
+        _check_filter_matrix(self.filter_matrix, self.bits, self.stored_foci)
+        _check_bit_weights(self.bit_weights, self)
+        if self.format is None:
+            newest = _NAMED if self.bit_weights is None else _WEIGHTED
+            object.__setattr__(self, "format", newest)
+        if (self.format == _WEIGHTED) != (self.bit_weights is not None):
+            raise UserError(f"format {self.format} and its bit weights do not go together")
 
     @property
     def foci(self) -> tuple[int, ...]:
-        """The foci that can be searched: with a filter matrix, all of them."""
-        if self.filter_matrix is None:
+        """The foci that can be searched: with a filter matrix or bit weights, all of them."""
+        if self.filter_matrix is None and self.bit_weights is None:
             return self.stored_foci
-        return tuple(range(self.filter_matrix.layers + 1))
+        return tuple(range(self.last_focus + 1))
 
     @property
     def last_focus(self) -> int:
@@ -110,6 +114,20 @@ class IndexInfo:
         code = pa.list_(pa.uint8(), self.bits // 8)
         columns = [pa.field(code_column(f), code, nullable=False) for f in self.stored_foci]
         return pa.schema([*self.record, *columns])
+
+    def focus_at(self, scale: Number) -> float:
+        """Gives the focus at a place between visual and activity, to hundredths.
+
+        Args:
+          scale: from 0, focus 0, to 1, the last focus.
+
+        Raises:
+          UserError: it is something else.
+        """
+        number = isinstance(scale, Number) and not isinstance(scale, (bool, np.bool_))
+        if not (number and 0 <= scale <= 1):
+            raise UserError(f"scale {shown(scale)}; give a number from 0, visual, to 1, activity")
+        return round(HUNDREDTHS * float(scale) * self.last_focus) / HUNDREDTHS
 
     def weights(self, focus: str | Number) -> dict[int, int]:
         """Gives what each focus weighs in a search, in hundredths.
@@ -137,6 +155,69 @@ class IndexInfo:
             )
         return weights
 
+    def part_weights(self, weights: Mapping[int, int]) -> tuple[dict[CodePart, int], int]:
+        """Gives what the parts of codes weigh in a search, by what the foci weigh.
+
+        Args:
+          weights: of each focus, in hundredths; see `weights`.
+
+        Returns:
+          The weights of all parts that weigh something, and the unit: how many of them make a bit.
+          They are positive whole numbers without a common divisor.
+        """
+        if self.bit_weights is None:
+            unit = HUNDREDTHS
+            parts = {CodePart(focus): weight for focus, weight in weights.items()}
+        else:
+            unit = HUNDREDTHS * self.bit_weights.unit
+            of_bits = self.bit_weights.at(sum(focus * share for focus, share in weights.items()))
+            of_groups = [int(of_bits[bits[0]]) for bits in self.bit_weights.groups]
+            parts = {
+                CodePart(self.last_focus, group): weight
+                for group, weight in enumerate(of_groups)
+                if weight
+            }
+        common = math.gcd(unit, *parts.values())
+        return {part: weight // common for part, weight in parts.items()}, unit // common
+
+    @property
+    def stored_parts(self) -> list[CodePart]:
+        """The parts that need not be derived."""
+        if self.bit_weights is None:
+            return [CodePart(focus) for focus in self.stored_foci]
+        return [CodePart(self.last_focus, group) for group in range(len(self.bit_weights.groups))]
+
+    def codes_of_part(
+        self, part: CodePart, stored: Mapping[int, UInt8[np.ndarray, "M bytes"]]
+    ) -> UInt8[np.ndarray, "M part"]:
+        """Gives the codes of a part, packed and contiguous."""
+        if self.bit_weights is None or part.group is None:
+            return self.codes_of(part.focus, stored)
+        return self.bit_weights.part(stored[part.focus], part.group)
+
+    def mean_distances(
+        self,
+        queries: Mapping[int, UInt8[np.ndarray, "Q bytes"]],
+        clips: Mapping[int, UInt8[np.ndarray, "M bytes"]],
+    ) -> dict[int, Float[np.ndarray, "M"]]:
+        """Computes how far clips are from some queries in the mean, at every focus, in bits.
+
+        Args:
+          queries: their stored codes.
+          clips: theirs.
+        """
+        means = {}
+        for focus in self.foci:
+            own, others = self.codes_of(focus, queries), self.codes_of(focus, clips)
+            if self.bit_weights is None:
+                distances, unit = hamming_distances(own, others), 1
+            else:
+                distances = self.bit_weights.distances(own, others, focus)
+                unit = self.bit_weights.unit
+            # As in a search, one division: two would end in other digits.
+            means[focus] = distances.sum(axis=0, dtype=np.int64) / (unit * len(own))
+        return means
+
     def all_codes(
         self, stored: Mapping[int, UInt8[np.ndarray, "M bytes"]]
     ) -> dict[int, UInt8[np.ndarray, "M bytes"]]:
@@ -146,24 +227,27 @@ class IndexInfo:
     def codes_of(
         self, focus: int, stored: Mapping[int, UInt8[np.ndarray, "M bytes"]]
     ) -> UInt8[np.ndarray, "M bytes"]:
-        """Gives the codes of a focus, stored or derived."""
+        """Gives the codes of a focus, stored or derived; with bit weights, those of all foci."""
+        if self.bit_weights is not None:
+            return stored[self.last_focus]
         if focus in self.stored_foci or self.filter_matrix is None:
             return stored[focus]
         return self.filter_matrix.derive(stored[self.last_focus], focus)
 
     def to_json(self) -> str:
-        """Serialises it, filter matrix included."""
+        """Serialises it, filter matrix and bit weights included."""
         matrix = self.filter_matrix
-        return json.dumps(
-            {
-                "format": f"stvh index {self.format}",
-                "name": self.name,
-                "bits": self.bits,
-                "stored_foci": self.stored_foci,
-                "filter_matrix": matrix and base64.b64encode(matrix.to_bytes()).decode(),
-                "origin": dict(self.origin),
-            }
-        )
+        values: dict[str, Any] = {
+            "format": f"stvh index {self.format}",
+            "name": self.name,
+            "bits": self.bits,
+            "stored_foci": self.stored_foci,
+            "filter_matrix": matrix and base64.b64encode(matrix.to_bytes()).decode(),
+            "origin": dict(self.origin),
+        }
+        if self.bit_weights is not None:
+            values["bit_weights"] = self.bit_weights.to_json()
+        return json.dumps(values)
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> "IndexInfo":
@@ -184,6 +268,7 @@ class IndexInfo:
             if not isinstance(values["name"], str) or not isinstance(values["stored_foci"], list):
                 raise TypeError("its name or its stored foci are of another type")
             try:
+                weights = values.get("bit_weights")
                 return cls(
                     bits=values["bits"],
                     stored_foci=tuple(values["stored_foci"]),
@@ -191,6 +276,7 @@ class IndexInfo:
                     name=values["name"],
                     origin=values["origin"],
                     format=_FORMATS[values["format"]],
+                    bit_weights=None if weights is None else BitWeights.from_json(weights),
                 )
             except UserError as error:
                 raise ValueError(str(error)) from error
@@ -199,6 +285,46 @@ class IndexInfo:
 def is_whole(value: Any) -> bool:
     """Says whether a value is a whole number; true and false are none."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _check_filter_matrix(matrix: Any, bits: int, stored_foci: tuple[int, ...]) -> None:
+    """Checks that a filter matrix, if there is one, derives foci from those stored.
+
+    Raises:
+      UserError: it is something else, or is for other codes.
+    """
+    if matrix is None:
+        return
+    if not isinstance(matrix, FilterMatrix):
+        raise UserError(f"the filter matrix is of type {type(matrix).__name__}")
+    if matrix.bits != bits:
+        raise UserError(f"the filter matrix is for {matrix.bits} bits, the codes have {bits}")
+    if stored_foci[-1] != matrix.layers:
+        raise UserError(
+            f"stored foci {list(stored_foci)}; choose from 0 to {matrix.layers}, and include "
+            f"{matrix.layers}, from which the others are derived"
+        )
+
+
+def _check_bit_weights(weights: Any, info: IndexInfo) -> None:
+    """Checks that bit weights, if there are any, weigh the bits of the codes stored.
+
+    Raises:
+      UserError: they are something else or for other codes, or there is a filter matrix beside.
+    """
+    if weights is None:
+        return
+    if not isinstance(weights, BitWeights):
+        raise UserError(f"the bit weights are of type {type(weights).__name__}")
+    if weights.bits != info.bits:
+        raise UserError(f"the bit weights are for {weights.bits} bits, the codes have {info.bits}")
+    if info.stored_foci != (weights.layers,):
+        raise UserError(
+            f"stored foci {list(info.stored_foci)}; bit weights of foci 0 to {weights.layers} "
+            f"weigh one code, so give [{weights.layers}]"
+        )
+    if info.filter_matrix is not None:
+        raise UserError("with bit weights no focus is derived; leave out the filter matrix")
 
 
 def _check_origin(origin: Any) -> None:

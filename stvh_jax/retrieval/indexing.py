@@ -15,6 +15,7 @@ from jaxtyping import Int
 from stvh_jax import console, digests
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.codes import filter_fitting
+from stvh_jax.codes.bit_weights import BitWeights
 from stvh_jax.errors import UserError
 from stvh_jax.inference import run_filter
 from stvh_jax.inference.encoded_clips import (
@@ -62,15 +63,15 @@ def index_split(
       uri: where the index is.
       split: a split, or several as in "train+test".
       stored_foci: the foci whose own codes are stored; the first and the last if None, for the
-        visual code cannot be derived from that of the activity.
+        visual code cannot be derived from that of the activity. A model with bit weights has one.
       filter_options: `values`, `per_step` and `normalise` of `filter_fitting.fit`, where other than
         its defaults.
       frames_per_second: turns frame numbers into the seconds of `start` and `stop`.
       media: the file of a clip, with {match} and {clip} in it where they stand in its name.
 
     Raises:
-      UserError: the index is of another run or prepared set, a split has no clip, or the data other
-        classes.
+      UserError: the index is of another run or prepared set, a split has no clip, the data other
+        classes, or there are filter options for a model that derives no focus.
     """
     check_same_classes(encoder, dataset)
     if not 0 < frames_per_second < math.inf:
@@ -83,7 +84,7 @@ def index_split(
     origin = origin_of(run, encoder) | {
         "frames_per_second": frames_per_second,
         "media": media,
-        "filter_matrix": filter_fitting.DEFAULTS | dict(filter_options or {}),
+        **_filter_facts(encoder, filter_options),
     }
     if Index.exists(uri):
         index = _open_same(uri, origin, stored)
@@ -109,6 +110,27 @@ def _choose_stored(foci: tuple[int, ...], wanted: Sequence[int] | None) -> tuple
             f"stored foci {list(stored)}; choose from {list(foci)}, and include {foci[-1]}"
         )
     return stored
+
+
+def _bit_weights(encoder: Encoder) -> BitWeights | None:
+    return encoder.bit_weights
+
+
+def _filter_facts(encoder: Encoder, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Says how the filter matrix of an index is fitted; nothing of a model with bit weights.
+
+    Raises:
+      UserError: such a model is given options for it.
+    """
+    chosen = filter_fitting.DEFAULTS | dict(options or {})
+    if _bit_weights(encoder) is None:
+        return {"filter_matrix": chosen}
+    if chosen != filter_fitting.DEFAULTS:
+        raise UserError(
+            "this model has one code for all foci, and no filter matrix that derives some; leave "
+            "out the options of the filter"
+        )
+    return {}
 
 
 def _index_part(
@@ -208,7 +230,12 @@ def _create(run, encoder: Encoder, dataset, uri, origin: Mapping, stored: tuple[
             **origin["filter_matrix"],
         )
     return Index.create(
-        uri, bits=encoder.bits, stored_foci=stored, filter_matrix=matrix, origin=origin
+        uri,
+        bits=encoder.bits,
+        stored_foci=stored,
+        filter_matrix=matrix,
+        bit_weights=_bit_weights(encoder),
+        origin=origin,
     )
 
 

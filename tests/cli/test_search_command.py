@@ -14,6 +14,7 @@ import pytest
 from etils import epath
 from PIL import Image
 
+from stvh_jax.codes.bit_weights import laid_out
 from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.inference.encoder import load
 from stvh_jax.retrieval.index import Index
@@ -140,6 +141,48 @@ def test_a_clip_of_the_index_finds_others(command, indexed, encoded):
         for hit in hits:
             assert len(hit["agreeing_bits"]) == 16 - hit["distance"]
             assert hit["distances"][str(focus)] == hit["distance"]
+
+
+def test_a_scale_names_the_focus(command, indexed):
+    query = ["query", "--index", indexed / "index", *CLIP, "--json"]
+    for scale, focus in (("0", "0.0"), ("0.25", "0.25"), ("1", "1.0")):
+        by_scale, by_focus = command(*query, "--scale", scale), command(*query, "--focus", focus)
+        assert by_scale[0] == 0
+        assert json.loads(by_scale[1]) == json.loads(by_focus[1]) | {"focus": float(focus)}
+    status, out, _ = command(*query[:-1], "--scale", "0.5")
+    assert status == 0 and out.startswith("like 1/100 at focus 0.5: 10 of 48 clips\n")
+
+
+def test_one_code_is_indexed_and_searched_at_every_focus(command, trained, tmp_path, monkeypatch):
+    shutil.copytree(trained(), tmp_path / "run")
+
+    def weighted(folder, **options):
+        encoder = load(folder, **options)
+        monkeypatch.setattr(encoder, "foci", (1,))
+        weights = laid_out(bits=16, visual_bits=8, layers=1)
+        monkeypatch.setattr(encoder, "bit_weights", weights, raising=False)
+        return encoder
+
+    monkeypatch.setattr("stvh_jax.inference.encoder.load", weighted)
+    index = ["index", "--run", "run", "--split", "train", "--out", "index"]
+    status, out, err = command(*index)
+    assert (status, err) == (0, "")
+    assert out == (
+        "index: 48 clips, 16 bits each, one code for the foci 0 to 1, which weigh its bits\n"
+    )
+    assert command(*index, "--stored-foci", "1")[0] == 0
+    opened = Index.open("index")
+    assert opened.info.filter_matrix is None and "filter_matrix" not in opened.info.origin
+    status, out, err = command("query", "--index", "index", *CLIP, "--scale", "0.5", "--json")
+    assert (status, err) == (0, "")
+    for hit in json.loads(out)["hits"]:
+        assert hit["distance"] == np.mean([hit["distances"][focus] for focus in "01"])
+    for flags, message in (
+        (["--filter-values", "real"], "this model has one code for all foci, and no filter matrix"),
+        (["--stored-foci", "0,1"], "stored foci [0, 1]; choose from [1], and include 1"),
+    ):
+        status, _, err = command(*index, *flags)
+        assert status == 2 and err.startswith(f"error: {message}") and err.count("\n") == 1
 
 
 def test_a_clip_of_another_split_is_encoded(command, indexed, encoded, monkeypatch):

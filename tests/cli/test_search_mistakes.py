@@ -71,6 +71,15 @@ MISTAKES = [
     (["index", "--run", "RUN", "--out", "x", "--fps", "-1"], "-1.0 frames per second; give more"),
     (["query", "--index", "INDEX", "--boxes", "BOXES", "--start", "-1"], "give a start of 1 to 7"),
     (["query", "--index", "INDEX", "--boxes", "BOXES", "--start", HUGE], "give a start of 1 to 7"),
+    *(
+        (["query", "--index", "INDEX", *CLIP, "--scale", scale], f"scale {shown}; give a number")
+        for scale, shown in (("nan", "nan"), ("-1", "-1.0"), ("2", "2.0"))
+    ),
+    (["query", "--index", "INDEX", *CLIP, "--scale", "half"], "invalid float value: 'half'"),
+    (
+        ["query", "--index", "INDEX", *CLIP, "--scale", "1", "--focus", "visual"],
+        "argument --focus: not allowed with argument --scale; see search.py query",
+    ),
     (["query", "--index", "INDEX", *CLIP, "--k", "ten"], "invalid int value: 'ten'"),
     (["query", "--index", "INDEX", *CLIP, "--radius", "99"], "radius = 99.0; give 0 to 16 bits"),
     (["query", "--index", "INDEX", *CLIP, "--where", "mach = '2'"], "there is no field 'mach'"),

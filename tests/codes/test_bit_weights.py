@@ -64,8 +64,9 @@ def test_groups_hold_every_bit_once_and_parts_hold_their_bits():
     assert sorted(np.concatenate(scaled.groups)) == list(range(16))
     codes = random_codes(4, 16, 6)
     signs = np.unpackbits(codes, axis=1)
-    for bits, part in zip(scaled.groups, scaled.parts(codes)):
-        assert part.flags.c_contiguous
+    for group, bits in enumerate(scaled.groups):
+        part = scaled.part(codes, group)
+        assert part.flags.c_contiguous and part.shape == (4, 8)
         assert len(np.unique(scaled.weights[:, bits], axis=1).T) == 1
         np.testing.assert_array_equal(np.unpackbits(part, axis=1)[:, : len(bits)], signs[:, bits])
         assert not np.unpackbits(part, axis=1)[:, len(bits) :].any()

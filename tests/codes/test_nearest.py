@@ -75,6 +75,13 @@ def test_a_weighted_sum_of_several_codes():
     check(weighted_nearest(terms, 17, without=[(10, 69000)]), kept, 17)
 
 
+def test_large_weights_do_not_overflow():
+    codes = np.array([[255, 255], [0, 1], [0, 0]], np.uint8)
+    terms = [Term(codes, codes[2], (1 << 31) - 1)] * 3
+    found = weighted_nearest(terms, 3)
+    check(found, [(3 * ((1 << 31) - 1) * bits, row) for bits, row in ((0, 2), (1, 1), (16, 0))], 3)
+
+
 def test_read_only_codes_and_one_thread_for_one_query():
     before = faiss.omp_get_max_threads()
     codes = np.arange(64, dtype=np.uint8)[:, None]

@@ -224,8 +224,8 @@ def test_a_damaged_store(small, tmp_path, pattern, damage, sealed):
 
 
 def test_an_index_of_a_later_version(small):
-    text = small.info.to_json().replace("stvh index 2", "stvh index 3")
-    with pytest.raises(Damaged, match="its format is 'stvh index 3', not stvh index 1, stvh in"):
+    text = small.info.to_json().replace("stvh index 2", "stvh index 4")
+    with pytest.raises(Damaged, match="its format is 'stvh index 4', not stvh index 1, stvh in"):
         IndexInfo.from_json(text, where="here")
     good = json.loads(small.info.to_json())
     wrong = [None, 7, "x", [], {}, [[]], True, 1e400]

@@ -18,7 +18,7 @@ from stvh_jax.codes.nearest import Neighbours, Range, Term
 from stvh_jax.names import natural_numbers
 from stvh_jax.retrieval.clip_table import as_record, codes_of_table
 from stvh_jax.retrieval.engine import Name, SearchRequest
-from stvh_jax.retrieval.index_info import IndexInfo
+from stvh_jax.retrieval.index_info import CodePart, IndexInfo
 from stvh_jax.retrieval.lance.clip_numbers import ClipNumbers, dictionary
 from stvh_jax.retrieval.lance.derived_codes import derived_codes
 from stvh_jax.retrieval.lance.storage import ROW_ID, read_columns, storage_errors
@@ -35,7 +35,7 @@ class _Subset:
     """The clips that meet a condition: their rows, and their codes side by side."""
 
     rows: Int64[np.ndarray, "M"]
-    codes: dict[int, UInt8[np.ndarray, "M bytes"]] = dataclasses.field(default_factory=dict)
+    codes: dict[CodePart, UInt8[np.ndarray, "M part"]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -52,7 +52,7 @@ class ClipSnapshot:
       starts: where the rows of each match start, and where the last one's end.
       numbers: of the clips' names.
       clips: the number of each row's clip.
-      codes: packed codes of the foci used so far; the stored ones from the beginning.
+      codes: packed codes of the parts used so far; the stored ones from the beginning.
       subsets: by condition, the last ones used at the end.
     """
 
@@ -65,7 +65,7 @@ class ClipSnapshot:
     starts: Int64[np.ndarray, "matches_and_one"]
     numbers: ClipNumbers
     clips: Int64[np.ndarray, "M"]
-    codes: dict[int, UInt8[np.ndarray, "M bytes"]]
+    codes: dict[CodePart, UInt8[np.ndarray, "M part"]]
     subsets: collections.OrderedDict[str, _Subset] = dataclasses.field(
         default_factory=collections.OrderedDict
     )
@@ -93,23 +93,23 @@ class ClipSnapshot:
             starts=np.searchsorted(places, np.arange(len(matches) + 1)),
             numbers=numbers,
             clips=clips,
-            codes=codes,
+            codes={part: info.codes_of_part(part, codes) for part in info.stored_parts},
         )
 
     def search(self, request: SearchRequest) -> list[Neighbours]:
         """Finds the nearest clips; see `Snapshot.search`."""
         subset = None if request.where is None else self._subset(request.where)
         without = self._ranges(request.without, None if subset is None else subset.rows)
-        codes = {focus: self._codes(subset, focus) for focus in request.weights}
-        if list(request.weights.values()) == [1] and len(request.groups[0]) == 1:
-            (focus,) = request.weights
-            neighbours = _one_focus(codes[focus], request.queries[focus], request, without)
+        codes = {part: self._codes(subset, part) for part in request.weights}
+        if len(request.weights) == len(request.groups[0]) == 1:
+            (part,) = request.weights
+            neighbours = _one_part(codes[part], part, request, without)
         else:
             neighbours = [
                 nearest.weighted_nearest(
                     [
-                        Term(codes[focus], request.queries[focus][query], weight)
-                        for focus, weight in request.weights.items()
+                        Term(codes[part], request.queries[part][query], weight)
+                        for part, weight in request.weights.items()
                         for query in group
                     ],
                     request.k,
@@ -164,21 +164,21 @@ class ClipSnapshot:
             times[rows, column] = stored[name].to_numpy()
         return times
 
-    def _codes(self, subset: _Subset | None, focus: int) -> UInt8[np.ndarray, "M bytes"]:
-        """Gives the codes of a focus, of the clips searched."""
-        if focus not in self.codes:
-            self.codes[focus] = self._derived(focus)
-        codes = self.codes[focus]
+    def _codes(self, subset: _Subset | None, part: CodePart) -> UInt8[np.ndarray, "M part"]:
+        """Gives the codes of a part, of the clips searched."""
+        if part not in self.codes:
+            self.codes[part] = self._derived(part.focus)
+        codes = self.codes[part]
         if subset is None:
             return codes
-        if focus not in subset.codes:
-            subset.codes[focus] = _gather(codes, subset.rows)
-        return subset.codes[focus]
+        if part not in subset.codes:
+            subset.codes[part] = _gather(codes, subset.rows)
+        return subset.codes[part]
 
     def _derived(self, focus: int) -> UInt8[np.ndarray, "M bytes"]:
         info = self.info
         assert info.filter_matrix is not None  # or the focus could not be searched
-        last = self.codes[info.last_focus]
+        last = self.codes[CodePart(info.last_focus)]
         return derived_codes(self.uri, info.name, info.filter_matrix, last, focus)
 
     def _subset(self, where: str) -> _Subset:
@@ -247,19 +247,22 @@ class ClipSnapshot:
         return [(row, row + 1) for row in near.tolist()]
 
 
-def _one_focus(
-    codes: UInt8[np.ndarray, "M bytes"],
-    queries: UInt8[np.ndarray, "Q bytes"],
+def _one_part(
+    codes: UInt8[np.ndarray, "M part"],
+    part: CodePart,
     request: SearchRequest,
     without: Sequence[Range],
 ) -> list[Neighbours]:
-    """Searches one focus, in bits."""
+    """Searches one part alone: the order is that of its own bits, whatever they weigh."""
+    queries, weight = request.queries[part], request.weights[part]
     limit, k = request.limit, request.k
     if limit is None:
         assert k is not None  # or everything would be asked for
-        return nearest.nearest(codes, queries, k, without=without)
-    neighbours = [nearest.within(codes, query, limit, without=without) for query in queries]
-    return neighbours if k is None else [each.cut(k) for each in neighbours]
+        neighbours = nearest.nearest(codes, queries, k, without=without)
+    else:
+        near = (nearest.within(codes, query, limit // weight, without=without) for query in queries)
+        neighbours = [each if k is None else each.cut(k) for each in near]
+    return [dataclasses.replace(each, distances=weight * each.distances) for each in neighbours]
 
 
 def _ordered_matches(column: pa.ChunkedArray) -> tuple[dict[str, int], Int64[np.ndarray, "M"]]:

@@ -66,8 +66,13 @@ class MilvusEngine:
 
         Raises:
           Exists: there is one already.
-          UserError: it cannot be made.
+          UserError: it cannot be made, or has bit weights, for which Milvus has no search.
         """
+        if info.bit_weights is not None:
+            raise UserError(
+                f"{uri}: an index of codes with bit weights cannot be made on a Milvus server yet; "
+                "make it in a folder"
+            )
         if Collection.exists(uri, storage_options):
             raise Exists(f"{uri} holds a collection already; give another name, or drop it")
         return cls(Collection.create(uri, info, storage_options))

@@ -86,13 +86,15 @@ class CollectionSnapshot:
             open_groups = [place for place, answer in enumerate(answers) if answer is None]
             queries = [query for place in open_groups for query in request.groups[place]]
             nearest = {
-                focus: dict(zip(queries, self._nearest(focus, codes[queries], size, conditions)))
-                for focus, codes in request.queries.items()
+                part: dict(
+                    zip(queries, self._nearest(part.focus, codes[queries], size, conditions))
+                )
+                for part, codes in request.queries.items()
             }
             for place in open_groups:
                 terms = [
-                    _Term(weight, focus, request.queries[focus][query], nearest[focus][query])
-                    for focus, weight in request.weights.items()
+                    _Term(weight, part.focus, request.queries[part][query], nearest[part][query])
+                    for part, weight in request.weights.items()
                     for query in request.groups[place]
                 ]
                 answers[place] = self._answer(terms, request)
