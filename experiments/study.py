@@ -67,6 +67,12 @@ class Variant:
     options: str = ""
 
 
+def _printed(variant: Variant) -> Variant:
+    """Gives a row with a code for each focus, unless it says otherwise."""
+    changes = {"model.objective": "printed", **variant.changes}
+    return dataclasses.replace(variant, changes=changes)
+
+
 def mstvh_alone(setting: Setting) -> list[Variant]:
     """Gives the one row of an experiment on M-STVH without changes."""
     del setting
@@ -98,7 +104,11 @@ class Study:
         """
         of_paper = getattr(module, "DATASET", setting.dataset)
         quoted = "" if setting.is_rendered or of_paper != setting.dataset else of_paper
-        return cls(setting, module.variants(setting), seeds, quoted, **more)
+        variants = module.variants(setting)
+        if setting.build_config().model.objective != "printed":
+            # The paper's tables are of its own form, a code for each focus.
+            variants = [_printed(variant) for variant in variants]
+        return cls(setting, variants, seeds, quoted, **more)
 
     def runs(self, variant: Variant) -> list[TrainedRun]:
         """Gives the runs of a variant, one per seed; none if it cannot be run."""

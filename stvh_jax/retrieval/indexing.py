@@ -15,7 +15,6 @@ from jaxtyping import Int
 from stvh_jax import console, digests
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.codes import filter_fitting
-from stvh_jax.codes.bit_weights import BitWeights
 from stvh_jax.errors import UserError
 from stvh_jax.inference import run_filter
 from stvh_jax.inference.encoded_clips import (
@@ -112,10 +111,6 @@ def _choose_stored(foci: tuple[int, ...], wanted: Sequence[int] | None) -> tuple
     return stored
 
 
-def _bit_weights(encoder: Encoder) -> BitWeights | None:
-    return encoder.bit_weights
-
-
 def _filter_facts(encoder: Encoder, options: Mapping[str, Any] | None) -> dict[str, Any]:
     """Says how the filter matrix of an index is fitted; nothing of a model with bit weights.
 
@@ -123,7 +118,7 @@ def _filter_facts(encoder: Encoder, options: Mapping[str, Any] | None) -> dict[s
       UserError: such a model is given options for it.
     """
     chosen = filter_fitting.DEFAULTS | dict(options or {})
-    if _bit_weights(encoder) is None:
+    if encoder.bit_weights is None:
         return {"filter_matrix": chosen}
     if chosen != filter_fitting.DEFAULTS:
         raise UserError(
@@ -234,7 +229,7 @@ def _create(run, encoder: Encoder, dataset, uri, origin: Mapping, stored: tuple[
         bits=encoder.bits,
         stored_foci=stored,
         filter_matrix=matrix,
-        bit_weights=_bit_weights(encoder),
+        bit_weights=encoder.bit_weights,
         origin=origin,
     )
 
