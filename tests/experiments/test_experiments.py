@@ -36,7 +36,7 @@ MODULES = {name: importlib.import_module(f"experiments.paper.{name}") for name i
 def every_run():
     for setting in SETTINGS.values():
         for name, module in MODULES.items():
-            study = Study(setting, module.variants(setting), (0, 1))
+            study = Study.of(module, setting, (0, 1))
             for one in study.all_runs():
                 yield name, one
 
