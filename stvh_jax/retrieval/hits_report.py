@@ -38,13 +38,13 @@ def hits_table(index: Index, query: Query, hits: Hits, *, focus: str | float) ->
     rows = [
         [
             str(rank),
-            f"{hit.distance:g}",
+            f"{hit.distance:.4g}",
             f"{hit.match}/{hit.clip}",
             _seconds(hit),
             hit.record["activity"] or "–",
             _prediction(hit),
             hit.record["media"] or "–",
-            *(f"{hit.distances[each]:g}" for each in index.foci),
+            *(f"{hit.distances[each]:.4g}" for each in index.foci),
             f"{len(hit.agreeing_bits)} of {bits}",
         ]
         for rank, hit in enumerate(hits, start=1)
