@@ -154,10 +154,7 @@ def evaluate(
     base_split = str(base_split or encoder.config.data.train_split)
     for split in (query_split, base_split):
         dataset.num_clips(split)  # refuses a split without clips before any is encoded
-    parts = {
-        split: at_every_focus(encoder, encode_split(encoder, dataset, split))
-        for split in dataset.splits
-    }
+    parts = _encode(encoder, dataset)
     queries, base = join(parts, query_split), join(parts, base_split)
     everything = EncodedClips.concatenate(list(parts.values()))
     excluded = {"exclude_within_frames": exclude_within_frames}
@@ -180,6 +177,14 @@ def evaluate(
     splits = [split for split, part in parts.items() for _ in range(len(part))]
     results, seconds = without_nan(results), time.monotonic() - started
     return Evaluation(results, seconds, run, encoder, dataset, queries, base, everything, splits)
+
+
+def _encode(encoder: Encoder, dataset) -> dict[str, EncodedClips]:
+    """Encodes every split, with codes for every focus."""
+    return {
+        split: at_every_focus(encoder, encode_split(encoder, dataset, split))
+        for split in dataset.splits
+    }
 
 
 def without_nan(value: Any) -> Any:

@@ -6,7 +6,6 @@ Needs JAX and Orbax alone; reads checkpoints from a folder or a bucket.
 import dataclasses
 import functools
 import hashlib
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +21,13 @@ from stvh_jax.codes.packing import binarize, code_lengths, pack
 from stvh_jax.codes.visual_maps import adapt
 from stvh_jax.config import Config
 from stvh_jax.errors import Damaged, UserError
-from stvh_jax.inference.boxes import first_fault
+from stvh_jax.inference.clip_checks import (
+    as_array,
+    check_boxes,
+    check_people,
+    finite_appearance,
+    finite_features,
+)
 from stvh_jax.models.baselines import GlobalVideoHasher
 from stvh_jax.models.build import Model, build_model, encode
 from stvh_jax.models.outputs import Outputs
@@ -202,21 +207,19 @@ class Encoder:
         }
         if boxes is None:
             raise UserError("there are no boxes; give [T, N, 4] or [B, T, N, 4]")
-        arrays = {
-            name: _as_array(name, value) for name, value in given.items() if value is not None
-        }
+        arrays = {name: as_array(name, value) for name, value in given.items() if value is not None}
         if arrays["boxes"].ndim == 3:
             arrays = {name: array[None] for name, array in arrays.items()}
         self._check(arrays)
         batch, _, actors = arrays["boxes"].shape[:3]
         mask = arrays.get("actor_mask", np.ones((batch, actors), bool))
-        _check_boxes(arrays["boxes"], mask)
+        check_boxes(arrays["boxes"], mask)
         if not isinstance(self.model, GlobalVideoHasher):
-            _check_people(mask)
+            check_people(mask)
         if "actor_features" in arrays:
-            arrays["actor_features"] = _finite_features(arrays["actor_features"], mask)
+            arrays["actor_features"] = finite_features(arrays["actor_features"], mask)
         if "appearance" in arrays:
-            arrays["appearance"] = _finite_appearance(arrays["appearance"])
+            arrays["appearance"] = finite_appearance(arrays["appearance"])
         pad_actors = functools.partial(_pad, size=self.config.model.num_actors)
         source = self.config.model.source
         with np.errstate(over="ignore"):  # what is in the slots of nobody
@@ -281,58 +284,6 @@ class Encoder:
             frames.astype(np.float32), (*frames.shape[:2], *size, 3), "bilinear", antialias=True
         )
         return jnp.clip(jnp.round(resized), 0, 255).astype(jnp.uint8)
-
-
-def _as_array(name: str, value: Any) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{name} is not one array of numbers; give one") from error
-
-
-def _check_boxes(boxes: Float[np.ndarray, "B T N 4"], mask: Bool[np.ndarray, "B N"]) -> None:
-    """Raises a `UserError` for a box that cannot be one of a person."""
-    present = np.broadcast_to(mask[:, None], boxes.shape[:3])
-    fault = first_fault(boxes, present)
-    if fault is not None:
-        (clip, frame, person), reason = fault
-        raise UserError(
-            f"boxes of clip {clip}, frame {frame}, person {person} (counted from 0): {reason}"
-        )
-
-
-def _check_people(mask: Bool[np.ndarray, "B N"]) -> None:
-    """Raises a `UserError` for a clip with nobody: what a group does is of nobody."""
-    people = mask.any(axis=1)
-    if not people.all():
-        raise UserError(f"clip {people.argmin()} (counted from 0) has nobody; leave it out")
-
-
-def _finite_features(
-    features: Float[np.ndarray, "B T N D"], mask: Bool[np.ndarray, "B N"]
-) -> Float[np.ndarray, "B T N D"]:
-    """Gives features as the model takes them, after a check of those of people."""
-    if features.dtype.itemsize > 4:
-        with np.errstate(over="ignore"):
-            features = features.astype(np.float32)
-    faults = np.argwhere(~np.isfinite(features).all(axis=-1) & mask[:, None])
-    if len(faults):
-        clip, frame, person = faults[0]
-        raise UserError(
-            f"actor_features of clip {clip}, frame {frame}, person {person} (counted from 0) are "
-            "not finite"
-        )
-    return features
-
-
-def _finite_appearance(appearance: Float[np.ndarray, "B S C"]) -> Float[np.ndarray, "B S C"]:
-    """Gives appearance as the model takes it, after a check."""
-    with np.errstate(over="ignore"):
-        appearance = appearance.astype(np.float32)
-    finite = np.isfinite(appearance).all(axis=(1, 2))
-    if not finite.all():
-        raise UserError(f"the appearance of clip {finite.argmin()} (counted from 0) is not finite")
-    return appearance
 
 
 def _check_fitted(variables: dict) -> None:

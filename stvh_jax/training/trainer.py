@@ -215,10 +215,7 @@ class Trainer:
         if self.config.model.get("objective") == "graded" and (
             step == self.total_steps or (metrics and self._is_best(metrics[select]))
         ):
-            clips = self.dataset.evaluation_batches(
-                self.config.data.train_split, batch_size=self.config.train.evaluation_batch_size
-            )
-            variables = fit_visual_end(self.config, self.steps.model, variables, clips)
+            variables = fit_visual_end(self.config, self.steps.model, variables, self.dataset)
         self.checkpoints.save(step, variables, train, self.run_config, metrics=metrics)
 
     def _is_best(self, score: float) -> bool:

@@ -1,27 +1,26 @@
 """Fits the visual end of a graded code to the training clips, before a checkpoint is saved."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import jax
 import numpy as np
 
-from stvh_jax.clips import Clips
 from stvh_jax.config import Config
 from stvh_jax.console import say
+from stvh_jax.dataset import Dataset
 from stvh_jax.models.build import Model, encode
 from stvh_jax.models.visual_end import COLLECTION, MODULE
 from stvh_jax.training import visual_fitting
 
 
-def fit_visual_end(config: Config, model: Model, variables: dict, batches: Iterator[Clips]) -> dict:
+def fit_visual_end(config: Config, model: Model, variables: dict, dataset: Dataset) -> dict:
     """Fits what makes the visual bits to what the training clips show.
 
     Args:
       config: the whole config.
       model: the model.
       variables: its variables.
-      batches: the training clips, each once.
+      dataset: its training split is read once.
 
     Returns:
       The variables with the fitted maps in the place of those that were there.
@@ -30,7 +29,8 @@ def fit_visual_end(config: Config, model: Model, variables: dict, batches: Itera
     # Every process fits the same by itself: what belongs to all of them stays out of it.
     own = jax.device_get(variables)
     show = jax.jit(lambda clips: encode(model, own, clips).shown)
-    for clips in batches:
+    batch_size = config.train.evaluation_batch_size
+    for clips in dataset.evaluation_batches(config.data.train_split, batch_size=batch_size):
         valid = np.asarray(clips.clip_mask)
         views.append(np.asarray(show(clips.without_names()))[valid])
         matches.append(np.asarray(clips.match, np.str_)[valid])
