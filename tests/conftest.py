@@ -64,6 +64,18 @@ def trained(tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="session")
+def graded(tmp_path_factory):
+    """Gives the folder of a finished run of `graded_config`, to be read only."""
+    from stvh_jax.training.trainer import train
+    from tests.helpers.fakes import FakeDataset, graded_config
+
+    folder = epath.Path(tmp_path_factory.mktemp("graded") / "run")
+    with contextlib.redirect_stdout(io.StringIO()):
+        train(graded_config(), FakeDataset(), folder)
+    return folder
+
+
 @pytest.fixture
 def unchecked_shapes():
     """Lets arrays of any shape through to the library, as outside the tests."""

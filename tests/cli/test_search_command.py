@@ -14,7 +14,6 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from stvh_jax.codes.bit_weights import laid_out
 from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.inference.encoder import load
 from stvh_jax.retrieval.index import Index
@@ -153,22 +152,12 @@ def test_a_scale_names_the_focus(command, indexed):
     assert status == 0 and out.startswith("like 1/100 at focus 0.5: 10 of 48 clips\n")
 
 
-def test_one_code_is_indexed_and_searched_at_every_focus(command, trained, tmp_path, monkeypatch):
-    shutil.copytree(trained(), tmp_path / "run")
-
-    def weighted(folder, **options):
-        encoder = load(folder, **options)
-        monkeypatch.setattr(encoder, "foci", (1,))
-        weights = laid_out(bits=16, visual_bits=8, layers=1)
-        monkeypatch.setattr(encoder, "bit_weights", weights, raising=False)
-        return encoder
-
-    monkeypatch.setattr("stvh_jax.inference.encoder.load", weighted)
-    index = ["index", "--run", "run", "--split", "train", "--out", "index"]
+def test_one_code_is_indexed_and_searched_at_every_focus(command, graded):
+    index = ["index", "--run", graded, "--split", "train", "--out", "index"]
     status, out, err = command(*index)
     assert (status, err) == (0, "")
     assert out == (
-        "index: 48 clips, 16 bits each, one code for the foci 0 to 1, which weigh its bits\n"
+        "index: 48 clips, 24 bits each, one code for the foci 0 to 1, which weigh its bits\n"
     )
     assert command(*index, "--stored-foci", "1")[0] == 0
     opened = Index.open("index")
@@ -176,7 +165,8 @@ def test_one_code_is_indexed_and_searched_at_every_focus(command, trained, tmp_p
     status, out, err = command("query", "--index", "index", *CLIP, "--scale", "0.5", "--json")
     assert (status, err) == (0, "")
     for hit in json.loads(out)["hits"]:
-        assert hit["distance"] == np.mean([hit["distances"][focus] for focus in "01"])
+        mean = np.mean([hit["distances"][focus] for focus in "01"])
+        assert hit["distance"] == pytest.approx(mean)
     for flags, message in (
         (["--filter-values", "real"], "this model has one code for all foci, and no filter matrix"),
         (["--stored-foci", "0,1"], "stored foci [0, 1]; choose from [1], and include 1"),

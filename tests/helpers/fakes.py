@@ -184,6 +184,14 @@ def tiny_config(**train):
     return config
 
 
+def graded_config(**model):
+    """Makes the config of a run with one graded code: 16 bits of the activity and 8 visual ones."""
+    config = tiny_config(epochs=2, evaluate_every_epochs=1)
+    graded = {"objective": "graded", "bits": 24, "visual_bits": 8, "name": "mstvh"}
+    config.model.update({**graded, **model})
+    return config
+
+
 def frames_config(**model):
     """Makes a config that trains from frames of 24 x 32 pixels: 4 steps of 4 clips."""
     config = small_config(

@@ -16,27 +16,13 @@ from stvh_jax.models.visual_end import COLLECTION, MODULE
 from stvh_jax.runs import checkpoints, folders
 from stvh_jax.training import visual_fitting
 from stvh_jax.training.trainer import train
-from tests.helpers.fakes import FakeDataset, tiny_config
+from tests.helpers.fakes import FakeDataset, graded_config
 
 pytestmark = pytest.mark.slow
 
 
-def graded_config(**model):
-    config = tiny_config(epochs=2, evaluate_every_epochs=1)
-    graded = {"objective": "graded", "bits": 24, "visual_bits": 8, "name": "mstvh"}
-    config.model.update({**graded, **model})
-    return config
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("graded") / "run"
-    train(graded_config(), FakeDataset(), folder)
-    return folder
-
-
-def test_the_maps_are_those_that_a_fit_to_the_training_clips_gives(run):
-    encoder = stvh_jax.load(run, checkpoint="latest")
+def test_the_maps_are_those_that_a_fit_to_the_training_clips_gives(graded):
+    encoder = stvh_jax.load(graded, checkpoint="latest")
     dataset, views, matches = FakeDataset(), [], []
     for clips in dataset.evaluation_batches("train", batch_size=8):
         views.append(np.asarray(encoder.apply(encoder.variables, clips).shown)[clips.clip_mask])
@@ -53,8 +39,8 @@ def test_the_maps_are_those_that_a_fit_to_the_training_clips_gives(run):
     np.testing.assert_allclose(maps["projection"], expected.projection, rtol=1e-2, atol=1e-2)
 
 
-def test_one_code_holds_both_parts(run):
-    encoder = stvh_jax.load(run)
+def test_one_code_holds_both_parts(graded):
+    encoder = stvh_jax.load(graded)
     assert encoder.foci == (1,)
     assert (encoder.bits, encoder.bit_weights.layers) == (24, 1)
     clips = FakeDataset().clips["test"]
@@ -69,9 +55,9 @@ def test_one_code_holds_both_parts(run):
     assert not np.any(kernel[16:])
 
 
-def test_an_evaluation_judges_every_focus_of_the_one_code(run):
-    encoder = stvh_jax.load(run)
-    evaluation = evaluate(encoder, FakeDataset(), run=folders.open_folder(run))
+def test_an_evaluation_judges_every_focus_of_the_one_code(graded, tmp_path):
+    encoder = stvh_jax.load(graded)
+    evaluation = evaluate(encoder, FakeDataset(), run=folders.open_folder(tmp_path))
     assert list(evaluation.results["foci"]) == ["0", "1"]
     assert evaluation.results["visual_bits"] == 8
     assert "filter_matrix" not in evaluation.results
@@ -84,8 +70,8 @@ def test_an_evaluation_judges_every_focus_of_the_one_code(run):
     evaluation.write(each_query=True)
 
 
-def test_an_encoder_adapted_to_an_archive_keeps_the_bits_of_the_activity(run):
-    encoder, dataset = stvh_jax.load(run), FakeDataset()
+def test_an_encoder_adapted_to_an_archive_keeps_the_bits_of_the_activity(graded):
+    encoder, dataset = stvh_jax.load(graded), FakeDataset()
     encoded = encode_split(encoder, dataset, "test")
     adapted = encode_split(encoder.adapted(encoded.embedded), dataset, "test")
     one, other = encoded.codes[1], adapted.codes[1]
