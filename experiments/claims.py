@@ -122,6 +122,8 @@ def _pairs(found: Mapping) -> list[Mapping]:
 
 # From which share of a whole change one layer alone makes it a step.
 _STEP = 0.8
+# In points of mAP@10, what the activity has to gain from the first focus to the last.
+_RISE = 5.0
 
 
 def _by_focus(found: Mapping) -> str:
@@ -132,11 +134,16 @@ def _by_focus(found: Mapping) -> str:
         [100 * statistics.fmean(run["foci"][focus][name] for run in runs) for focus in foci]
         for name in ("activity_map@10", "match_map@10")
     )
-    shares = [_first_share(values) for values in (activity, match)]
     text = (
         f"mAP@10 for the activity at the foci {foci[0]} to {foci[-1]} is {_listed(activity)}, for "
-        f"the match {_listed(match)}; the first layer makes {_percent(shares[0])} of the whole "
-        f"rise and {_percent(shares[1])} of the whole fall."
+        f"the match {_listed(match)}"
+    )
+    if activity[-1] - activity[0] < _RISE:
+        return f"No scale: focus 0 already finds the activity as the last one does. {text}."
+    shares = [_first_share(values) for values in (activity, match)]
+    text += (
+        f"; the first layer makes {_percent(shares[0])} of the whole rise and "
+        f"{_percent(shares[1])} of the whole fall."
     )
     if min(shares) >= _STEP:
         return f"A step from visual to activity at the first layer, not a scale. {text}"
