@@ -87,7 +87,7 @@ SETTINGS = {
             dataset="cad",
             has_frames=False,
             needs=_prepare("collective_activity", " --boxes-only"),
-            seconds=720,
+            seconds=340,
             evaluation_seconds=40,
         ),
         Setting(

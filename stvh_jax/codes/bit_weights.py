@@ -39,7 +39,7 @@ class BitWeights:
         """Checks them.
 
         Raises:
-          UserError: they are no such weights.
+          UserError: they are not of this kind.
         """
         weights = np.asarray(self.weights)
         if weights.ndim != 2 or weights.dtype.kind not in "iu" or min(weights.shape) < 2:
@@ -133,7 +133,7 @@ class BitWeights:
         try:
             weights = np.array(values)
         except (TypeError, ValueError, OverflowError) as error:
-            raise UserError(f"bit weights are no table of whole numbers ({error})") from error
+            raise UserError(f"bit weights are not a table of whole numbers ({error})") from error
         return cls(weights)
 
 

@@ -1,4 +1,4 @@
-"""The visual bits of a graded code: a linear map of what a clip shows, fitted and not descended to.
+"""The visual bits of a graded code: a linear map of what a clip shows, fitted after training.
 
     e = (x - m) W,  v = e P + o,  bits = sign(v)
 
