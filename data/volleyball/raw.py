@@ -179,8 +179,8 @@ def open_raw(root: str | pathlib.Path, *, labels: str = "original") -> RawVolley
         `reannotations` beside the videos or up to two levels above.
 
     Raises:
-      NotFound: there are no video folders; there is no `splits.json`, and no folder is named by a
-        number; or the corrected labels are missing.
+      NotFound: there are no video folders, or without a `splits.json` none named by a number; or
+        the corrected labels are missing.
       Damaged: `splits.json` is malformed.
       UserError: it lists a video twice.
     """

@@ -116,6 +116,7 @@ def judge_printed(study: Study, run: TrainedRun) -> Mapping[str, Mapping]:
     derived = [derived_codes.derive_all(matrix, part.codes) for part in clips]
     own = {focus / last: _of(focus, [part.codes for part in clips]) for focus in encoder.foci}
     by_matrix = {focus / last: _of(focus, derived) for focus in derived[0]}
+    by_matrix[1.0] = own[1.0]  # the stored code itself
     both = scale.join_codes(own[1.0], own[first / last])
     blends = scale.spread_along_scale(both, bits=2 * bits, visual_bits=bits)
     queries, base, everything = clips
