@@ -1,7 +1,9 @@
 """The files of a prepared set: boxes and labels read into memory, frames found on disk."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +65,8 @@ def read_records(splits: Sequence[tfds.core.SplitInfo], features: Any) -> Record
     fields = [name for name in _FIELDS if name in features]
     paths = [str(path) for split in splits for path in split.filepaths]
     reader = tfds.features.FeaturesDict({name: features[name] for name in fields})
-    parsed = tf.data.TFRecordDataset(paths).map(reader.deserialize_example, tf.data.AUTOTUNE)
+    with _no_warning_of_tfds():
+        parsed = tf.data.TFRecordDataset(paths).map(reader.deserialize_example, tf.data.AUTOTUNE)
     batches: Any = parsed.batch(256).as_numpy_iterator()
     examples = list(batches)
     arrays = {name: np.concatenate([batch[name] for batch in examples]) for name in fields}
@@ -77,6 +80,21 @@ def read_records(splits: Sequence[tfds.core.SplitInfo], features: Any) -> Record
         paths=tf.constant([path for path, _ in places]),
         offsets=tf.constant([offset for _, offset in places], tf.int64),
     )
+
+
+@contextlib.contextmanager
+def _no_warning_of_tfds() -> Iterator[None]:
+    """Drops what TFDS logs of a deprecated call, which is its own."""
+
+    def is_another(record: logging.LogRecord) -> bool:
+        return "FeatureConnector.dtype" not in record.getMessage()
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(is_another)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_another)
 
 
 def _check(arrays: dict[str, np.ndarray], features: Any, num_examples: int) -> None:

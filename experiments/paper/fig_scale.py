@@ -88,18 +88,18 @@ def _encode(run: TrainedRun, encoder, dataset):
 
 def judge_graded(study: Study, run: TrainedRun) -> Mapping[str, Mapping]:
     """Judges one graded code, as it was trained and adapted to all clips."""
+    from stvh_jax.codes.visual_maps import fit_adaptation
     from stvh_jax.evaluation import scale
 
     encoder, dataset = study.open(run)
     clips = _encode(run, encoder, dataset)
-    adapted = encoder.adapted(clips[2].embedded)
+    visual_bits = run.config.model.visual_bits
+    adapted = encoder.adapted(fit_adaptation(clips[2].embedded, visual_bits))
     found = {}
     for name, model in (("", encoder), (", adapted", adapted)):
         of_model = clips if model is encoder else _encode(run, model, dataset)
         codes = tuple(part.codes[model.foci[-1]] for part in of_model)
-        along = scale.spread_along_scale(
-            codes, bits=model.bits, visual_bits=run.config.model.visual_bits
-        )
+        along = scale.spread_along_scale(codes, bits=model.bits, visual_bits=visual_bits)
         found[f"{_GRADED}{name}, {model.bits} bits"] = scale.judge_places(along, *clips)
     return found
 

@@ -62,6 +62,11 @@ def _add_index(parser: parsing.StrictParser) -> None:
     parser.add_argument("--filter-values", choices=("binary", "01", "real"), default="binary")
     parser.add_argument("--filter-per-step", action="store_true", help="one matrix per step")
     parser.add_argument("--filter-normalise", choices=("code", "bit"), default="code")
+    parser.add_argument(
+        "--adapt",
+        action="store_true",
+        help="fit the visual bits to all clips of the index, without labels, as often as asked for",
+    )
     parser.add_argument("--fps", type=float, default=25.0, help="frames per second of the videos")
     parser.add_argument("--media", default="", help='the file of a clip: "videos/{match}.mp4"')
 
@@ -144,9 +149,13 @@ def _index(arguments: argparse.Namespace) -> int:
         },
         frames_per_second=arguments.fps,
         media=arguments.media,
+        adapt=arguments.adapt,
     )
     bits = len(index.info.stored_foci) * index.info.bits
-    print(f"{arguments.out}: {len(index)} clips, {bits} bits each, {_codes_of(index.info)}")
+    adapted = ", the visual ones adapted" if index.adaptation else ""
+    print(
+        f"{arguments.out}: {len(index)} clips, {bits} bits each{adapted}, {_codes_of(index.info)}"
+    )
     return 0
 
 

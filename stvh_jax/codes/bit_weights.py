@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int64, UInt8
+from jaxtyping import Bool, Int, Int64, UInt8
 
 from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.errors import UserError, shown
@@ -74,6 +74,19 @@ class BitWeights:
     def unit(self) -> int:
         """How many units of `distances` at one focus make one bit."""
         return int(self.weights[0].sum()) // self.bits
+
+    @functools.cached_property
+    def visual(self) -> Int64[np.ndarray, "V"]:
+        """The bits that weigh something at focus 0 and nothing at the last."""
+        return np.flatnonzero((self.weights[0] > 0) & (self.weights[-1] == 0))
+
+    def with_visual(
+        self, codes: UInt8[np.ndarray, "M bytes"], bits: Bool[np.ndarray, "M V"]
+    ) -> UInt8[np.ndarray, "M bytes"]:
+        """Puts other visual bits into codes."""
+        unpacked = np.unpackbits(codes, axis=1)
+        unpacked[:, self.visual] = bits
+        return np.packbits(unpacked, axis=1)
 
     def at(self, hundredths: int) -> Int64[np.ndarray, "K"]:
         """Gives what each bit weighs at a focus between two, in hundredths of the weights.

@@ -18,7 +18,7 @@ from stvh_jax import files
 from stvh_jax.clips import Clips
 from stvh_jax.codes.bit_weights import laid_out
 from stvh_jax.codes.packing import binarize, code_lengths, pack
-from stvh_jax.codes.visual_maps import adapt
+from stvh_jax.codes.visual_maps import Adaptation
 from stvh_jax.config import Config
 from stvh_jax.errors import Damaged, UserError
 from stvh_jax.inference.clip_checks import (
@@ -45,11 +45,13 @@ class Encoding:
         graded code is that of L alone; `Encoder.bit_weights` says what its bits weigh elsewhere.
       activity_probabilities: of the last focus, in the order of `activity_names`.
       action_probabilities: of each actor, in the order given; None of a model without actors.
+      embedded: what a model with a graded code has whitened of what the clips show; else None.
     """
 
     codes: dict[int, UInt8[np.ndarray, "B bytes"]]
     activity_probabilities: Float[np.ndarray, "B G"]
     action_probabilities: Float[np.ndarray, "B N A"] | None
+    embedded: Float[np.ndarray, "B E"] | None = None
 
 
 # What clips carry for the models of one `config.model.source` alone, and what to say without it.
@@ -123,27 +125,37 @@ class Encoder:
         kernel, bias = self.model.classifier(self.variables["params"], self.model.bits)
         return jnp.pad(kernel, ((0, self.bits - len(kernel)), (0, 0))), bias
 
-    def adapted(self, embedded: Float[np.ndarray, "M E"]) -> "Encoder":
-        """Gives an encoder whose visual bits are fitted to an archive, without labels.
+    def adapted(self, adaptation: Adaptation | None) -> "Encoder":
+        """Gives an encoder whose visual bits are those of an archive.
 
-        Its codes can be compared with those alone that it, or one adapted to the same clips, has
-        made.
+        Its codes can be compared with others of the same adaptation alone.
 
         Args:
-          embedded: of the clips of the archive (`EncodedClips.embedded`).
+          adaptation: that of an index (`Index.adaptation`), or fitted to any clips
+            (`codes.visual_maps.fit_adaptation`); None for the bits that were trained.
 
         Raises:
-          UserError: the model has no graded code.
+          UserError: the model has no graded code, or other features or visual bits.
         """
+        if adaptation is None:
+            return self
         if self.bit_weights is None:
             raise UserError(
                 "only a graded code can be adapted to an archive; this model has a code for each "
                 "focus (config.model.objective=printed)"
             )
         there = self.variables[COLLECTION][MODULE]
-        projection, offset = adapt(embedded, there["projection"].shape[1])
-        maps = {**there, "projection": np.float32(projection), "offset": np.float32(offset)}
-        variables = {**self.variables, COLLECTION: {**self.variables[COLLECTION], MODULE: maps}}
+        maps = {"projection": adaptation.projection, "offset": adaptation.offset}
+        for name, array in maps.items():
+            if array.shape != there[name].shape:
+                raise UserError(
+                    f"the adaptation's {name} has shape {array.shape}, this model's "
+                    f"{there[name].shape}; it was fitted to what another model makes of clips"
+                )
+        variables = {
+            **self.variables,
+            COLLECTION: {**self.variables[COLLECTION], MODULE: {**there, **maps}},
+        }
         bits = None if self.is_whole else self.bits
         return Encoder(
             self.config, variables, step=self.step, checkpoint=self.checkpoint, bits=bits
@@ -195,6 +207,7 @@ class Encoder:
             codes={focus: pack(binarize(h)) for focus, h in relaxed.items()},
             activity_probabilities=np.asarray(jax.nn.softmax(outputs.activity_logits[-1])),
             action_probabilities=actions,
+            embedded=outputs.embedded,
         )
 
     def _clips(self, frames, boxes, actor_mask, actor_features=None, appearance=None) -> Clips:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from stvh_jax.errors import UserError
 from stvh_jax.names import LONGEST_NAME, as_name
 from stvh_jax.retrieval.index_info import IndexInfo, listed
-from stvh_jax.retrieval.record import NAMES, RECORD, code_column
+from stvh_jax.retrieval.record import ADAPTATION, NAMES, RECORD, code_column
 
 # What a caller gives as codes: packed, by focus, or of the last focus alone.
 Codes = UInt8[np.ndarray, "..."] | Mapping[int, UInt8[np.ndarray, "..."]]
@@ -98,6 +98,20 @@ def to_table(info: IndexInfo, codes: Codes, record: Mapping[str, ArrayLike]) -> 
     return table
 
 
+def names_table(match: ArrayLike, clip: ArrayLike, count: int) -> pa.Table:
+    """Makes the columns of the names of some clips.
+
+    Raises:
+      UserError: they are of another number or type.
+    """
+    columns = {}
+    for name, values in zip(NAMES, (match, clip)):
+        columns[name] = _column(RECORD.field(name), values, count)
+        if len(columns[name]) != count or columns[name].null_count:
+            raise UserError(f"{len(columns[name])} values of {name!r} for {count} clips")
+    return pa.table(columns)
+
+
 def code_columns(
     info: IndexInfo, codes: Mapping[int, UInt8[np.ndarray, "M bytes"]]
 ) -> dict[str, pa.FixedSizeListArray]:
@@ -120,8 +134,13 @@ def codes_of_table(info: IndexInfo, table: pa.Table) -> dict[int, UInt8[np.ndarr
     return codes
 
 
-def as_stored(info: IndexInfo, clips: pa.Table) -> pa.Table:
-    """Gives a table of clips the types that the index stores.
+def as_stored(info: IndexInfo, clips: pa.Table, adaptation: int = 0) -> pa.Table:
+    """Gives a table of clips the columns and types that the index stores.
+
+    Args:
+      info: what the index is.
+      clips: the columns of `RECORD` and of the codes.
+      adaptation: the number of that by which their visual bits were made; 0 for none.
 
     Raises:
       UserError: a clip's name is not a whole number, and the index, of format 1, has no others.
@@ -138,6 +157,9 @@ def as_stored(info: IndexInfo, clips: pa.Table) -> pa.Table:
                 "this index is from an earlier version and names its clips only by whole numbers; "
                 "for other names, index the clips again at another place"
             )
+    if info.bit_weights is not None:
+        numbers = pa.array(np.full(len(clips), adaptation, np.int64))
+        clips = clips.append_column(ADAPTATION, numbers)
     return clips.cast(info.schema)
 
 

@@ -8,10 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 
 from stvh_jax.codes.nearest import Neighbours
-from stvh_jax.errors import Exists, NotFound
+from stvh_jax.codes.visual_maps import Adaptation
+from stvh_jax.errors import Exists, NotFound, UserError
 from stvh_jax.names import printable
 from stvh_jax.retrieval.index_info import CodePart, IndexInfo, Number
 from stvh_jax.retrieval.surroundings import Surroundings
@@ -105,6 +106,23 @@ class Engine(Protocol):
         """The version that is searched; None if the store keeps none."""
         ...
 
+    def adaptation(self) -> Adaptation | None:
+        """Reads what made the visual bits of the version that is searched; None if as trained."""
+        ...
+
+    def adapt(self, adaptation: Adaptation, names: pa.Table, bits: Bool[np.ndarray, "M V"]) -> None:
+        """Replaces the visual bits of all clips.
+
+        Args:
+          adaptation: what has made them.
+          names: match and clip of each.
+          bits: of each.
+
+        Raises:
+          UserError: these are not just the clips of the index.
+        """
+        ...
+
     def snapshot(self) -> Snapshot:
         """Gives the clips as they are now, to be searched."""
         ...
@@ -192,4 +210,12 @@ def clip_exists(uri: str, name: Name) -> Exists:
     return Exists(
         f"clip {printable('/'.join(name))} is in {uri} already; upsert replaces clips, delete "
         "removes them"
+    )
+
+
+def no_adaptation(uri: str) -> UserError:
+    """Says that an index cannot be adapted."""
+    return UserError(
+        f"{uri} has a code for each focus; only one code for all foci, of a model with "
+        "model.objective=graded, has visual bits that can be adapted"
     )

@@ -17,10 +17,11 @@ from numpy.typing import ArrayLike
 from stvh_jax import files
 from stvh_jax.codes.bit_weights import BitWeights
 from stvh_jax.codes.filter_matrix import FilterMatrix
+from stvh_jax.codes.visual_maps import Adaptation, fit_adaptation
 from stvh_jax.errors import NotFound, UserError, shown
 from stvh_jax.names import as_name, printable
-from stvh_jax.retrieval.clip_table import Codes, stored_codes, to_table
-from stvh_jax.retrieval.engine import Engine, EngineKind, Name, SearchRequest
+from stvh_jax.retrieval.clip_table import Codes, names_table, stored_codes, to_table
+from stvh_jax.retrieval.engine import Engine, EngineKind, Name, SearchRequest, no_adaptation
 from stvh_jax.retrieval.hits import Hits, codes_and_records
 from stvh_jax.retrieval.index_info import IndexInfo, Number, is_whole
 from stvh_jax.retrieval.surroundings import Surroundings
@@ -175,6 +176,32 @@ class Index:
     def upsert(self, codes: Codes, **record: ArrayLike) -> None:
         """Adds clips as `add` does, in place of those of the same match and clip."""
         self.engine.upsert(to_table(self.info, codes, record))
+
+    @property
+    def adaptation(self) -> Adaptation | None:
+        """What made the visual bits, if they were adapted; new codes need `Encoder.adapted`."""
+        return self.engine.adaptation()
+
+    def adapt(self, embedded: ArrayLike, *, match: ArrayLike, clip: ArrayLike) -> Adaptation:
+        """Fits the visual bits to the clips of the index, without labels, and replaces them.
+
+        Either all or none are replaced.
+
+        Args:
+          embedded: `[M, E]`, what the model has whitened of what each clip shows, see `Encoding`.
+          match: with `clip` the names of all clips of the index, once each, in the same order.
+          clip: see there.
+
+        Raises:
+          UserError: there are no visual bits, or these are not just the clips of the index.
+        """
+        weights = self.info.bit_weights
+        if weights is None or not len(weights.visual):
+            raise no_adaptation("the index")
+        adaptation = fit_adaptation(embedded, len(weights.visual))
+        bits = adaptation.bits_of(np.asarray(embedded))
+        self.engine.adapt(adaptation, names_table(match, clip, len(bits)), bits)
+        return adaptation
 
     def delete(self, where: str) -> int:
         """Deletes the clips that meet a condition, see `search`, and counts them.

@@ -16,7 +16,7 @@ from stvh_jax.codes.bit_weights import HUNDREDTHS, BitWeights
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.errors import UserError, shown
-from stvh_jax.retrieval.record import RECORD, RECORD_1, code_column
+from stvh_jax.retrieval.record import ADAPTATION, RECORD, RECORD_1, code_column
 
 Number = int | float | np.integer | np.floating
 
@@ -113,7 +113,8 @@ class IndexInfo:
         """The record of a clip with its codes, as they are stored."""
         code = pa.list_(pa.uint8(), self.bits // 8)
         columns = [pa.field(code_column(f), code, nullable=False) for f in self.stored_foci]
-        return pa.schema([*self.record, *columns])
+        adaptation = [] if self.bit_weights is None else [ADAPTATION]
+        return pa.schema([*self.record, *columns, *adaptation])
 
     def focus_at(self, scale: Number) -> float:
         """Gives the focus at a place between visual and activity, to hundredths.

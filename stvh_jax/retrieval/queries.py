@@ -88,9 +88,9 @@ def _indexed_query(index: Index, name: Name) -> Query:
 
 def _encoded_query(index: Index, name: Name, encoder: Encoder, dataset: Any) -> Query:
     """Encodes a clip of the prepared set."""
-    check_model(index, encoder)
+    own = encoder_of(index, encoder)
     match, clip = name
-    encoded = encode_clip(encoder, dataset, match, clip)
+    encoded = encode_clip(own, dataset, match, clip)
     if encoded is None:
         raise NotFound(
             f"clip {match}/{clip} is neither in the index nor in the prepared set of its run; give "
@@ -102,11 +102,11 @@ def _encoded_query(index: Index, name: Name, encoder: Encoder, dataset: Any) -> 
     return Query(encoding.codes, [{field: values[0] for field, values in record.items()}])
 
 
-def check_model(index: Index, encoder: Encoder) -> None:
-    """Checks that a model is the one that made an index: codes of two models cannot be compared.
+def encoder_of(index: Index, encoder: Encoder) -> Encoder:
+    """Adapts a model to an index, if it made that: codes of two models cannot be compared.
 
     Raises:
-      UserError: it is another.
+      UserError: another made it.
     """
     made_by = index.info.origin.get("checkpoint", encoder.name)
     if encoder.name != made_by:
@@ -114,6 +114,7 @@ def check_model(index: Index, encoder: Encoder) -> None:
             f"the index was made with checkpoint {made_by}, but this run has checkpoint "
             f"{encoder.name}; give --run with the run that made it, or index the clips again"
         )
+    return encoder.adapted(index.adaptation)
 
 
 def files_query(
@@ -135,8 +136,7 @@ def files_query(
     Raises:
       UserError: it does not fit the model, or the model is another than the index's.
     """
-    check_model(index, encoder)
-    encoding = encoder.encode(frames, boxes, actor_mask)
+    encoding = encoder_of(index, encoder).encode(frames, boxes, actor_mask)
     activity = encoder.activity_names[int(encoding.activity_probabilities[0].argmax())]
     unknown = dict.fromkeys(("match", "clip", "start", "stop", "activity", "split"))
     image = None if frames is None else frames[encoder.config.model.key_frame]

@@ -23,6 +23,10 @@ NAMES = ("match", "clip")
 # The record as indexes of format 1 store it: their clips are named by whole numbers alone.
 RECORD_1 = RECORD.set(RECORD.get_field_index("clip"), pa.field("clip", pa.int64(), nullable=False))
 
+# The column that says by which adaptation the visual bits of a weighted code were made, by its
+# number (`codes.visual_maps.Adaptation.number`); 0 for those that were trained.
+ADAPTATION = pa.field("adaptation", pa.int64(), nullable=False)
+
 
 def code_column(focus: int) -> str:
     """Names the column of the stored codes of a focus."""

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Shaped
 
-from stvh_jax.codes.visual_maps import VisualMaps, adapt, padded
+from stvh_jax.codes.visual_maps import VisualMaps, fit_adaptation, padded
 from stvh_jax.errors import UserError
 
 # Added to the variances before their inverse is taken, as a share of the largest.
@@ -75,7 +75,7 @@ def fit(
     pool, scale = embedded.mean(axis=1), np.sqrt((embedded.mean(axis=1) ** 2).mean())
     if not scale > 0:
         raise UserError("all training clips show the same; no visual bits can be fitted")
-    start = adapt(pool, bits)[0]
+    start = fit_adaptation(pool, bits).projection
     projection, offset = _train(embedded / scale, groups, start, seed=seed, steps=steps)
     return _maps(mean, whitening / scale, projection, offset)
 

@@ -175,6 +175,25 @@ def test_one_code_is_indexed_and_searched_at_every_focus(command, graded):
         assert status == 2 and err.startswith(f"error: {message}") and err.count("\n") == 1
 
 
+def test_an_index_is_adapted_by_a_flag(command, graded, trained):
+    index = ["index", "--run", graded, "--split", "train", "--out", "index"]
+    status, out, err = command(*index, "--adapt")
+    assert (status, err) == (0, "")
+    assert out == (
+        "index: 48 clips, 24 bits each, the visual ones adapted, one code for the foci 0 to 1, "
+        "which weigh its bits\n"
+    )
+    number = Index.open("index").adaptation.number
+    assert command(*index, "--adapt")[0] == 0
+    assert Index.open("index").adaptation.number == number  # the same clips, the same fit
+    status, out, err = command("query", "--index", "index", *CLIP, "--scale", "0", "--json")
+    assert (status, err) == (0, "")
+    status, _, err = command(
+        "index", "--run", trained(), "--split", "train", "--out", "other", "--adapt"
+    )
+    assert status == 2 and err.count("\n") == 1 and "has a code for each focus" in err
+
+
 def test_a_clip_of_another_split_is_encoded(command, indexed, encoded, monkeypatch):
     # In the fake data the splits share their names; here the test split has its own.
     def other_names(config):

@@ -8,7 +8,7 @@ import pytest
 
 import stvh_jax
 from stvh_jax.codes.packing import unpack
-from stvh_jax.codes.visual_maps import adapt
+from stvh_jax.codes.visual_maps import Adaptation, fit_adaptation
 from stvh_jax.errors import UserError
 from stvh_jax.evaluation.evaluate import evaluate
 from stvh_jax.inference.encoded_clips import at_every_focus, encode_split
@@ -73,17 +73,17 @@ def test_an_evaluation_judges_every_focus_of_the_one_code(graded, tmp_path):
 def test_an_encoder_adapted_to_an_archive_keeps_the_bits_of_the_activity(graded):
     encoder, dataset = stvh_jax.load(graded), FakeDataset()
     encoded = encode_split(encoder, dataset, "test")
-    adapted = encode_split(encoder.adapted(encoded.embedded), dataset, "test")
+    adaptation = fit_adaptation(encoded.embedded, 8)
+    adapted = encode_split(encoder.adapted(adaptation), dataset, "test")
     one, other = encoded.codes[1], adapted.codes[1]
     np.testing.assert_array_equal(one[:, :2], other[:, :2])
-    projection, offset = adapt(encoded.embedded, 8)
-    signs = np.packbits(encoded.embedded @ projection + offset >= 0, axis=1)
+    signs = np.packbits(adaptation.bits_of(encoded.embedded), axis=1)
     assert (signs == other[:, 2:]).mean() > 0.95  # but for what rounding turns
 
 
 def test_a_model_with_a_code_for_each_focus_is_not_adapted(trained):
     with pytest.raises(UserError, match="only a graded code can be adapted"):
-        stvh_jax.load(trained(1)).adapted(np.zeros((4, 3), np.float32))
+        stvh_jax.load(trained(1)).adapted(Adaptation(np.zeros((4, 3)), np.zeros(3)))
 
 
 def test_a_checkpoint_from_the_middle_has_no_visual_bits_and_says_so(tmp_path):

@@ -8,14 +8,19 @@ import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from jaxtyping import Bool, Int64
 from lancedb.table import LanceTable
 
 from stvh_jax import files
+from stvh_jax.codes.visual_maps import Adaptation
 from stvh_jax.errors import Damaged, Exists, NotFound, UserError
-from stvh_jax.retrieval.clip_table import as_stored
-from stvh_jax.retrieval.engine import clip_exists, no_index
+from stvh_jax.names import printable
+from stvh_jax.retrieval.clip_table import as_stored, code_columns, codes_of_table
+from stvh_jax.retrieval.engine import clip_exists, no_adaptation, no_index
 from stvh_jax.retrieval.index_info import IndexInfo
+from stvh_jax.retrieval.lance import adaptations
 from stvh_jax.retrieval.lance.seals import seals_of
 from stvh_jax.retrieval.lance.snapshot import ClipSnapshot
 from stvh_jax.retrieval.lance.storage import (
@@ -25,7 +30,7 @@ from stvh_jax.retrieval.lance.storage import (
     open_table,
     storage_errors,
 )
-from stvh_jax.retrieval.record import NAMES
+from stvh_jax.retrieval.record import ADAPTATION, NAMES, code_column
 from stvh_jax.retrieval.where import as_sql
 
 # Where the table's schema holds what `IndexInfo.to_json` gives.
@@ -56,6 +61,7 @@ class LanceEngine:
             self._table = open_table(uri, storage_options, version)
             # Asking the table each time would cost as much as a search of 10^5 clips.
             self.version: int = self._table.version
+        self._adaptation = self._number_of_adaptation() or 0
         self._snapshot: ClipSnapshot | None = None
 
     @classmethod
@@ -162,6 +168,34 @@ class LanceEngine:
         with self._checked(newest=True), storage_errors(self._uri):
             self._table.checkout_latest()
             self.version, self._pinned = self._table.version, False
+        self._adaptation = self._number_of_adaptation() or 0
+
+    def adaptation(self) -> Adaptation | None:
+        """Reads what made the visual bits of the version that is searched; None if as trained."""
+        number = self._adaptation
+        return adaptations.read(self._uri, self._storage_options, number) if number else None
+
+    def adapt(self, adaptation: Adaptation, names: pa.Table, bits: Bool[np.ndarray, "M V"]) -> None:
+        """Replaces the visual bits of all clips, in one write.
+
+        Raises:
+          UserError: these are not just the clips of the index.
+        """
+        weights = self.info.bit_weights
+        if weights is None:
+            raise no_adaptation(self._uri)
+        with self._writing():
+            snapshot = self.snapshot()
+            rows = _rows_of_all(self._uri, snapshot, names)
+            clips = snapshot.records(rows).drop_columns([ADAPTATION.name])
+            focus = self.info.last_focus
+            codes = weights.with_visual(codes_of_table(self.info, clips)[focus], bits)
+            column = code_columns(self.info, {focus: codes})[code_column(focus)]
+            place = clips.schema.get_field_index(code_column(focus))
+            clips = clips.set_column(place, code_column(focus), column)
+            adaptations.keep(self._uri, self._storage_options, adaptation)
+            self._put(as_stored(self.info, clips, adaptation.number))
+        self._adaptation = adaptation.number
 
     def count(self, where: str | None = None) -> int:
         """Counts the clips that meet a condition."""
@@ -175,8 +209,9 @@ class LanceEngine:
         Raises:
           Exists: one is; nothing is added then.
         """
-        stored = as_stored(self.info, clips)
+        stored = as_stored(self.info, clips, self._adaptation)
         with self._writing():
+            self._check_adaptation()
             if (name := self.snapshot().first_of(clips)) is not None:
                 raise clip_exists(self._uri, name)
             with storage_errors(self._uri, writing=True):
@@ -184,8 +219,13 @@ class LanceEngine:
 
     def upsert(self, clips: pa.Table) -> None:
         """Adds clips, in place of those of the same name."""
-        stored = as_stored(self.info, clips)
-        with self._writing(), storage_errors(self._uri, writing=True):
+        stored = as_stored(self.info, clips, self._adaptation)
+        with self._writing():
+            self._check_adaptation()
+            self._put(stored)
+
+    def _put(self, stored: pa.Table) -> None:
+        with storage_errors(self._uri, writing=True):
             merge = self._table.merge_insert(NAMES)
             merge.when_matched_update_all().when_not_matched_insert_all().execute(stored)
 
@@ -206,11 +246,35 @@ class LanceEngine:
                 self._seals.forget_after(self.version)
             with storage_errors(self._uri, writing=True):
                 self._table.restore(version)
+        self._adaptation = self._number_of_adaptation() or 0
 
     def compact(self) -> None:
         """Joins the files of many small writes, so that opening is quick; keeps the versions."""
         with self._writing(), storage_errors(self._uri, writing=True):
             self._table.optimize(cleanup_older_than=datetime.timedelta(days=36500))
+
+    def _number_of_adaptation(self) -> int | None:
+        """Reads what made the visual bits, 0 if they are as trained; None if there are none.
+
+        A snapshot checks that it is the same of all clips.
+        """
+        if self.info.bit_weights is None:
+            return None
+        with storage_errors(self._uri):
+            first = self._table.search().select([ADAPTATION.name]).limit(1).to_list()
+        return first[0][ADAPTATION.name] if first else None
+
+    def _check_adaptation(self) -> None:
+        """Checks that the newest version, to which is written, has the adaptation searched.
+
+        Raises:
+          UserError: it was adapted anew: the codes to be written cannot be compared with its own.
+        """
+        if self._number_of_adaptation() not in (self._adaptation, None):
+            raise UserError(
+                f"{self._uri} was adapted to its clips since it was opened; encode those to be "
+                "written with its new adaptation"
+            )
 
     @contextlib.contextmanager
     def _checked(self, *, newest: bool) -> Iterator[None]:
@@ -269,6 +333,25 @@ class LanceEngine:
                     self.version = self._table.version
                 if self.version != before:
                     self._seal()
+
+
+def _rows_of_all(uri: str, snapshot: ClipSnapshot, names: pa.Table) -> Int64[np.ndarray, "M"]:
+    """Finds the rows of clips that are all that there are.
+
+    Raises:
+      UserError: one is not in the store, is given twice, or there are others.
+    """
+    pairs = list(zip(names["match"].to_pylist(), names["clip"].to_pylist()))
+    rows = snapshot.find(pairs)
+    if None in rows:
+        raise UserError(f"clip {printable('/'.join(pairs[rows.index(None)]))} is not in {uri}")
+    found = np.array(rows, np.int64)
+    if len(np.unique(found)) < len(found) or len(found) < len(snapshot.clips):
+        raise UserError(
+            f"{uri} has {len(snapshot.clips)} clips and {len(np.unique(found))} of them are given, "
+            f"in {len(found)} rows; an index is adapted with each of its clips once"
+        )
+    return found
 
 
 def _check_version(uri: str, table: LanceTable, version: int) -> None:

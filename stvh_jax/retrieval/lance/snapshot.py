@@ -15,6 +15,7 @@ from lancedb.table import LanceTable
 
 from stvh_jax.codes import nearest
 from stvh_jax.codes.nearest import Neighbours, Range, Term
+from stvh_jax.errors import Damaged
 from stvh_jax.names import natural_numbers
 from stvh_jax.retrieval.clip_table import as_record, codes_of_table
 from stvh_jax.retrieval.engine import Name, SearchRequest
@@ -22,7 +23,7 @@ from stvh_jax.retrieval.index_info import CodePart, IndexInfo
 from stvh_jax.retrieval.lance.clip_numbers import ClipNumbers, dictionary
 from stvh_jax.retrieval.lance.derived_codes import derived_codes
 from stvh_jax.retrieval.lance.storage import ROW_ID, read_columns, storage_errors
-from stvh_jax.retrieval.record import NAMES, code_column
+from stvh_jax.retrieval.record import ADAPTATION, NAMES, code_column
 from stvh_jax.retrieval.surroundings import Surroundings, unknown_times
 from stvh_jax.retrieval.where import as_sql
 
@@ -53,6 +54,7 @@ class ClipSnapshot:
       numbers: of the clips' names.
       clips: the number of each row's clip.
       codes: packed codes of the parts used so far; the stored ones from the beginning.
+      adaptation: the number of the adaptation that made the visual bits; 0 for none.
       subsets: by condition, the last ones used at the end.
     """
 
@@ -66,6 +68,7 @@ class ClipSnapshot:
     numbers: ClipNumbers
     clips: Int64[np.ndarray, "M"]
     codes: dict[CodePart, UInt8[np.ndarray, "M part"]]
+    adaptation: int
     subsets: collections.OrderedDict[str, _Subset] = dataclasses.field(
         default_factory=collections.OrderedDict
     )
@@ -73,8 +76,10 @@ class ClipSnapshot:
     @classmethod
     def read(cls, uri: str, table: LanceTable, info: IndexInfo) -> "ClipSnapshot":
         """Reads what a search needs of every clip."""
+        adaptation = [] if info.bit_weights is None else [ADAPTATION.name]
+        columns = [*NAMES, *map(code_column, info.stored_foci), *adaptation]
         with storage_errors(uri):
-            stored = read_columns(table, [*NAMES, *map(code_column, info.stored_foci)])
+            stored = read_columns(table, columns)
             version = table.version
         matches, places = _ordered_matches(stored["match"])
         numbers, clips = ClipNumbers.read(stored["clip"])
@@ -94,6 +99,7 @@ class ClipSnapshot:
             numbers=numbers,
             clips=clips,
             codes={part: info.codes_of_part(part, codes) for part in info.stored_parts},
+            adaptation=_one_adaptation(uri, stored) if adaptation else 0,
         )
 
     def search(self, request: SearchRequest) -> list[Neighbours]:
@@ -245,6 +251,21 @@ class ClipSnapshot:
         earliest, latest = seconds
         near = np.flatnonzero((times[:, 0] < latest) & (times[:, 1] > earliest)) + start
         return [(row, row + 1) for row in near.tolist()]
+
+
+def _one_adaptation(uri: str, stored: pa.Table) -> int:
+    """Gives the number of the adaptation of all clips; 0 for none.
+
+    Raises:
+      Damaged: they have several, and their codes cannot be compared.
+    """
+    numbers = np.unique(stored[ADAPTATION.name].to_numpy())
+    if len(numbers) > 1:
+        raise Damaged(
+            f"{uri} has visual bits of {len(numbers)} adaptations, which cannot be compared; "
+            "restore an older version of it, or index the clips again"
+        )
+    return int(numbers[0]) if len(numbers) else 0
 
 
 def _one_part(

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from stvh_jax.errors import Exists, UserError
 from stvh_jax.retrieval.clip_table import as_stored, codes_of_table
-from stvh_jax.retrieval.engine import Name, clip_exists, no_index
+from stvh_jax.retrieval.engine import Name, clip_exists, no_adaptation, no_index
 from stvh_jax.retrieval.index_info import IndexInfo
 from stvh_jax.retrieval.milvus.collection import (
     CODE,
@@ -148,6 +148,17 @@ class MilvusEngine:
             collection.delete([Row.of(row[ID]).name for row in rows])
             deleted += len(rows)
         return deleted
+
+    def adaptation(self) -> None:
+        """There is none: no index with visual bits is made here."""
+
+    def adapt(self, adaptation: Any, names: pa.Table, bits: Any) -> None:
+        """There is nothing to adapt.
+
+        Raises:
+          UserError: always.
+        """
+        raise no_adaptation(self._collection.uri)
 
     def versions(self) -> list[dict[str, Any]]:
         """There are none.

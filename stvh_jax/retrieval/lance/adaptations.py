@@ -1,0 +1,51 @@
+"""The adaptations of a store, to the archives that it has held: a table beside that of its clips.
+
+Each has its number, by which the clips of a version say what has made their visual bits, and holds
+a digest of its own.
+"""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from stvh_jax.codes.visual_maps import Adaptation
+from stvh_jax.errors import Damaged
+from stvh_jax.retrieval.lance.storage import connect, storage_errors
+
+_TABLE = "adaptations"
+_SCHEMA = pa.schema(
+    [
+        pa.field("number", pa.int64(), nullable=False),
+        pa.field("content", pa.large_binary(), nullable=False),
+    ]
+)
+_CURE = "restore a copy of the index, or an older version of it"
+
+
+def keep(uri: str, storage_options: Mapping[str, str] | None, adaptation: Adaptation) -> None:
+    """Writes an adaptation down, if it is not there."""
+    row = {"number": [adaptation.number], "content": [adaptation.to_bytes()]}
+    with storage_errors(uri, writing=True):
+        table = connect(uri, storage_options).create_table(_TABLE, schema=_SCHEMA, exist_ok=True)
+        if not table.count_rows(f"number = {adaptation.number}"):
+            table.add(pa.table(row, schema=_SCHEMA))
+
+
+def read(uri: str, storage_options: Mapping[str, str] | None, number: int) -> Adaptation:
+    """Reads the adaptation of a number.
+
+    Raises:
+      Damaged: it cannot be read, or is not there.
+    """
+    with storage_errors(uri):
+        connection, rows = connect(uri, storage_options), []
+        if _TABLE in connection.list_tables().tables:
+            table = connection.open_table(_TABLE)
+            rows = table.search().where(f"number = {number}").select(["content"]).to_list()
+    if not rows:
+        raise Damaged(f"{uri}: adaptation {number} of its visual bits is missing; {_CURE}")
+    where = f"{uri}: adaptation {number}"
+    found = Adaptation.from_bytes(rows[0]["content"], where=where, cure=_CURE)
+    if found.number != number:
+        raise Damaged(f"{where} is another, {found.number}; {_CURE}")
+    return found
