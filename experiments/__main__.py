@@ -40,6 +40,7 @@ NAMES = {
     "table_hashing": "objectives of other hashing methods, beyond the paper",
     "table_cost": "parameters, GFLOPs, clips per second, training time",
     "fig_scale": "the scale from visual to activity, beyond the paper",
+    "table_scale": "what a focus of one stored code is, beyond the paper",
     "labels": "original and corrected labels of Volleyball, beyond the paper",
 }
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from experiments.results import Report
 from experiments.settings import Setting
 from experiments.study import Study, Variant, mean_and_spread
-from experiments.trained_run import TrainedRun
 from stvh_jax.reporting import plots
 from stvh_jax.reporting.tables import Table
 
@@ -34,7 +33,8 @@ def report(study: Study) -> Report:
     found: dict[str, list[dict]] = {}
     for variant, judge in ((graded, judge_graded), (printed, judge_printed)):
         for run in study.runs(variant):
-            for name, places in judge(study, run).items():
+            encoder, dataset = study.open(run)
+            for name, places in judge(encoder, dataset, seed=run.seed).items():
                 found.setdefault(name, []).append(places)
     rows = [
         [name, f"{place:.2f}", *(_cell(of_seeds, place, measure) for measure in _MEASURES)]
@@ -76,43 +76,42 @@ def _cell(of_seeds, place: float, measure: str) -> str:
     return mean_and_spread([100 * getattr(of_seed[place], measure) for of_seed in of_seeds])
 
 
-def _encode(run: TrainedRun, encoder, dataset):
+def _encode(encoder, dataset):
     """Encodes the test clips, those searched by activity, and all."""
     from stvh_jax.inference.encoded_clips import EncodedClips, encode_split, join
 
     parts = {split: encode_split(encoder, dataset, split) for split in dataset.splits}
-    data = run.config.data
+    data = encoder.config.data
     everything = EncodedClips.concatenate(list(parts.values()))
     return join(parts, data.test_split), join(parts, data.train_split), everything
 
 
-def judge_graded(study: Study, run: TrainedRun) -> Mapping[str, Mapping]:
+def judge_graded(encoder, dataset, *, seed: int) -> Mapping[str, Mapping]:
     """Judges one graded code, as it was trained and adapted to all clips."""
     from stvh_jax.codes.visual_maps import fit_adaptation
     from stvh_jax.evaluation import scale
 
-    encoder, dataset = study.open(run)
-    clips = _encode(run, encoder, dataset)
-    visual_bits = run.config.model.visual_bits
+    del seed  # nothing is drawn
+    clips = _encode(encoder, dataset)
+    visual_bits = encoder.config.model.visual_bits
     adapted = encoder.adapted(fit_adaptation(clips[2].embedded, visual_bits))
     found = {}
     for name, model in (("", encoder), (", adapted", adapted)):
-        of_model = clips if model is encoder else _encode(run, model, dataset)
+        of_model = clips if model is encoder else _encode(model, dataset)
         codes = tuple(part.codes[model.foci[-1]] for part in of_model)
         along = scale.spread_along_scale(codes, bits=model.bits, visual_bits=visual_bits)
         found[f"{_GRADED}{name}, {model.bits} bits"] = scale.judge_places(along, *clips)
     return found
 
 
-def judge_printed(study: Study, run: TrainedRun) -> Mapping[str, Mapping]:
+def judge_printed(encoder, dataset, *, seed: int) -> Mapping[str, Mapping]:
     """Judges the codes of each focus, those that F derives, and blends of the first and last."""
     from stvh_jax.codes.filter_fitting import fit
     from stvh_jax.evaluation import derived_codes, scale
 
-    encoder, dataset = study.open(run)
-    clips = _encode(run, encoder, dataset)
+    clips = _encode(encoder, dataset)
     first, last, bits = encoder.foci[0], encoder.foci[-1], encoder.bits
-    matrix = fit(clips[1].codes, seed=run.seed)
+    matrix = fit(clips[1].codes, seed=seed)
     derived = [derived_codes.derive_all(matrix, part.codes) for part in clips]
     own = {focus / last: _of(focus, [part.codes for part in clips]) for focus in encoder.foci}
     by_matrix = {focus / last: _of(focus, derived) for focus in derived[0]}

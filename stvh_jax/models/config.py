@@ -146,8 +146,8 @@ class HeadsConfig(_Part):
     objective: str = choice("printed", "graded", added=True)
     # How many of a graded code's bits are visual, the last ones; the others are the activity's. And
     # what the visual ones are to tell apart (stvh_jax/training/visual_fitting.py): the "match" that
-    # a clip is from, each clip from all others ("instance", without labels), or whatever a "random"
-    # projection does.
+    # a clip is from, each "instance" of a scene, without labels, by which clips look alike, or
+    # whatever a "random" projection does.
     visual_bits: int = whole(32, low=8, high=1 << 15, added=True)
     visual_supervision: str = choice("match", "instance", "random", added=True)
     # How a code is made of actor features, an entry of HASH_HEADS (stvh_jax/models/hash_heads.py).

@@ -4,7 +4,7 @@ With labels of matches, W makes the scatter of clips within their matches white,
 that clips of one match are nearer than others (SupCon, Khosla et al. 2020), a real-valued query
 against the bits of the others. Training matches are few, so each is shown at many places: all its
 clips are moved together, by a share of the difference of two clips drawn at random. Without labels
-a clip takes the place of a match, and its views, or the clip itself under noise, that of its clips.
+groups of clips that look alike take the place of matches (`training.clip_groups`).
 """
 
 import functools
@@ -18,7 +18,10 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from stvh_jax.codes.visual_maps import VisualMaps, fit_adaptation, padded
 from stvh_jax.errors import UserError
+from stvh_jax.training.clip_groups import group_alike
 
+# Of the whitened features, how many say at most which clips look alike.
+_ALIKE_FEATURES = 512
 # Added to the variances before their inverse is taken, as a share of the largest.
 _FLOOR = 1e-3
 # Of a batch: groups, fewer where there are few clips, and members of each; the share of a
@@ -65,28 +68,24 @@ def fit(
         scale = np.diag(1 / np.sqrt(pooled.var(axis=0) + 1e-5))[:, :features]
         drawn = rng.randn(features, bits) / np.sqrt(features)
         return _maps(mean, scale, drawn, np.zeros(bits))
-    if supervision == "match":
-        groups = np.unique(matches, return_inverse=True)[1]
-        whitening = within_whitening(pooled - mean, groups, features)
-        embedded = ((pooled - mean) @ whitening)[:, None]
-    else:
-        whitening = total_whitening(views - mean, features)
-        groups, embedded = np.arange(len(views)), (views - mean) @ whitening
-    pool, scale = embedded.mean(axis=1), np.sqrt((embedded.mean(axis=1) ** 2).mean())
+    groups = np.unique(matches, return_inverse=True)[1]
+    if supervision == "instance":
+        directions = total_whitening(pooled - mean, min(features, _ALIKE_FEATURES))
+        groups = group_alike((pooled - mean) @ directions, rng=rng)
+        pooled, groups = pooled[groups >= 0], np.unique(groups[groups >= 0], return_inverse=True)[1]
+        mean = pooled.mean(axis=0)
+    whitening = within_whitening(pooled - mean, groups, features)
+    embedded = (pooled - mean) @ whitening
+    scale = np.sqrt((embedded**2).mean())
     if not scale > 0:
         raise UserError("all training clips show the same; no visual bits can be fitted")
-    start = fit_adaptation(pool, bits).projection
+    start = fit_adaptation(embedded, bits).projection
     projection, offset = _train(embedded / scale, groups, start, seed=seed, steps=steps)
     return _maps(mean, whitening / scale, projection, offset)
 
 
 def _maps(*arrays: np.ndarray) -> VisualMaps:
     return VisualMaps(*(array.astype(np.float32) for array in arrays))
-
-
-def total_whitening(views: Float[np.ndarray, "M S C"], features: int) -> Float[np.ndarray, "C E"]:
-    """Gives the principal directions of all views, each divided by its standard deviation."""
-    return _whitening(views.reshape(-1, views.shape[-1]), features)
 
 
 def within_whitening(
@@ -97,10 +96,11 @@ def within_whitening(
     directions = padded(directions[:features].T, features)
     reduced = pooled @ directions
     means = np.stack([reduced[groups == group].mean(axis=0) for group in range(groups.max() + 1)])
-    return directions @ _whitening(reduced - means[groups], features)
+    return directions @ total_whitening(reduced - means[groups], features)
 
 
-def _whitening(rows: Float[np.ndarray, "n C"], features: int) -> Float[np.ndarray, "C E"]:
+def total_whitening(rows: Float[np.ndarray, "n C"], features: int) -> Float[np.ndarray, "C E"]:
+    """Gives the principal directions of centred rows, each divided by its standard deviation."""
     variances, directions = np.linalg.eigh(rows.T @ rows / len(rows))
     variances, directions = variances[::-1][:features], directions[:, ::-1][:, :features]
     scaled = directions / np.sqrt(np.maximum(variances, 0) + _FLOOR * max(variances[0], 1e-30))
@@ -108,7 +108,7 @@ def _whitening(rows: Float[np.ndarray, "n C"], features: int) -> Float[np.ndarra
 
 
 def _train(
-    embedded: Float[np.ndarray, "M S E"],
+    embedded: Float[np.ndarray, "M E"],
     groups: Int[np.ndarray, "M"],
     start: Float[np.ndarray, "E V"],
     *,
@@ -116,13 +116,13 @@ def _train(
     steps: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Trains P and o by SupCon; see the beginning of this module."""
-    views = jnp.asarray(embedded, jnp.float32)
+    clips = jnp.asarray(embedded, jnp.float32)
     # The clips of each group, in one table; a random number below their count chooses one.
     order, counts = np.argsort(groups, kind="stable"), np.bincount(groups)
     starts = np.cumsum(counts) - counts
     number = int(np.clip(len(groups) // _MEMBERS, 2, _GROUPS))
     tables = (jnp.asarray(order), jnp.asarray(starts), jnp.asarray(counts))
-    draw = functools.partial(_draw, number, views, *tables)
+    draw = functools.partial(_draw, number, clips, *tables)
     optimizer = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, steps))
     params = {"projection": jnp.asarray(start, jnp.float32), "offset": jnp.zeros(start.shape[1])}
 
@@ -142,14 +142,13 @@ def _train(
     return trained["projection"], trained["offset"]
 
 
-def _draw(number: int, views, order, starts, counts, key) -> Float[Array, "groups members E"]:
+def _draw(number: int, clips, order, starts, counts, key) -> Float[Array, "groups members E"]:
     """Draws groups with some of their members, each group moved to a place of its own."""
-    keys, features = jax.random.split(key, 6), views.shape[-1]
+    keys, features = jax.random.split(key, 6), clips.shape[-1]
     chosen = jax.random.randint(keys[0], (number,), 0, len(counts))
     places = jax.random.randint(keys[1], (number, _MEMBERS), 0, counts[chosen, None])
-    clips = order[starts[chosen, None] + places]
-    members = views[clips, jax.random.randint(keys[2], clips.shape, 0, views.shape[1])]
-    pairs = views[jax.random.randint(keys[3], (2, number), 0, len(views))].mean(axis=2)
+    members = clips[order[starts[chosen, None] + places]]
+    pairs = clips[jax.random.randint(keys[3], (2, number), 0, len(clips))]
     share = _MOVE * jax.random.uniform(keys[4], (number, 1))
     moved = members + (share * (pairs[0] - pairs[1]))[:, None]
     # Features are scaled to a mean square of one: a clip is as long as the root of their number.

@@ -47,11 +47,11 @@ def test_within_whitening_makes_the_scatter_within_matches_white():
     assert np.median(largest) > 0.9
 
 
-def test_total_whitening_makes_the_scatter_of_views_white():
+def test_total_whitening_makes_the_scatter_white():
     rng = np.random.RandomState(0)
-    views = rng.randn(400, 1, 5) * [1, 2, 3, 4, 5] @ np.linalg.qr(rng.randn(5, 5))[0]
-    views -= views.mean(axis=0)
-    covariance = np.cov((views @ total_whitening(views, 5))[:, 0].T, bias=True)
+    rows = rng.randn(400, 5) * [1, 2, 3, 4, 5] @ np.linalg.qr(rng.randn(5, 5))[0]
+    rows -= rows.mean(axis=0)
+    covariance = np.cov((rows @ total_whitening(rows, 5)).T, bias=True)
     np.testing.assert_allclose(covariance, np.eye(5), atol=0.05)
 
 
@@ -78,7 +78,7 @@ def test_bits_fitted_to_some_matches_find_others_better_than_random_ones():
         for supervision in ("match", "instance", "random")
     }
     assert found["match"] > found["random"] + 0.1
-    assert found["instance"] > found["random"]
+    assert found["instance"] > found["random"] + 0.05
 
 
 def test_without_labels_the_names_of_matches_change_nothing():
