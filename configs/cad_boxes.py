@@ -11,6 +11,9 @@ the five activities in place of the four. validated holds 9 of the 32 training s
 choose the checkpoint by them; without it, as in configs/cad.py, all are trained on and searched,
 and the last checkpoint is judged.
 
+One code of 128 bits stands for all foci: 96 bits tell the activity, and 32 where people stand. With
+--config.model.objective=printed every focus has a code of its own, as in the paper.
+
 With --config.data.still_boxes=True everybody keeps the key frame's box, as in the literature's
 loaders.
 """

@@ -6,6 +6,9 @@ python -m data prepare volleyball --raw DIR --boxes-only
 python train.py --config=configs/vd_boxes.py
 python evaluate.py --bits=128 --config=configs/vd_boxes.py
 
+One code of 128 bits stands for all foci: 96 bits tell the activity, and 32 where people stand. With
+--config.model.objective=printed every focus has a code of its own, as in the paper.
+
 As in configs/vd.py, train and validation are trained on and searched, and the last checkpoint is
 judged. configs/vd_boxes.py:validated holds validation out, to choose the checkpoint by it.
 """

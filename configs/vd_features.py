@@ -30,6 +30,5 @@ def get_config(options: str = "") -> ConfigDict:
     config.name = config.name.replace("vd_boxes", "vd_features")
     config.data.variant = "boxes_and_appearance"
     config.model.source = "boxes_and_appearance"
-    config.model.objective = "graded"
-    config.model.visual_bits = 64
+    recipes.use_one_code(config, visual_bits=64)
     return config

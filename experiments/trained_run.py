@@ -21,7 +21,7 @@ from stvh_jax.runs.checkpoints import choose_step
 
 # The fields in train.py's own name for a run. Runs with other changes are in a subfolder, where
 # evaluate.py does not mistake them for the newest run of a config.
-_NAMED = ("model.name", "model.bits", "seed")
+_NAMED = ("model.name", "model.bits", "model.objective", "model.visual_bits", "seed")
 FOLDER = "experiments"
 # The results that experiments read. An evaluation without one of them is of another version.
 READ = {

@@ -137,6 +137,15 @@ def make_first_stage(config: Config) -> None:
     config.train.evaluation_batch_size = 8
 
 
+def use_one_code(config: Config, visual_bits: int) -> None:
+    """Gives an experiment one code for all foci, with some visual bits.
+
+    The paper has a code for each focus: config.model.objective=printed.
+    """
+    config.model.objective = "graded"
+    config.model.visual_bits = visual_bits
+
+
 def make_boxes_only(config: Config) -> None:
     """Turns the config of an experiment into that of a study from boxes alone, on one core.
 
@@ -163,6 +172,7 @@ def make_boxes_only(config: Config) -> None:
     config.train.evaluation_batch_size = 256
     config.train.evaluate_every_epochs = 5
     config.train.checkpoint_every_steps = 0
+    use_one_code(config, visual_bits=32)
 
 
 def make_symmetric_boxes(config: Config) -> None:

@@ -54,7 +54,8 @@ def test_the_notebook_finds_what_it_says(report):
 
 
 def test_what_is_kept_is_small_and_complete():
-    assert (FOLDER / "demo_run.zip").stat().st_size < 3 * MEGABYTE
+    # More than half of it are the maps of the visual bits.
+    assert (FOLDER / "demo_run.zip").stat().st_size < 4 * MEGABYTE
     text = (FOLDER / "colab.ipynb").read_text()
     assert len(text) < 0.4 * MEGABYTE
     notebook = nbformat.reads(text, as_version=4)

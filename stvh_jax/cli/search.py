@@ -94,6 +94,12 @@ def _add_query(parser: parsing.StrictParser) -> None:
         metavar="FRAME",
         help="the first of --frames that is read, from 1; the middle ones are, if left out",
     )
+    parser.add_argument(
+        "--appearance",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="features of its whole frames, a .npy file [frames, channels], for a model of them",
+    )
     focus = parser.add_mutually_exclusive_group()
     focus.add_argument("--focus", help="activity (if left out), visual, 0 to L, or 2.3")
     focus.add_argument("--scale", type=float, help="the focus from 0, visual, to 1, activity: 0.5")
@@ -177,6 +183,8 @@ def _query(arguments: argparse.Namespace) -> int:
         raise UserError("give --clip MATCH/CLIP, or --frames DIR with --boxes FILE")
     if arguments.start is not None and not arguments.boxes:
         raise UserError("--start chooses among the frames of --boxes FILE; give that")
+    if arguments.appearance and not arguments.boxes:
+        raise UserError("--appearance is of the clip of --boxes FILE; give that")
     from stvh_jax.retrieval import hits_report, queries
     from stvh_jax.retrieval.hits import EXPORTS, check_output
     from stvh_jax.retrieval.index import Index
@@ -241,7 +249,7 @@ def _show(arguments: argparse.Namespace, index, query, hits, open_model, *, focu
 
 
 def _files_query(arguments: argparse.Namespace, index):
-    from stvh_jax.inference.clip_files import read_clip
+    from stvh_jax.inference.clip_files import read_appearance, read_clip
     from stvh_jax.inference.encoder import load
     from stvh_jax.retrieval import queries
 
@@ -260,7 +268,8 @@ def _files_query(arguments: argparse.Namespace, index):
             f"searching with {frames}; choose others with --start", file=sys.stderr
         ),
     )
-    return queries.files_query(index, encoder, *clip)
+    appearance = arguments.appearance and read_appearance(arguments.appearance)
+    return queries.files_query(index, encoder, *clip, appearance=appearance)
 
 
 def _run_of(arguments: argparse.Namespace, origin) -> str:

@@ -68,6 +68,23 @@ def read_clip(
     return pixels, boxes.astype(np.float32), np.ones(int(present.sum()), bool)
 
 
+def read_appearance(path: os.PathLike | str) -> Float[np.ndarray, "S C"]:
+    """Reads features of whole frames of one clip: `.npy`, `[S, C]`, or `[C]` for one frame.
+
+    Raises:
+      NotFound: the file is missing.
+      Damaged: it is malformed.
+      UserError: it holds something else.
+    """
+    features = _mapped(pathlib.Path(path))
+    if features.ndim not in (1, 2) or not features.size or features.dtype.kind != "f":
+        raise UserError(
+            f"{path} holds {features.dtype} {features.shape}; give features of the clip's whole "
+            "frames, floats [frames, channels]"
+        )
+    return np.atleast_2d(np.array(features, np.float32))
+
+
 def _open_boxes(
     path: pathlib.Path, frames_folder: os.PathLike | str | None, paths: list[pathlib.Path] | None
 ) -> tuple[int, Callable]:
@@ -119,10 +136,14 @@ def _window(count: int, num_frames: int, start: int | None, where: str) -> slice
     return slice(first, first + num_frames)
 
 
-def _read_array(path: pathlib.Path) -> Float[np.ndarray, "frames N 4"]:
+def _mapped(path: pathlib.Path) -> np.ndarray:
+    """Opens a `.npy`, mapped, so that it cannot announce more than it has."""
     with files.reading(path, "a readable array"), np.errstate(over="raise"):
-        # Mapped, so that a file cannot announce more than it has.
-        boxes = np.lib.format.open_memmap(path, mode="r")
+        return np.lib.format.open_memmap(path, mode="r")
+
+
+def _read_array(path: pathlib.Path) -> Float[np.ndarray, "frames N 4"]:
+    boxes = _mapped(path)
     if boxes.ndim != 3 or boxes.shape[2] != 4 or not np.issubdtype(boxes.dtype, np.floating):
         raise UserError(f"{path} holds {boxes.dtype} {boxes.shape}; give floats [frames, N, 4]")
     with np.errstate(over="ignore"):

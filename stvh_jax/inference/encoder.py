@@ -6,6 +6,7 @@ Needs JAX and Orbax alone; reads checkpoints from a folder or a bucket.
 import dataclasses
 import functools
 import hashlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -113,6 +114,12 @@ class Encoder:
             hashed.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
         name = f"{self.step}-{hashed.hexdigest()[:12]}"
         return name if self.is_whole else f"{name}-{self.bits}_bits"
+
+    @property
+    def code_format(self) -> dict[str, Any]:
+        """What an index stores of each clip: `Index.create(uri, **model.code_format)`."""
+        stored = tuple(sorted({self.foci[0], self.foci[-1]}))
+        return {"bits": self.bits, "stored_foci": stored, "bit_weights": self.bit_weights}
 
     @property
     def activity_head(self) -> tuple[jax.Array, jax.Array]:
@@ -254,6 +261,10 @@ class Encoder:
             raise UserError(f"boxes have shape {boxes.shape}; give [T, N, 4] or [B, T, N, 4]")
         if not len(boxes):
             raise UserError(f"boxes have shape {boxes.shape}, which is no clip; give one at least")
+        for name, (source, takes) in _GIVEN.items():
+            if (model.source == source) != (name in arrays):
+                takes = takes if model.source == source else model.source
+                raise UserError(f"this model takes {takes}, see config.model.source")
         batch, _, actors = boxes.shape[:3]
         wanted = {
             "boxes": (np.floating, (batch, model.num_frames, actors, 4)),
@@ -283,10 +294,6 @@ class Encoder:
             raise UserError(f"frames have no pixels: their shape is {arrays['frames'].shape}")
         if "appearance" in arrays and not arrays["appearance"].size:
             raise UserError(f"appearance has no frames: its shape is {arrays['appearance'].shape}")
-        for name, (source, takes) in _GIVEN.items():
-            if (model.source == source) != (name in arrays):
-                takes = takes if model.source == source else model.source
-                raise UserError(f"this model takes {takes}, see config.model.source")
 
     def _resize(self, frames: UInt8[np.ndarray, "B T H W 3"]) -> UInt8[jax.Array, "B T h w 3"]:
         """Resizes frames as the training data were: each pixel an average of those it replaces."""

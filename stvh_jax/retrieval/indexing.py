@@ -250,14 +250,8 @@ def _create(run, encoder: Encoder, dataset, uri, origin: Mapping, stored: tuple[
             seed=encoder.config.seed,
             **origin["filter_matrix"],
         )
-    return Index.create(
-        uri,
-        bits=encoder.bits,
-        stored_foci=stored,
-        filter_matrix=matrix,
-        bit_weights=encoder.bit_weights,
-        origin=origin,
-    )
+    form: dict[str, Any] = encoder.code_format | {"stored_foci": stored}
+    return Index.create(uri, **form, filter_matrix=matrix, origin=origin)
 
 
 def origin_of(run: epath.Path, encoder: Encoder) -> dict[str, Any]:

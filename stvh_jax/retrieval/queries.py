@@ -123,6 +123,7 @@ def files_query(
     frames: UInt8[np.ndarray, "T H W 3"] | None,
     boxes: Float[np.ndarray, "T N 4"],
     actor_mask: Bool[np.ndarray, "N"],
+    appearance: Float[np.ndarray, "S C"] | None = None,
 ) -> Query:
     """Encodes a clip from elsewhere.
 
@@ -132,11 +133,12 @@ def files_query(
       frames: see `Encoder.encode`, as the rest.
       boxes: see there.
       actor_mask: see there.
+      appearance: see there.
 
     Raises:
       UserError: it does not fit the model, or the model is another than the index's.
     """
-    encoding = encoder_of(index, encoder).encode(frames, boxes, actor_mask)
+    encoding = encoder_of(index, encoder).encode(frames, boxes, actor_mask, appearance=appearance)
     activity = encoder.activity_names[int(encoding.activity_probabilities[0].argmax())]
     unknown = dict.fromkeys(("match", "clip", "start", "stop", "activity", "split"))
     image = None if frames is None else frames[encoder.config.model.key_frame]

@@ -53,6 +53,8 @@ def default_workdir(config) -> str:
     """Names a run's folder by what tells the runs of one config apart."""
     model = config.model
     bits = "+".join(map(str, code_lengths(model.bits)))
+    if model.get("objective", "printed") == "graded":
+        bits += f"-{model.visual_bits}_visual"
     return f"{FOLDER}/{config.name}-{model.name}-{bits}-{config.seed}"
 
 

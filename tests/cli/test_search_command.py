@@ -194,6 +194,18 @@ def test_an_index_is_adapted_by_a_flag(command, graded, trained):
     assert status == 2 and err.count("\n") == 1 and "has a code for each focus" in err
 
 
+def test_features_of_whole_frames_are_for_models_that_take_them(command, graded):
+    assert command("index", "--run", graded, "--split", "train", "--out", "index")[0] == 0
+    np.save("boxes.npy", FakeDataset().clips["test"].boxes[0])
+    np.save("features.npy", np.zeros((3, 5), np.float32))
+    query = ["query", "--index", "index", "--appearance", "features.npy"]
+    status, _, err = command(*query, "--clip", "1/100")
+    assert (status, err) == (2, "error: --appearance is of the clip of --boxes FILE; give that\n")
+    status, _, err = command(*query, "--boxes", "boxes.npy")
+    assert status == 2 and err.count("\n") == 1
+    assert "this model takes boxes, see config.model.source" in err
+
+
 def test_a_clip_of_another_split_is_encoded(command, indexed, encoded, monkeypatch):
     # In the fake data the splits share their names; here the test split has its own.
     def other_names(config):

@@ -138,7 +138,8 @@ def test_synthesized_streets_train_and_are_evaluated(dataset, matches, tmp_path,
 
     config = demo.get_config(dataset)
     config.data.update({"dir": sets, "image_size": (48, 80)})
-    config.model.update({"features": 8, "bits": 8, "layers": 1, "roi_size": 3})
+    config.model.update({"features": 8, "bits": 16, "layers": 1, "roi_size": 3})
+    config.model.visual_bits = 8
     config.model.backbone.features = (4,)
     config.train.update({"epochs": 1, "batch_size": 4, "evaluation_batch_size": 8})
     config.train.evaluate_every_epochs = 1

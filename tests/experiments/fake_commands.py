@@ -28,7 +28,7 @@ run = pathlib.Path(flags["workdir"])
 with open("calls.txt", "a") as file:
     print("evaluate", run.name, flags["bits"], file=file)
 seed = int(run.name.split(",")[0].rsplit("-", 1)[1])
-layers = int(run.name.partition("layers=")[2] or 3)
+layers = int(run.name.partition("layers=")[2].partition(",")[0] or 3)
 accuracy = 0.5 + 0.1 * seed + 0.01 * layers
 kinds = [(kind, k) for kind in ("activity", "match") for k in (5, 10, 20, 50)]
 of_focus = {f"{kind}_map@{k}": accuracy / k for kind, k in kinds}

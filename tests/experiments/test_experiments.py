@@ -98,10 +98,15 @@ def test_different_configs_have_different_folders():
 
 def test_a_run_that_train_py_names_apart_stands_where_it_would_put_it():
     setting = SETTINGS["vd_boxes"]
-    plain = TrainedRun(setting, {"model.name": "stvh", "model.bits": 64, "model.layers": 3}, 2)
+    changes = {"model.name": "stvh", "model.bits": 64, "model.layers": 3}
+    plain = TrainedRun(setting, changes, 2)
     assert plain.differences == {"model.bits": 64, "model.name": "stvh", "seed": 2}
-    assert str(plain.folder) == default_workdir(plain.config) == "runs/vd_boxes-stvh-64-2"
-    changed = TrainedRun(setting, {"model.layers": 4, "loss.contrastive": 0.0}, 0)
+    graded = "runs/vd_boxes-stvh-64-32_visual-2"
+    assert str(plain.folder) == default_workdir(plain.config) == graded
+    printed = TrainedRun(setting, {**changes, "model.objective": "printed"}, 2)
+    assert str(printed.folder) == default_workdir(printed.config) == "runs/vd_boxes-stvh-64-2"
+    changed = {"model.layers": 4, "loss.contrastive": 0.0, "model.objective": "printed"}
+    changed = TrainedRun(setting, changed, 0)
     name = "runs/experiments/vd_boxes-mstvh-128-0,contrastive=0.0,layers=4"
     assert str(changed.folder) == name
 
@@ -173,7 +178,7 @@ def test_a_table_is_made_written_and_not_made_again(folder, capsys):
         f"11.8 ± {spread / 5:.1f}", "95.34",
     ]  # fmt: skip
     assert [one["seed"] for one in found["runs"][2]["seeds"]] == [0, 1]
-    assert found["runs"][2]["changes"] == {"model.layers": 4}
+    assert found["runs"][2]["changes"] == {"model.objective": "printed", "model.layers": 4}
     assert found["config"]["file"] == "configs/vd_boxes.py"
     text = pathlib.Path("results/vd_boxes/table6.md").read_text()
     assert "| L = 4 | 59.0 ± 7.1 | 94.99 |" in text

@@ -16,7 +16,7 @@ from tests.helpers.fakes import FakeDataset, take
 
 
 def test_each_labels_are_trained_on_in_a_run_of_their_own():
-    study = Study(SETTINGS["vd_boxes"], subject.variants(SETTINGS["vd_boxes"]), (0,))
+    study = Study.of(subject, SETTINGS["vd_boxes"], (0,))
     assert [(str(one.folder), one.config.data.variant) for one in study.all_runs()] == [
         ("runs/vd_boxes-stvh-128-0", "boxes_only"),
         (

@@ -115,6 +115,6 @@ def test_a_graded_run_is_judged_along_the_scale(graded, trained, monkeypatch):
 def test_the_runs_are_of_graded_codes():
     study = Study.of(table_scale, SETTINGS["vd_features"], (0, 1))
     assert [str(run.folder) for run in study.all_runs()] == [
-        "runs/vd_features-mstvh-128-0",
-        "runs/vd_features-mstvh-128-1",
+        "runs/vd_features-mstvh-128-64_visual-0",
+        "runs/vd_features-mstvh-128-64_visual-1",
     ]

@@ -115,7 +115,7 @@ def test_a_sweep_that_is_stopped_goes_on_where_it_was(folder, sign):
 
 
 def test_a_run_that_another_sweep_makes_is_waited_for_and_the_waiting_can_end(folder):
-    one = TrainedRun(SETTINGS["vd_boxes"], {}, 0)
+    one = TrainedRun(SETTINGS["vd_boxes"], {"model.objective": "printed"}, 0)
     one.folder.parent.mkdir()
     with one.folder.with_name(f"{one.folder.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -165,7 +165,8 @@ def test_a_mistake_is_one_line(arguments, message, folder, monkeypatch, capsys):
 def test_a_folder_with_another_run_is_refused(folder, capsys):
     path = pathlib.Path("runs/vd_boxes-mstvh-128-0")
     path.mkdir(parents=True)
-    other = TrainedRun(SETTINGS["vd_boxes"], {"optimizer.learning_rate": 1.0}, 0).config
+    changes = {"optimizer.learning_rate": 1.0, "model.objective": "printed"}
+    other = TrainedRun(SETTINGS["vd_boxes"], changes, 0).config
     (path / "config.json").write_text(other.to_json_best_effort())
     assert run("fig10", "--data", "vd_boxes") == 2
     said = capsys.readouterr().err

@@ -165,6 +165,7 @@ def small_config(**model):
     config = vd_boxes.get_config("validated")
     config.data.num_actors = config.model.num_actors = 5
     plain = {"symmetric": False, "hash_head": "linear", "detailed_boxes": False}
+    plain["objective"] = "printed"
     small = {"features": 16, "bits": 16, "layers": 2, "ffn_multiplier": 1}
     config.model.update({**plain, **small, **model})
     config.loss.update({"label_smoothing": 0.0, "supervised_contrastive": 0.0})

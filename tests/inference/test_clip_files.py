@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stvh_jax.errors import Damaged, UserError
-from stvh_jax.inference.clip_files import read_clip
+from stvh_jax.errors import Damaged, NotFound, UserError
+from stvh_jax.inference.clip_files import read_appearance, read_clip
 
 HEIGHT, WIDTH = 20, 50
 
@@ -283,3 +283,22 @@ def test_malformed_frames_are_named(tmp_path, frames, damage):
     folder = tmp_path / "nowhere" if damage == "folder" else frames
     with pytest.raises(UserError, match=re.escape(messages[damage])):
         read_clip(tmp_path / "boxes", folder, num_frames=3)
+
+
+def test_features_of_whole_frames(tmp_path):
+    features = np.arange(12, dtype=np.float16).reshape(3, 4)
+    np.save(tmp_path / "a.npy", features)
+    found = read_appearance(tmp_path / "a.npy")
+    np.testing.assert_array_equal(found, features)
+    assert found.dtype == np.float32
+    np.save(tmp_path / "a.npy", features[0])
+    np.testing.assert_array_equal(read_appearance(tmp_path / "a.npy"), features[:1])
+    for wrong in (np.zeros((1, 2, 3)), np.zeros((0, 4)), np.zeros((2, 3), int), np.float64(1)):
+        np.save(tmp_path / "a.npy", wrong)
+        with pytest.raises(UserError, match="give features of the clip's whole frames"):
+            read_appearance(tmp_path / "a.npy")
+    (tmp_path / "a.npy").write_bytes(b"no array")
+    with pytest.raises(Damaged, match="is not a readable array"):
+        read_appearance(tmp_path / "a.npy")
+    with pytest.raises(NotFound, match="no such file"):
+        read_appearance(tmp_path / "b.npy")

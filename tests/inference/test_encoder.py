@@ -70,7 +70,7 @@ def test_one_clip_is_a_batch_of_one(encoder, clips, encoding):
 def untrained_encoder(source):
     """Makes an encoder with a config read back from JSON, as from a checkpoint."""
     config = demo.get_config()
-    config.model.source = source
+    config.model.update({"source": source, "objective": "printed"})
     config.data.image_size = (24, 40)
     config.model.update({"num_frames": 2, "key_frame": 1, "num_actors": 3, "features": 8})
     config.model.update({"bits": 8, "layers": 1})

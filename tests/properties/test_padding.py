@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked_shapes")]
 def config_for(dataset, **model):
     """Makes the config of Collective Activity's boxes, with a model that compiles quickly."""
     config = cad_boxes.get_config("validated")
-    config.model.update({"features": 8, "bits": 16, "layers": 2, "ffn_multiplier": 1, **model})
+    small = {"features": 8, "bits": 16, "layers": 2, "ffn_multiplier": 1}
+    config.model.update({"objective": "printed", **small, **model})
     config.model.temporal_contrast = True
     config.model.key_frame = dataset.key_frame
     config.train.update({"epochs": 1, "batch_size": 8, "evaluation_batch_size": 64})

@@ -160,6 +160,22 @@ def test_a_damaged_or_missing_adaptation_is_one_line(index, tmp_path):
     assert Index.open(tmp_path / "index").adaptation is not None
 
 
+def test_any_flipped_bit_of_an_adaptation_is_one_line_or_harmless(index, tmp_path):
+    right = index.adapt(EMBEDDED, **NAMES).number
+    damaged = 0
+    for path in sorted((tmp_path / "index" / "adaptations.lance").rglob("*.*")):
+        content = path.read_bytes()
+        for place in range(0, len(content), max(1, len(content) // 25)):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+            try:
+                assert Index.open(tmp_path / "index").adaptation.number == right
+            except UserError as error:
+                assert str(error).count("\n") == 0
+                damaged += 1
+        path.write_bytes(content)
+    assert damaged > 20
+
+
 def test_half_an_adaptation_that_a_killed_write_left_is_no_hindrance(index, tmp_path):
     (tmp_path / "index" / "adaptations.lance" / "data").mkdir(parents=True)
     adaptation = index.adapt(EMBEDDED, **NAMES)

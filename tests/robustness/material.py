@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "soak" / "material"
 RUN, INDEX, PACKED = FOLDER / "run", FOLDER / "index", FOLDER / "packed.zip"
 RAW, COLLECTIVE, SETS = FOLDER / "raw", FOLDER / "collective", FOLDER / "sets"
+ADAPTED, APPEARANCE = FOLDER / "adapted", FOLDER / "appearance.npz"
 CLIP, WEIGHTS, FEATURES = FOLDER / "clip", FOLDER / "weights", FOLDER / "features"
 CONFIG = pathlib.Path(__file__).with_name("tiny.py")
 CLIP_SIZE = (24, 32)
@@ -50,6 +51,7 @@ def _build() -> None:
     _write_raw()
     _write_run()
     _write_features()
+    _write_adapted()
 
 
 def _write_run() -> None:
@@ -73,6 +75,23 @@ def _write_run() -> None:
     # Reading a derived focus leaves its codes beside the store.
     index.search(np.zeros(2, np.uint8), focus=0)
     packed.pack(RUN, PACKED)
+
+
+def _write_adapted() -> None:
+    """Writes an index with bit weights, adapted to its clips, and what these show as a .npz."""
+    from stvh_jax.codes.bit_weights import laid_out
+    from stvh_jax.retrieval.index import Index
+
+    random = np.random.default_rng(1)
+    weights = laid_out(bits=16, visual_bits=8, layers=2)
+    index = Index.create(ADAPTED, bits=16, stored_foci=(2,), bit_weights=weights)
+    names = {"match": ["1", "2"] * 10, "clip": list(range(20))}
+    index.add(random.integers(0, 256, (20, 2), np.uint8), **names, start=np.arange(20) * 4.0)
+    embedded = random.normal(size=(20, 6)).astype(np.float32)
+    index.adapt(embedded, **names)
+    index.adapt(embedded**3, **names)
+    video, clip = np.array(list(zip(*names.values())), int).T
+    np.savez_compressed(APPEARANCE, features=embedded[:, None], video=video, clip=clip)
 
 
 def _write_features() -> None:
@@ -147,6 +166,7 @@ def _write_clip() -> None:
     boxes = np.tile(np.array([0.2, 0.3, 0.6, 0.5]), (4, 3, 1))
     boxes[1, 2] = np.nan
     np.save(CLIP / "boxes.npy", boxes)
+    np.save(CLIP / "appearance.npy", random.normal(size=(3, 5)).astype(np.float32))
 
 
 def _write_weights() -> None:

@@ -21,7 +21,7 @@ def start(folder, config, *, finished_at=None):
 
 def config_of(bits, **changes):
     config = vd_boxes.get_config()
-    config.model.bits = bits
+    config.model.update({"bits": bits, "objective": "printed"})
     config.update_from_flattened_dict(changes)
     return config
 
@@ -109,3 +109,6 @@ def test_a_folder_that_is_no_run(written, tmp_path):
 
 def test_a_run_is_named_by_what_it_is():
     assert folders.default_workdir(config_of(64, seed=2)) == "runs/vd_boxes-mstvh-64-2"
+    graded = {"model.objective": "graded", "model.visual_bits": 24}
+    name = "runs/vd_boxes-mstvh-64-24_visual-0"
+    assert folders.default_workdir(config_of(64, **graded)) == name

@@ -89,7 +89,7 @@ def storage_errors(uri: str, where: str | None = None, *, writing: bool = False)
 def _is_of_lance(error: BaseException) -> bool:
     """Says whether an error is one of the kinds by which LanceDB's binding reports.
 
-    A panic of its Rust code is no Exception, and its class cannot be imported.
+    A panic of its Rust code has one of two classes, and neither can be imported.
     """
     kinds = (OSError, RuntimeError, ValueError)
-    return isinstance(error, kinds) or type(error).__name__ == "PanicException"
+    return isinstance(error, kinds) or type(error).__name__ in ("PanicException", "RustPanic")

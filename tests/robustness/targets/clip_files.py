@@ -159,6 +159,24 @@ def run_clip(folder: pathlib.Path, boxes: str):
     expect(frames is not None and frames.dtype == np.uint8, "frames are not pixels")
 
 
+def make_appearance(random: Random, folder: pathlib.Path):
+    path = random.choice([material.APPEARANCE, material.CLIP / "appearance.npy"])
+    return _broken_copy(path, broken_bytes, random, folder)
+
+
+def run_appearance(folder: pathlib.Path, name: str):
+    from data.appearance import read_appearance
+    from stvh_jax.inference import clip_files
+
+    if name.endswith(".npy"):
+        features = clip_files.read_appearance(folder / name)
+        expect(features.ndim == 2 and features.size > 0, f"features have shape {features.shape}")
+        return
+    found, right = (read_appearance(path) for path in (folder / name, material.APPEARANCE))
+    expect(found.rows == right.rows, "rows of other clips")
+    expect(np.array_equal(found.features, right.features), "other features")
+
+
 def make_weights(random: Random, folder: pathlib.Path):
     return _broken_copy(
         random.choice(sorted(material.WEIGHTS.iterdir())), broken_bytes, random, folder
@@ -182,6 +200,7 @@ TARGETS = (
     Target("splits.json", make_splits, run_splits),
     Target("tracks.csv", functools.partial(make_clip, "tracks"), run_clip),
     Target("boxes.npy", functools.partial(make_clip, "array"), run_clip),
+    Target("appearance", make_appearance, run_appearance),
     Target("images", functools.partial(make_clip, "image"), run_clip),
     Target("weight files", make_weights, run_weights),
 )

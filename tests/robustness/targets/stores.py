@@ -183,6 +183,34 @@ def run_index(folder: pathlib.Path, broken: str):
         expect(found == right, f"{broken}: the index has other {what}")
 
 
+def make_adapted(random: Random, folder: pathlib.Path):
+    shutil.copytree(material.ADAPTED, folder / "index")
+    return broken_file(random, folder / "index" / random.choice(["", "adaptations.lance"]))
+
+
+@functools.cache
+def right_adapted() -> Any:
+    return adapted_of(material.ADAPTED)
+
+
+def adapted_of(path: pathlib.Path) -> Any:
+    """Gives the hits of an adapted index, and what made its visual bits, of two versions."""
+    from stvh_jax.retrieval.index import Index
+
+    found = []
+    for version in (None, 3):
+        index = Index.open(path, version=version)
+        (hits,) = index.search(np.array([0b10110100, 0b00011101], np.uint8), scale=0, k=20)
+        found.append([(hit.match, hit.clip, hit.distance) for hit in hits])
+        assert index.adaptation is not None
+        found.append((index.adaptation.number, index.adaptation.projection.tolist()))
+    return found
+
+
+def run_adapted(folder: pathlib.Path, broken: str):
+    expect(adapted_of(folder / "index") == right_adapted(), f"{broken}: the index is another")
+
+
 def make_derived(random: Random, folder: pathlib.Path):
     shutil.copytree(material.INDEX, folder / "index")
     return broken_file(random, folder / "index" / "derived")
@@ -267,6 +295,7 @@ TARGETS = (
     Target("packed runs", make_packed, run_packed),
     Target("JSON of a run", make_json, run_json),
     Target("index folders", make_index, run_index),
+    Target("adapted index", make_adapted, run_adapted),
     Target("derived codes", make_derived, run_index),
     Target("feature cache", make_features, run_features),
     Target("prepared sets", make_prepared, run_prepared, seconds=60),
