@@ -5,7 +5,7 @@ python -m data prepare volleyball --raw demo/raw --out demo/datasets
 python train.py --config=configs/demo.py --workdir=demo/run
 python evaluate.py --workdir=demo/run
 
-One code of 128 bits stands for all foci: 96 bits tell the activity, and 32 what the frames show.
+One code of 128 bits stands for all foci: 104 bits tell the activity, and 24 what the frames show.
 With --config.model.objective=printed every focus has a code of its own, as in the paper.
 
 The same for streets with collective_activity, or collective_activity_extended, in place of
@@ -49,5 +49,5 @@ def get_config(dataset: str = "volleyball") -> ConfigDict:
     config.train.evaluate_every_epochs = 2
     config.train.checkpoint_every_steps = 0
     config.train.log_every_steps = 10
-    recipes.use_one_code(config, visual_bits=32)
+    recipes.use_one_code(config, visual_bits=24)
     return config

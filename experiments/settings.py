@@ -78,6 +78,8 @@ SETTINGS = {
             has_frames=False,
             has_appearance=True,
             needs=_prepare("volleyball", " --boxes-only --features FILE.npz"),
+            seconds=1560,
+            evaluation_seconds=20,
             corrected="boxes_and_appearance-corrected",
         ),
         Setting(
