@@ -65,7 +65,7 @@ def _add_index(parser: parsing.StrictParser) -> None:
     parser.add_argument(
         "--adapt",
         action="store_true",
-        help="fit the visual bits to all clips of the index, without labels, as often as asked for",
+        help="then fit the visual bits to all clips of the index, without labels; anew each time",
     )
     parser.add_argument("--fps", type=float, default=25.0, help="frames per second of the videos")
     parser.add_argument("--media", default="", help='the file of a clip: "videos/{match}.mp4"')
