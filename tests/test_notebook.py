@@ -48,7 +48,7 @@ def test_the_notebook_finds_what_it_says(report):
     assert first < 0.3 < between < last
     assert last > 0.8
     (first, between, last) = report["match"]
-    assert first > between > 0.3
+    assert first >= between > 0.5  # in between, all hits may still be of the match
     assert first > 0.8
     assert last < 0.4
 
