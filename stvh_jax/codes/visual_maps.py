@@ -131,7 +131,7 @@ def fit_adaptation(embedded: ArrayLike, bits: int) -> Adaptation:
       bits: V.
 
     Raises:
-      UserError: there are no clips, or their features are not finite numbers.
+      UserError: there are no clips, or a feature is NaN or infinite.
     """
     shown = _checked(embedded)
     mean = shown.mean(axis=0)

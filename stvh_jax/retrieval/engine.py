@@ -119,7 +119,7 @@ class Engine(Protocol):
           bits: of each.
 
         Raises:
-          UserError: these are not just the clips of the index.
+          UserError: a clip of the index is missing, given twice, or not in it.
         """
         ...
 

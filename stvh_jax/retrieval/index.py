@@ -185,15 +185,13 @@ class Index:
     def adapt(self, embedded: ArrayLike, *, match: ArrayLike, clip: ArrayLike) -> Adaptation:
         """Fits the visual bits to the clips of the index, without labels, and replaces them.
 
-        Either all or none are replaced.
-
         Args:
           embedded: `[M, E]`, what the model has whitened of what each clip shows, see `Encoding`.
           match: with `clip` the names of all clips of the index, once each, in the same order.
           clip: see there.
 
         Raises:
-          UserError: there are no visual bits, or these are not just the clips of the index.
+          UserError: there are no visual bits, or a clip is missing, given twice, or not in it.
         """
         weights = self.info.bit_weights
         if weights is None or not len(weights.visual):

@@ -26,6 +26,7 @@ from stvh_jax.inference.encoded_clips import (
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.retrieval.engine import Name, no_adaptation
 from stvh_jax.retrieval.index import Index
+from stvh_jax.retrieval.where import quoted
 
 # Where the index's origin says that the prepared set was; it may be elsewhere today.
 DATA_DIR = "data_dir"
@@ -83,7 +84,7 @@ def index_split(
         dataset.num_clips(part)
     if adapt and encoder.bit_weights is None:
         raise no_adaptation(f"{run}: this model")
-    stored = _choose_stored(tuple(encoder.foci), stored_foci)
+    stored = _choose_stored(encoder, stored_foci)
     origin = origin_of(run, encoder) | {
         "frames_per_second": frames_per_second,
         "media": media,
@@ -112,20 +113,21 @@ def _adapt(index: Index, encoder: Encoder, dataset) -> None:
     Raises:
       UserError: some are not.
     """
-    splits = [each for each in dataset.splits if index.count(f"split = {_quoted(each)}")]
+    splits = [each for each in dataset.splits if index.count(f"split = {quoted(each)}")]
     clips = EncodedClips.concatenate([encode_split(encoder, dataset, each) for each in splits])
     assert clips.embedded is not None  # the code is graded
     held = np.array(index.holds(list(zip(clips.match, clips.clip))), bool)
     index.adapt(clips.embedded[held], match=clips.match[held], clip=clips.clip[held])
 
 
-def _choose_stored(foci: tuple[int, ...], wanted: Sequence[int] | None) -> tuple[int, ...]:
+def _choose_stored(encoder: Encoder, wanted: Sequence[int] | None) -> tuple[int, ...]:
     """Chooses the foci whose codes are stored: those wanted, or the first and the last.
 
     Raises:
       UserError: the model has no such focus, or the last is not among them.
     """
-    stored = tuple(wanted) if wanted else tuple(sorted({foci[0], foci[-1]}))
+    foci = tuple(encoder.foci)
+    stored = tuple(wanted) if wanted else encoder.code_format["stored_foci"]
     if not set(stored) <= set(foci) or foci[-1] not in stored:
         raise UserError(
             f"stored foci {list(stored)}; choose from {list(foci)}, and include {foci[-1]}"
@@ -156,7 +158,7 @@ def _index_part(
     """Adds the clips of one split, from the first to the last that is not in the index."""
     missing = _missing(index, dataset, split)
     held = dataset.num_clips(split) - len(missing)
-    if held > index.count(f"split = {_quoted(split)}"):
+    if held > index.count(f"split = {quoted(split)}"):
         raise UserError(
             f"clips of split {split!r} have the names of clips that are in the index already, of "
             "another split; give another place"
@@ -176,11 +178,6 @@ def _index_part(
         index.upsert(encoded.codes, **record)
         done += len(encoded)
         console.show(f"indexing {split}", total, done)
-
-
-def _quoted(text: str) -> str:
-    """Writes a text as SQL has it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _missing(index: Index, dataset, split: str) -> Int[np.ndarray, "missing"]:

@@ -295,7 +295,7 @@ def _value(node: "Expression", fields: Sequence[str]) -> str:
     if kind == "column":
         return field_of(node, fields)
     if kind == "literal":
-        return _text(node.this) if node.is_string else _number(node.this)
+        return quoted(node.this) if node.is_string else _number(node.this)
     if kind in ("null", "boolean"):
         return "NULL" if kind == "null" else str(node.this).upper()
     if kind == "neg":
@@ -327,7 +327,8 @@ def _joined(conditions: list[str], word: str) -> str:
     return conditions[0]
 
 
-def _text(text: str) -> str:
+def quoted(text: str) -> str:
+    """Writes a text as SQL has it."""
     quotes = text.replace("'", "''")
     return f"'{quotes}'"
 

@@ -179,7 +179,7 @@ class LanceEngine:
         """Replaces the visual bits of all clips, in one write.
 
         Raises:
-          UserError: these are not just the clips of the index.
+          UserError: a clip of the index is missing, given twice, or not in it.
         """
         weights = self.info.bit_weights
         if weights is None:
