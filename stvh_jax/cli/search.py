@@ -100,6 +100,29 @@ def _add_query(parser: parsing.StrictParser) -> None:
         metavar="FILE",
         help="features of its whole frames, a .npy file [frames, channels], for a model of them",
     )
+    parser.add_argument("--activity", metavar="NAME", help="an activity by its name, or one beside")
+    parser.add_argument(
+        "--like",
+        action="append",
+        default=[],
+        metavar="MATCH/CLIP",
+        help="an example, a clip of the index; as many as you like",
+    )
+    parser.add_argument(
+        "--not-like",
+        action="append",
+        default=[],
+        metavar="MATCH/CLIP",
+        help="a counter-example; as many as you like",
+    )
+    parser.add_argument("--query", metavar="FILE", help="a query that was saved, to go on from")
+    parser.add_argument("--save-query", metavar="FILE", help="save what is asked for, as .json")
+    parser.add_argument(
+        "--rank",
+        choices=("class", "asymmetric", "hamming"),
+        help="what of the clip is compared: its bits (hamming), what the network made of it before "
+        "the signs (asymmetric), or that and the class it seems to be of (class, if left out)",
+    )
     focus = parser.add_mutually_exclusive_group()
     focus.add_argument("--focus", help="activity (if left out), visual, 0 to L, or 2.3")
     focus.add_argument("--scale", type=float, help="the focus from 0, visual, to 1, activity: 0.5")
@@ -177,15 +200,8 @@ def _codes_of(info) -> str:
 
 
 def _query(arguments: argparse.Namespace) -> int:
-    if arguments.frames and not arguments.boxes:
-        raise UserError("--frames needs --boxes FILE, the boxes of the people in them")
-    if bool(arguments.clip) == bool(arguments.boxes):
-        raise UserError("give --clip MATCH/CLIP, or --frames DIR with --boxes FILE")
-    if arguments.start is not None and not arguments.boxes:
-        raise UserError("--start chooses among the frames of --boxes FILE; give that")
-    if arguments.appearance and not arguments.boxes:
-        raise UserError("--appearance is of the clip of --boxes FILE; give that")
-    from stvh_jax.retrieval import hits_report, queries
+    _check_clip_options(arguments)
+    from stvh_jax.retrieval import asking, hits_report, saved_query
     from stvh_jax.retrieval.hits import EXPORTS, check_output
     from stvh_jax.retrieval.index import Index
 
@@ -193,15 +209,15 @@ def _query(arguments: argparse.Namespace) -> int:
         check_output(arguments.export, EXPORTS)
     if arguments.grid:
         check_output(arguments.grid, hits_report.GRIDS)
+    if arguments.save_query:
+        check_output(arguments.save_query, (".json",))
+    saved = saved_query.load(arguments.query) if arguments.query else None
 
     index = Index.open(arguments.index)
-    origin = index.info.origin
-    focus = arguments.focus or "activity"
-    if arguments.scale is not None:
-        focus = index.info.focus_at(arguments.scale)
 
     @functools.cache
     def open_model():
+        origin = index.info.origin
         return _open_model(
             arguments,
             _run_of(arguments, origin),
@@ -210,14 +226,11 @@ def _query(arguments: argparse.Namespace) -> int:
             bits=index.info.bits,
         )
 
-    if arguments.clip:
-        clips = [queries.parse_clip(text) for text in arguments.clip]
-        query = queries.clips_query(index, clips, open_model)
-    else:
-        query = _files_query(arguments, index)
-    hits = queries.search(
+    asked = _asked(arguments, index, saved, open_model)
+    focus = _focus_of(arguments, index, saved)
+    hits = asking.search(
         index,
-        query,
+        asked,
         focus=focus,
         k=10 if arguments.k is None and arguments.radius is None else arguments.k,
         radius=arguments.radius,
@@ -225,26 +238,87 @@ def _query(arguments: argparse.Namespace) -> int:
         exclude_near=arguments.exclude_near,
         exclude_match=arguments.exclude_match,
     )
-    _show(arguments, index, query, hits, open_model, focus=focus)
+    _show(arguments, index, asked, hits, open_model, focus=focus)
     return 0
 
 
-def _show(arguments: argparse.Namespace, index, query, hits, open_model, *, focus) -> None:
+def _check_clip_options(arguments: argparse.Namespace) -> None:
+    """Checks that the options of a clip go together.
+
+    Raises:
+      UserError: they do not.
+    """
+    if arguments.frames and not arguments.boxes:
+        raise UserError("--frames needs --boxes FILE, the boxes of the people in them")
+    if arguments.clip and arguments.boxes:
+        raise UserError("give --clip MATCH/CLIP, or --frames DIR with --boxes FILE")
+    others = arguments.activity or arguments.like or arguments.not_like or arguments.query
+    if not (arguments.clip or arguments.boxes or others):
+        raise UserError(
+            "give --clip MATCH/CLIP, or --frames DIR with --boxes FILE; or --activity NAME, --like "
+            "MATCH/CLIP, --query FILE"
+        )
+    if arguments.start is not None and not arguments.boxes:
+        raise UserError("--start chooses among the frames of --boxes FILE; give that")
+    if arguments.appearance and not arguments.boxes:
+        raise UserError("--appearance is of the clip of --boxes FILE; give that")
+    if arguments.rank and not (arguments.clip or arguments.boxes):
+        raise UserError("--rank says how a clip is compared; give --clip or --boxes")
+
+
+def _asked(arguments: argparse.Namespace, index, saved, open_model):
+    """Puts together what is asked for."""
+    from stvh_jax.retrieval import asking, queries
+
+    clips = None
+    if arguments.clip:
+        names = [queries.parse_clip(text) for text in arguments.clip]
+        encode = arguments.rank == "asymmetric"
+        clips = queries.clips_query(index, names, open_model, encode=encode)
+    elif arguments.boxes:
+        clips = _files_query(arguments, index)
+    liked, not_liked = (
+        [queries.parse_clip(text) for text in texts]
+        for texts in (arguments.like, arguments.not_like)
+    )
+    return asking.ask(
+        index,
+        clips,
+        ranking=arguments.rank,
+        activity=arguments.activity,
+        liked=liked,
+        not_liked=not_liked,
+        saved=saved,
+    )
+
+
+def _focus_of(arguments: argparse.Namespace, index, saved) -> str | float:
+    """Gives the focus of a query: as said, or as it was saved."""
+    if arguments.scale is not None:
+        return index.info.focus_at(arguments.scale)
+    before = None if saved is None else saved.focus
+    return arguments.focus or ("activity" if before is None else before)
+
+
+def _show(arguments: argparse.Namespace, index, asked, hits, open_model, *, focus) -> None:
     """Prints the hits and writes the files that are asked for."""
     from stvh_jax.retrieval import hits_report
 
     if arguments.json:
-        print(json.dumps(hits_report.hits_to_dict(index, query, hits, focus=focus), indent=2))
+        print(json.dumps(hits_report.hits_to_dict(index, asked, hits, focus=focus), indent=2))
     else:
-        print(hits_report.hits_table(index, query, hits, focus=focus), end="")
+        print(hits_report.hits_table(index, asked, hits, focus=focus), end="")
     messages = sys.stderr if arguments.json else sys.stdout
+    if arguments.save_query:
+        asked.saved(index, focus).save(arguments.save_query)
+        print(f"wrote {arguments.save_query}", file=messages)
     if arguments.export:
         hits.export(arguments.export)
         print(f"wrote {arguments.export}", file=messages)
     if arguments.grid:
         _, dataset = open_model()
         key_frames = dataset.key_frame_images
-        hits_report.write_grid(arguments.grid, query, hits, key_frames, focus=focus)
+        hits_report.write_grid(arguments.grid, asked, hits, key_frames, focus=focus)
         print(f"wrote {arguments.grid}", file=messages)
 
 

@@ -30,6 +30,7 @@ class EncodedClips:
       clip: names of the clips within them, text; (match, clip) identifies a clip.
       frame: numbers of the key frames in the source videos.
       embedded: what a model with a graded code has whitened of what the clips show; else None.
+      relaxed: h by focus, see `Encoder.relaxed`; None where it was not kept.
     """
 
     codes: dict[int, UInt8[np.ndarray, "M bytes"]]
@@ -42,6 +43,7 @@ class EncodedClips:
     clip: Shaped[np.ndarray, "M"]
     frame: Int[np.ndarray, "M"]
     embedded: Float[np.ndarray, "M E"] | None = None
+    relaxed: dict[int, Float[np.ndarray, "M K"]] | None = None
 
     def __len__(self) -> int:
         """Counts the clips."""
@@ -53,20 +55,24 @@ class EncodedClips:
         joined = {}
         for field in dataclasses.fields(cls):
             values = [getattr(part, field.name) for part in parts]
-            if field.name != "codes":
+            if isinstance(values[0], dict):
+                joined[field.name] = {
+                    focus: np.concatenate([value[focus] for value in values]) for focus in values[0]
+                }
+            else:
                 joined[field.name] = None if values[0] is None else np.concatenate(values)
-        codes = {
-            focus: np.concatenate([part.codes[focus] for part in parts]) for focus in parts[0].codes
-        }
-        return cls(codes=codes, **joined)
+        return cls(**joined)
 
 
-def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -> EncodedClips:
+def encode_clips(
+    encoder: Encoder, batches: Iterable[Clips], *, keep_relaxed: bool = False, progress=None
+) -> EncodedClips:
     """Encodes every clip of evaluation batches, without the clips that only fill a batch.
 
     Args:
       encoder: a trained model.
       batches: NumPy clips.
+      keep_relaxed: whether h is kept, which takes 32 times the space of the codes.
       progress: called after each batch with the number of clips encoded so far.
     """
     kernel, bias = jax.device_get(encoder.activity_head)
@@ -88,6 +94,7 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
                 clip=np.asarray(clips.clip, np.str_)[valid],
                 frame=np.asarray(clips.frame)[valid],
                 embedded=None if outputs.embedded is None else outputs.embedded[valid],
+                relaxed=relaxed if keep_relaxed else None,
             )
         )
         done += int(valid.sum())
@@ -96,19 +103,22 @@ def encode_clips(encoder: Encoder, batches: Iterable[Clips], *, progress=None) -
     return EncodedClips.concatenate(parts)
 
 
-def encode_split(encoder: Encoder, dataset, split: str) -> EncodedClips:
+def encode_split(
+    encoder: Encoder, dataset, split: str, *, keep_relaxed: bool = False
+) -> EncodedClips:
     """Encodes the clips of a split, or of several joined as in "train+test".
 
     Args:
       encoder: a trained model.
       dataset: an opened data set, see `stvh_jax.dataset.Dataset`.
       split: the name of the split.
+      keep_relaxed: see `encode_clips`.
     """
     batches = dataset.evaluation_batches(
         split, batch_size=encoder.config.train.evaluation_batch_size
     )
     show = functools.partial(console.show, f"encoding {split}", dataset.num_clips(split))
-    return encode_clips(encoder, batches, progress=show)
+    return encode_clips(encoder, batches, keep_relaxed=keep_relaxed, progress=show)
 
 
 def at_every_focus(encoder: Encoder, clips: EncodedClips) -> EncodedClips:

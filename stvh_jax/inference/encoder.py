@@ -19,6 +19,7 @@ from stvh_jax import files
 from stvh_jax.clips import Clips
 from stvh_jax.codes.bit_weights import laid_out
 from stvh_jax.codes.packing import binarize, code_lengths, pack
+from stvh_jax.codes.readout import Readout
 from stvh_jax.codes.visual_maps import Adaptation
 from stvh_jax.config import Config
 from stvh_jax.errors import Damaged, UserError
@@ -46,12 +47,14 @@ class Encoding:
         graded code is that of L alone; `Encoder.bit_weights` says what its bits weigh elsewhere.
       activity_probabilities: of the last focus, in the order of `activity_names`.
       action_probabilities: of each actor, in the order given; None of a model without actors.
+      relaxed: h by focus, what the codes are the signs of; see `Encoder.relaxed`.
       embedded: what a model with a graded code has whitened of what the clips show; else None.
     """
 
     codes: dict[int, UInt8[np.ndarray, "B bytes"]]
     activity_probabilities: Float[np.ndarray, "B G"]
     action_probabilities: Float[np.ndarray, "B N A"] | None
+    relaxed: dict[int, Float[np.ndarray, "B K"]]
     embedded: Float[np.ndarray, "B E"] | None = None
 
 
@@ -119,7 +122,17 @@ class Encoder:
     def code_format(self) -> dict[str, Any]:
         """What an index stores of each clip: `Index.create(uri, **model.code_format)`."""
         stored = tuple(sorted({self.foci[0], self.foci[-1]}))
-        return {"bits": self.bits, "stored_foci": stored, "bit_weights": self.bit_weights}
+        return {
+            "bits": self.bits,
+            "stored_foci": stored,
+            "bit_weights": self.bit_weights,
+            "readout": self.readout,
+        }
+
+    @property
+    def readout(self) -> Readout:
+        """What reads the activity from the code of the last focus."""
+        return Readout(self.activity_names, *map(np.asarray, jax.device_get(self.activity_head)))
 
     @property
     def activity_head(self) -> tuple[jax.Array, jax.Array]:
@@ -169,11 +182,16 @@ class Encoder:
         )
 
     def relaxed(self, outputs: Outputs) -> dict[int, Float[np.ndarray, "B K"]]:
-        """Gives the codes before the sign by focus; a graded one under the last."""
+        """Gives the codes before the sign by focus; a graded one under the last.
+
+        Its visual part is scaled, clip by clip, to be as large in the mean as the activity's.
+        """
         if self.bit_weights is None:
             return dict(zip(self.foci, np.asarray(outputs.relaxed)))
-        joined = np.concatenate([outputs.relaxed[-1], outputs.visual], axis=-1)
-        return {self.foci[-1]: joined}
+        activity, visual = np.asarray(outputs.relaxed[-1]), np.asarray(outputs.visual)
+        sizes = [np.abs(part).mean(axis=-1, keepdims=True) for part in (activity, visual)]
+        scale = np.divide(*sizes, out=np.ones_like(sizes[0]), where=sizes[1] > 0)
+        return {self.foci[-1]: np.concatenate([activity, scale * visual], axis=-1)}
 
     def encode(
         self,
@@ -214,6 +232,7 @@ class Encoder:
             codes={focus: pack(binarize(h)) for focus, h in relaxed.items()},
             activity_probabilities=np.asarray(jax.nn.softmax(outputs.activity_logits[-1])),
             action_probabilities=actions,
+            relaxed=relaxed,
             embedded=outputs.embedded,
         )
 

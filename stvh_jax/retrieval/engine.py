@@ -1,5 +1,6 @@
 """What an index asks of the engine behind it: LanceDB or Milvus."""
 
+import abc
 import dataclasses
 import functools
 import math
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Int64, UInt8
 
 from stvh_jax.codes.nearest import Neighbours
 from stvh_jax.codes.visual_maps import Adaptation
+from stvh_jax.codes.weighted_bits import WeightedCode
 from stvh_jax.errors import Exists, NotFound, UserError
 from stvh_jax.names import printable
 from stvh_jax.retrieval.index_info import CodePart, IndexInfo, Number
@@ -21,28 +23,50 @@ from stvh_jax.retrieval.surroundings import Surroundings
 Name = tuple[str, str]
 
 
-@dataclasses.dataclass(frozen=True)
-class SearchRequest:
-    """Everything that an engine has to know of a search.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits(abc.ABC):
+    """How much is searched for, and where.
+
+    Attributes:
+      k: how many clips to find; None for all within the radius.
+      radius: the largest distance in bits, itself included; None for any.
+      where: a condition on the record in SQL; None for all clips.
+      without: clips left out.
+    """
+
+    k: int | None = None
+    radius: Number | None = None
+    where: str | None = None
+    without: Sequence[Surroundings] = ()
+
+    @property
+    @abc.abstractmethod
+    def unit(self) -> int | float:
+        """How many units of the distances that an engine returns make one bit."""
+
+    @property
+    def limit(self) -> int | None:
+        """The radius in these units, rounded down."""
+        if self.radius is None:
+            return None
+        # A distance that was found, given as a radius, may be a little less as a product.
+        return math.floor(float(self.radius) * self.unit * (1 + 1e-15) + 1e-9)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SearchRequest(Limits):
+    """Everything that an engine has to know of a search by codes.
 
     Attributes:
       queries: packed codes of Q queries, of each part that weighs something.
       weights: what a bit of each part weighs, positive whole numbers.
       weights_per_bit: how much of that, from one query, is a distance of one bit.
-      k: how many clips to find; None for all within the radius.
-      radius: the largest distance in bits, itself included; None for any.
-      where: a condition on the record in SQL; None for all clips.
-      without: clips left out.
       together: the queries are one, and their distances are added.
     """
 
     queries: Mapping[CodePart, UInt8[np.ndarray, "Q part"]]
     weights: Mapping[CodePart, int]
     weights_per_bit: int
-    k: int | None = None
-    radius: Number | None = None
-    where: str | None = None
-    without: Sequence[Surroundings] = ()
     together: bool = False
 
     @functools.cached_property
@@ -56,13 +80,25 @@ class SearchRequest:
         """How many units of the distances that an engine returns make one bit."""
         return self.weights_per_bit * len(self.groups[0])
 
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LinearRequest(Limits):
+    """Everything that an engine has to know of a search by a weight of each bit.
+
+    Attributes:
+      parts: whose codes are compared, side by side.
+      query: what each of their bits weighs.
+      bits: how many bits the largest distance, the sum of all weights, makes.
+    """
+
+    parts: Sequence[CodePart]
+    query: WeightedCode
+    bits: int
+
     @property
-    def limit(self) -> int | None:
-        """The radius in these units, rounded down."""
-        if self.radius is None:
-            return None
-        # A distance that was found, given as a radius, may be a little less as a product.
-        return math.floor(float(self.radius) * self.unit * (1 + 1e-15) + 1e-9)
+    def unit(self) -> int | float:
+        """How many units of the distances that an engine returns make one bit."""
+        return int(self.query.weights.sum()) / self.bits
 
 
 @runtime_checkable
@@ -77,6 +113,14 @@ class Snapshot(Protocol):
 
         Raises:
           UserError: the condition cannot be read, or what is near is not known.
+        """
+        ...
+
+    def search_linear(self, request: LinearRequest) -> Neighbours:
+        """Finds the clips nearest to a linear query, in the same order.
+
+        Raises:
+          UserError: as `search`.
         """
         ...
 

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import io
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -18,6 +18,7 @@ from stvh_jax import files
 from stvh_jax.codes.nearest import Neighbours
 from stvh_jax.errors import UserError
 from stvh_jax.retrieval.clip_table import codes_of_table
+from stvh_jax.retrieval.comparison import Comparison
 from stvh_jax.retrieval.engine import Snapshot
 from stvh_jax.retrieval.index_info import IndexInfo
 from stvh_jax.retrieval.record import RECORD
@@ -33,10 +34,12 @@ class Hit:
       clip: the clip's name within it.
       record: what else is known of the clip: start, stop, activity, predicted, confidence, split,
         media.
-      distances: the same distance at every focus.
+      distances: the same distance at every focus; those at which a linear query says nothing are
+        left out.
       agreeing_bits: the bits in which the clip's code agrees with that of the query, or of every
         query, at the focus searched; of a blend, at the focus that weighs more; of an index with
-        bit weights, in all bits of its one code, whatever they weigh.
+        bit weights, in all bits of its one code, whatever they weigh; of a linear query, those that
+        it weighs and that are on its side.
     """
 
     distance: float
@@ -72,10 +75,9 @@ class Hits(Sequence[Hit]):
         snapshot: Snapshot,
         info: IndexInfo,
         neighbours: Neighbours,
-        queries: Mapping[int, UInt8[np.ndarray, "Q bytes"]],
+        comparison: Comparison,
         *,
-        focus: int,
-        unit: int,
+        unit: int | float,
     ):
         """Wraps the rows found in a snapshot.
 
@@ -83,12 +85,11 @@ class Hits(Sequence[Hit]):
           snapshot: where their records are.
           info: what the index is.
           neighbours: rows and distances.
-          queries: the stored codes of the queries.
-          focus: the focus at which bits are compared.
+          comparison: says why they were found.
           unit: how many units of the distances make one bit.
         """
         self._snapshot, self._info, self._rows = snapshot, info, neighbours.rows
-        self._queries, self._focus = queries, focus
+        self._comparison = comparison
         self.distances = neighbours.distances / unit
         self.ties_at_k = neighbours.ties
 
@@ -110,25 +111,20 @@ class Hits(Sequence[Hit]):
 
     @functools.cached_property
     def _hits(self) -> list[Hit]:
-        info = self._info
-        stored, records = codes_and_records(self._snapshot, info, self._rows)
-        distances = info.mean_distances(self._queries, stored)
-        clips, queries = (info.codes_of(self._focus, codes) for codes in (stored, self._queries))
-        hits = []
-        for place, record in enumerate(records):
-            different = clips[place] ^ queries
-            agreeing = np.flatnonzero(~np.unpackbits(np.bitwise_or.reduce(different)).astype(bool))
-            hits.append(
-                Hit(
-                    distance=float(self.distances[place]),
-                    match=record.pop("match"),
-                    clip=record.pop("clip"),
-                    record=record,
-                    distances={focus: float(values[place]) for focus, values in distances.items()},
-                    agreeing_bits=agreeing.tolist(),
-                )
+        stored, records = codes_and_records(self._snapshot, self._info, self._rows)
+        distances = self._comparison.distances(stored)
+        agreeing = self._comparison.agreeing(stored)
+        return [
+            Hit(
+                distance=float(self.distances[place]),
+                match=record.pop("match"),
+                clip=record.pop("clip"),
+                record=record,
+                distances={focus: float(values[place]) for focus, values in distances.items()},
+                agreeing_bits=np.flatnonzero(agreeing[place]).tolist(),
             )
-        return hits
+            for place, record in enumerate(records)
+        ]
 
     def export(self, path: epath.PathLike) -> None:
         """Writes the hits as a table: `.csv`, `.json` or `.parquet`, by the file's ending.

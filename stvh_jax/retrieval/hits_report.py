@@ -11,9 +11,9 @@ from stvh_jax import files
 from stvh_jax.errors import UserError
 from stvh_jax.names import printable
 from stvh_jax.reporting import pages, tables
+from stvh_jax.retrieval.asking import Asked
 from stvh_jax.retrieval.hits import Hit, Hits, check_output
 from stvh_jax.retrieval.index import Index
-from stvh_jax.retrieval.queries import Query
 
 # How a grid is written, by the ending of the file.
 GRIDS = (".png", ".svg")
@@ -27,9 +27,12 @@ Image = UInt8[np.ndarray, "H W 3"]
 KeyFrames = Callable[[str, set[tuple]], dict[tuple, Image]]
 
 
-def hits_table(index: Index, query: Query, hits: Hits, *, focus: str | float) -> str:
+def hits_table(index: Index, asked: Asked, hits: Hits, *, focus: str | float) -> str:
     """Lays the hits out as plain text, with the distance at every focus and the bits that agree."""
-    heading = f"like {printable(query.name)} at focus {focus}: {len(hits)} of {len(index)} clips"
+    heading = (
+        f"like {printable(asked.title)} at focus {focus}: {len(hits)} of {len(index)} clips, "
+        f"ranked by {printable(asked.way)}"
+    )
     if not len(hits):
         return f"{heading}\n"
     bits = index.info.bits
@@ -44,7 +47,10 @@ def hits_table(index: Index, query: Query, hits: Hits, *, focus: str | float) ->
             hit.record["activity"] or "–",
             _prediction(hit),
             hit.record["media"] or "–",
-            *(f"{hit.distances[each]:.4g}" for each in index.foci),
+            *(
+                f"{hit.distances[each]:.4g}" if each in hit.distances else "–"
+                for each in index.foci
+            ),
             f"{len(hit.agreeing_bits)} of {bits}",
         ]
         for rank, hit in enumerate(hits, start=1)
@@ -65,10 +71,12 @@ def hits_table(index: Index, query: Query, hits: Hits, *, focus: str | float) ->
     return "\n".join(lines) + "\n"
 
 
-def hits_to_dict(index: Index, query: Query, hits: Hits, *, focus: str | float) -> dict[str, Any]:
+def hits_to_dict(index: Index, asked: Asked, hits: Hits, *, focus: str | float) -> dict[str, Any]:
     """Gives the query and its hits in plain values, for JSON."""
     return {
-        "query": query.records,
+        "query": [] if asked.clips is None else asked.clips.records,
+        "title": asked.title,
+        "ranking": asked.way,
         "focus": focus,
         "bits": index.info.bits,
         "clips": len(index),
@@ -79,13 +87,13 @@ def hits_to_dict(index: Index, query: Query, hits: Hits, *, focus: str | float) 
 
 
 def write_grid(
-    path: epath.PathLike, query: Query, hits: Hits, key_frames: KeyFrames, *, focus: str | float
+    path: epath.PathLike, asked: Asked, hits: Hits, key_frames: KeyFrames, *, focus: str | float
 ) -> None:
-    """Draws the query and its hits, the first twenty, as pictures of their key frames.
+    """Draws the query's clip, if it has one, and the first twenty hits, by their key frames.
 
     Args:
       path: the PNG or SVG file to write.
-      query: what was searched for; the first of several clips is shown.
+      asked: what was searched for; the first of several clips is shown.
       hits: what was found.
       key_frames: gives the pictures.
       focus: the focus searched, for the title.
@@ -99,11 +107,11 @@ def write_grid(
     shown = hits[:_MOST_PICTURES]
     records = [{"match": hit.match, "clip": hit.clip, **hit.record} for hit in shown]
     distances: list[float | None] = [hit.distance for hit in shown]
-    first = query.records[0]
-    if query.image is None:
-        images = _images([first, *records], key_frames)
-    else:
-        images = [query.image, *_images(records, key_frames)]
+    clips, given = asked.clips, []
+    if clips is not None:
+        records, distances = [clips.records[0], *records], [None, *distances]
+        given = [] if clips.image is None else [clips.image]
+    images = [*given, *_images(records[len(given) :], key_frames)]
     row = [
         plots.Picture(
             image,
@@ -111,9 +119,9 @@ def write_grid(
             record["match"] or "–",
             distance,
         )
-        for record, image, distance in zip([first, *records], images, [None, *distances])
+        for record, image, distance in zip(records, images, distances)
     ]
-    figure = plots.hits_grid([row], title=f"Like {query.name} at focus {focus}")
+    figure = plots.hits_grid([row], title=f"Like {asked.title} at focus {focus}")
     with files.writing(checked):
         files.write(checked, plots.render(figure, kind=checked.suffix[1:]))
 

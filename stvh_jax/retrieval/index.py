@@ -15,13 +15,23 @@ from jaxtyping import UInt8
 from numpy.typing import ArrayLike
 
 from stvh_jax import files
-from stvh_jax.codes.bit_weights import BitWeights
+from stvh_jax.codes.bit_weights import HUNDREDTHS, BitWeights
 from stvh_jax.codes.filter_matrix import FilterMatrix
+from stvh_jax.codes.linear_query import LinearQuery, weighted_code
+from stvh_jax.codes.readout import Readout
 from stvh_jax.codes.visual_maps import Adaptation, fit_adaptation
 from stvh_jax.errors import NotFound, UserError, shown
 from stvh_jax.names import as_name, printable
 from stvh_jax.retrieval.clip_table import Codes, names_table, stored_codes, to_table
-from stvh_jax.retrieval.engine import Engine, EngineKind, Name, SearchRequest, no_adaptation
+from stvh_jax.retrieval.comparison import WithCodes, WithLinearQuery
+from stvh_jax.retrieval.engine import (
+    Engine,
+    EngineKind,
+    LinearRequest,
+    Name,
+    SearchRequest,
+    no_adaptation,
+)
 from stvh_jax.retrieval.hits import Hits, codes_and_records
 from stvh_jax.retrieval.index_info import IndexInfo, Number, is_whole
 from stvh_jax.retrieval.surroundings import Surroundings
@@ -54,6 +64,7 @@ class Index:
         stored_foci: Sequence[int],
         filter_matrix: FilterMatrix | None = None,
         bit_weights: BitWeights | None = None,
+        readout: Readout | None = None,
         origin: Mapping[str, Any] | None = None,
         storage_options: Mapping[str, str] | None = None,
     ) -> "Index":
@@ -67,6 +78,8 @@ class Index:
           filter_matrix: derives the other foci; None if there are none.
           bit_weights: what the bits of one code, stored as that of the last focus, weigh at every
             focus; None where foci have codes of their own.
+          readout: reads activities from the codes of the last focus, so that clips of an activity
+            can be searched for by its name; None if it is not known.
           origin: the run and the data that the codes come from; plain values.
           storage_options: credentials and the like, for a bucket.
 
@@ -83,6 +96,7 @@ class Index:
             name=uuid.uuid4().hex,
             origin={} if origin is None else origin,
             bit_weights=bit_weights,
+            readout=readout,
         )
         return cls(_engine(uri).create(str(uri), info, storage_options=storage_options))
 
@@ -212,8 +226,9 @@ class Index:
 
     def search(
         self,
-        codes: Codes,
+        codes: Codes | None = None,
         *,
+        query: LinearQuery | None = None,
         focus: str | Number | None = None,
         scale: Number | None = None,
         k: SupportsIndex | None = 10,
@@ -226,6 +241,7 @@ class Index:
 
         Args:
           codes: packed codes of Q queries, as for `add`; of one also without the first axis.
+          query: in place of codes a linear query, which weighs every bit; see `stvh_jax.queries`.
           focus: `activity` (if None), `visual`, a number, or one between two neighbours: 2.3 is the
             sum of 0.7 times the distance at focus 2 and 0.3 times that at focus 3.
           scale: the focus in place of its number: from 0, focus 0, to 1, the last one.
@@ -243,7 +259,29 @@ class Index:
         """
         _check_limits(k, radius, self.info.bits)
         _check_chosen(where, without)
+        limits: Any = {
+            "k": None if k is None else int(k),
+            "radius": radius,
+            "where": where,
+            "without": without,
+        }
         weights = self.info.weights(self._focus(focus, scale))
+        if query is not None:
+            if codes is not None or together:
+                raise UserError("a search has codes or one linear query; give one of the two")
+            return [self._search_linear(query, weights, limits)]
+        return self._search_codes(codes, weights, limits, together=together)
+
+    def _search_codes(
+        self, codes: Codes | None, weights: dict[int, int], limits: Any, *, together: bool
+    ) -> list[Hits]:
+        """Finds the clips nearest to each of some codes.
+
+        Raises:
+          UserError: the codes or the condition make no sense.
+        """
+        if codes is None:
+            raise UserError("there is nothing to search for; give codes, or query=")
         parts, weights_per_bit = self.info.part_weights(weights)
         stored = stored_codes(self.info, codes, what="the query")
         if not len(stored[self.info.last_focus]):
@@ -252,24 +290,37 @@ class Index:
             queries={part: self.info.codes_of_part(part, stored) for part in parts},
             weights=parts,
             weights_per_bit=weights_per_bit,
-            k=None if k is None else int(k),
-            radius=radius,
-            where=where,
-            without=without,
             together=together,
+            **limits,
         )
-        snapshot = self.engine.snapshot()
-        return [
-            Hits(
-                snapshot,
-                self.info,
-                neighbours,
-                {focus: values[group.start : group.stop] for focus, values in stored.items()},
-                focus=max(weights, key=weights.__getitem__),
-                unit=request.unit,
-            )
-            for neighbours, group in zip(snapshot.search(request), request.groups)
-        ]
+        snapshot, focus = self.engine.snapshot(), max(weights, key=weights.__getitem__)
+        answers = []
+        for neighbours, group in zip(snapshot.search(request), request.groups):
+            own = {each: values[group.start : group.stop] for each, values in stored.items()}
+            comparison = WithCodes(self.info, own, focus)
+            answers.append(Hits(snapshot, self.info, neighbours, comparison, unit=request.unit))
+        return answers
+
+    def _search_linear(self, query: LinearQuery, weights: dict[int, int], limits: Any) -> Hits:
+        """Finds the clips nearest to a linear query.
+
+        Raises:
+          UserError: it says nothing at the focus, or is of other codes.
+        """
+        if not isinstance(query, LinearQuery):
+            raise UserError(f"query of type {type(query).__name__}; see stvh_jax.queries")
+        spaces = self.info.spaces(weights)
+        where = f"focus {sum(focus * share for focus, share in weights.items()) / HUNDREDTHS:g}"
+        request = LinearRequest(
+            parts=tuple(spaces),
+            query=weighted_code(query, list(spaces.values()), where=where),
+            bits=self.info.bits,
+            **limits,
+        )
+        snapshot, focus = self.engine.snapshot(), max(weights, key=weights.__getitem__)
+        comparison = WithLinearQuery(self.info, query, focus)
+        neighbours = snapshot.search_linear(request)
+        return Hits(snapshot, self.info, neighbours, comparison, unit=request.unit)
 
     def _focus(self, focus: str | Number | None, scale: Number | None) -> str | Number:
         """Gives the focus of a search.

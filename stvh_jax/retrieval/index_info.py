@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from stvh_jax import files
 from stvh_jax.codes.bit_weights import HUNDREDTHS, BitWeights
 from stvh_jax.codes.filter_matrix import FilterMatrix
+from stvh_jax.codes.linear_query import CodeSpace
 from stvh_jax.codes.packing import hamming_distances
+from stvh_jax.codes.readout import Readout
 from stvh_jax.errors import UserError, shown
 from stvh_jax.retrieval.record import ADAPTATION, RECORD, RECORD_1, code_column
 
@@ -55,6 +57,7 @@ class IndexInfo:
       format: 1 where clips are stored as whole numbers, 2 where they are names, 3 where they are
         names and bits are weighed; None for the newest that fits.
       bit_weights: what each bit weighs at each focus; None where foci have codes of their own.
+      readout: reads activities from the codes of the last focus; None where it is not known.
     """
 
     bits: int
@@ -64,6 +67,7 @@ class IndexInfo:
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     format: int | None = None
     bit_weights: BitWeights | None = None
+    readout: Readout | None = None
 
     def __post_init__(self):
         """Checks that the parts fit.
@@ -85,6 +89,7 @@ class IndexInfo:
         _check_origin(self.origin)
         _check_filter_matrix(self.filter_matrix, self.bits, self.stored_foci)
         _check_bit_weights(self.bit_weights, self)
+        _check_readout(self.readout, self.bits)
         if self.format is None:
             newest = _NAMED if self.bit_weights is None else _WEIGHTED
             object.__setattr__(self, "format", newest)
@@ -181,12 +186,27 @@ class IndexInfo:
         common = math.gcd(unit, *parts.values())
         return {part: weight // common for part, weight in parts.items()}, unit // common
 
-    @property
-    def stored_parts(self) -> list[CodePart]:
-        """The parts that need not be derived."""
-        if self.bit_weights is None:
-            return [CodePart(focus) for focus in self.stored_foci]
-        return [CodePart(self.last_focus, group) for group in range(len(self.bit_weights.groups))]
+    def spaces(self, weights: Mapping[int, int]) -> dict[CodePart, tuple[CodeSpace, int]]:
+        """Gives the codes that a linear query is compared with, and how much each counts.
+
+        Args:
+          weights: of each focus, in hundredths; see `weights`.
+        """
+        if self.bit_weights is not None:
+            of_bits = self.bit_weights.at(sum(focus * share for focus, share in weights.items()))
+            return {CodePart(self.last_focus): (self._space(self.last_focus, of_bits), 1)}
+        ones = np.ones(self.bits, np.int64)
+        return {
+            CodePart(focus): (self._space(focus, ones), weight) for focus, weight in weights.items()
+        }
+
+    def _space(self, focus: int, of_bits: Int[np.ndarray, "K"]) -> CodeSpace:
+        return CodeSpace(
+            focus=focus,
+            bit_weights=of_bits.astype(np.float64),
+            readout=self.readout if focus == self.last_focus else None,
+            codes_of=lambda codes: self._codes_of_query(focus, codes),
+        )
 
     def codes_of_part(
         self, part: CodePart, stored: Mapping[int, UInt8[np.ndarray, "M bytes"]]
@@ -195,6 +215,16 @@ class IndexInfo:
         if self.bit_weights is None or part.group is None:
             return self.codes_of(part.focus, stored)
         return self.bit_weights.part(stored[part.focus], part.group)
+
+    def _codes_of_query(self, focus: int, codes: Any) -> UInt8[np.ndarray, "..."]:
+        """Gives the codes of a focus, of one clip or several, of those that are stored.
+
+        Raises:
+          UserError: those of a focus are missing, or have other bits.
+        """
+        stored = _by_focus(self, codes)
+        rows = {each: np.atleast_2d(array) for each, array in stored.items()}
+        return self.codes_of(focus, rows).reshape(stored[self.last_focus].shape)
 
     def mean_distances(
         self,
@@ -248,6 +278,8 @@ class IndexInfo:
         }
         if self.bit_weights is not None:
             values["bit_weights"] = self.bit_weights.to_json()
+        if self.readout is not None:
+            values["readout"] = self.readout.to_json()
         return json.dumps(values)
 
     @classmethod
@@ -269,7 +301,7 @@ class IndexInfo:
             if not isinstance(values["name"], str) or not isinstance(values["stored_foci"], list):
                 raise TypeError("its name or its stored foci are of another type")
             try:
-                weights = values.get("bit_weights")
+                weights, readout = values.get("bit_weights"), values.get("readout")
                 return cls(
                     bits=values["bits"],
                     stored_foci=tuple(values["stored_foci"]),
@@ -278,6 +310,7 @@ class IndexInfo:
                     origin=values["origin"],
                     format=_FORMATS[values["format"]],
                     bit_weights=None if weights is None else BitWeights.from_json(weights),
+                    readout=None if readout is None else Readout.from_json(readout),
                 )
             except UserError as error:
                 raise ValueError(str(error)) from error
@@ -326,6 +359,39 @@ def _check_bit_weights(weights: Any, info: IndexInfo) -> None:
         )
     if info.filter_matrix is not None:
         raise UserError("with bit weights no focus is derived; leave out the filter matrix")
+
+
+def _check_readout(readout: Any, bits: int) -> None:
+    """Checks that a readout, if there is one, reads from codes of so many bits.
+
+    Raises:
+      UserError: it is something else, or reads from others.
+    """
+    if readout is not None and not isinstance(readout, Readout):
+        raise UserError(f"the readout is of type {type(readout).__name__}")
+    if readout is not None and readout.bits != bits:
+        raise UserError(f"the readout is for {readout.bits} bits, the codes have {bits}")
+
+
+def _by_focus(info: IndexInfo, codes: Any) -> Mapping[int, UInt8[np.ndarray, "..."]]:
+    """Gives the stored codes of a query by focus.
+
+    Raises:
+      UserError: those of a focus are missing, or have other bits.
+    """
+    by_focus = codes if isinstance(codes, Mapping) else {info.last_focus: codes}
+    for focus in info.stored_foci:
+        if focus not in by_focus:
+            raise UserError(
+                f"the query: codes of focus {focus} are missing; this index stores those of "
+                f"{listed(info.stored_foci)}"
+            )
+        if 8 * by_focus[focus].shape[-1] != info.bits:
+            raise UserError(
+                f"the query: codes have {8 * by_focus[focus].shape[-1]} bits, this index has "
+                f"{info.bits}"
+            )
+    return by_focus
 
 
 def _check_origin(origin: Any) -> None:

@@ -324,7 +324,8 @@ def encode_clip(
             if (match, clip) in names:
                 start = place + names.index((match, clip))
                 batches = dataset.evaluation_batches(split, batch_size=1, start=start)
-                return split, encode_clips(encoder, itertools.islice(batches, 1))
+                one = itertools.islice(batches, 1)
+                return split, encode_clips(encoder, one, keep_relaxed=True)
             place += len(names)
     return None
 

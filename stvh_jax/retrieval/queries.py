@@ -11,10 +11,8 @@ from jaxtyping import Bool, Float, UInt8
 from stvh_jax.errors import NotFound, UserError
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.retrieval.engine import Name
-from stvh_jax.retrieval.hits import Hits
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.indexing import encode_clip, record_of
-from stvh_jax.retrieval.surroundings import around
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +23,13 @@ class Query:
       codes: packed codes of each clip, by focus.
       records: what is known of each: match, clip, start, stop, activity, split; None where it is
         not.
+      relaxed: h of each clip by focus; None where they were not all encoded.
       image: a frame of the first clip, where it came from files.
     """
 
     codes: dict[int, UInt8[np.ndarray, "Q bytes"]]
     records: list[dict[str, Any]]
+    relaxed: dict[int, Float[np.ndarray, "Q K"]] | None = None
     image: UInt8[np.ndarray, "H W 3"] | None = None
 
     @property
@@ -54,7 +54,11 @@ def parse_clip(text: str) -> Name:
 
 
 def clips_query(
-    index: Index, clips: Sequence[Name], open_model: Callable[[], tuple[Encoder, Any]]
+    index: Index,
+    clips: Sequence[Name],
+    open_model: Callable[[], tuple[Encoder, Any]],
+    *,
+    encode: bool = False,
 ) -> Query:
     """Takes clips of the index, or, where they are not in it, of the prepared set of its run.
 
@@ -62,6 +66,7 @@ def clips_query(
       index: where the codes are looked up.
       clips: (match, clip) of each.
       open_model: gives the index's model and its prepared set, opened, if they are needed.
+      encode: encode those of the index too, so that h is known of all.
 
     Raises:
       NotFound: a clip is in neither.
@@ -71,14 +76,24 @@ def clips_query(
     clips = list(dict.fromkeys(clips))
     open_once = functools.cache(open_model)
     queries = [
-        _indexed_query(index, name) if held else _encoded_query(index, name, *open_once())
+        _indexed_query(index, name)
+        if held and not encode
+        else _encoded_query(index, name, *open_once())
         for name, held in zip(clips, index.holds(clips))
     ]
-    codes = {
-        focus: np.concatenate([query.codes[focus] for query in queries])
-        for focus in index.info.stored_foci
-    }
-    return Query(codes, [record for query in queries for record in query.records])
+    relaxed = [query.relaxed for query in queries]
+    known = [each for each in relaxed if each is not None]
+    return Query(
+        _joined([query.codes for query in queries]),
+        [record for query in queries for record in query.records],
+        relaxed=_joined(known) if len(known) == len(queries) else None,
+    )
+
+
+def _joined(parts: Sequence[dict[int, Any]]) -> dict[int, Any]:
+    """Puts the rows of several arrays behind one another, focus by focus, as far as all have it."""
+    foci = set.intersection(*map(set, parts))
+    return {focus: np.concatenate([part[focus] for part in parts]) for focus in sorted(foci)}
 
 
 def _indexed_query(index: Index, name: Name) -> Query:
@@ -99,7 +114,8 @@ def _encoded_query(index: Index, name: Name, encoder: Encoder, dataset: Any) -> 
     split, encoding = encoded
     rate = index.info.origin.get("frames_per_second")
     record = record_of(encoder, dataset, encoding, split=split, frames_per_second=rate)
-    return Query(encoding.codes, [{field: values[0] for field, values in record.items()}])
+    known = {field: values[0] for field, values in record.items()}
+    return Query(encoding.codes, [known], relaxed=encoding.relaxed)
 
 
 def encoder_of(index: Index, encoder: Encoder) -> Encoder:
@@ -142,38 +158,5 @@ def files_query(
     activity = encoder.activity_names[int(encoding.activity_probabilities[0].argmax())]
     unknown = dict.fromkeys(("match", "clip", "start", "stop", "activity", "split"))
     image = None if frames is None else frames[encoder.config.model.key_frame]
-    return Query(encoding.codes, [unknown | {"predicted": activity}], image)
-
-
-def search(
-    index: Index,
-    query: Query,
-    *,
-    exclude_near: float | None = None,
-    exclude_match: bool = False,
-    **options: Any,
-) -> Hits:
-    """Finds the clips like a query, by the mean of the distances from its clips.
-
-    Args:
-      index: where to search.
-      query: what to search for; its clips are left out of the hits.
-      exclude_near: also leave out what is less than these seconds from one of them.
-      exclude_match: also leave out their matches.
-      **options: focus, k, radius, where, as `Index.search` has them.
-
-    Raises:
-      UserError: as `Index.search`, or the query's match or time is not known.
-    """
-    without = []
-    for record in query.records:
-        if record["match"] is not None:
-            place = (record[field] for field in ("match", "clip", "start", "stop"))
-            without += around(*place, exclude_near=exclude_near, exclude_match=exclude_match)
-        elif exclude_near is not None or exclude_match:
-            raise UserError(
-                "a clip from files has no match and no time in the index, so nothing around it can "
-                "be left out"
-            )
-    (hits,) = index.search(query.codes, together=True, without=without, **options)
-    return hits
+    known = unknown | {"predicted": activity}
+    return Query(encoding.codes, [known], relaxed=encoding.relaxed, image=image)

@@ -25,6 +25,7 @@ from tests.helpers.fakes import FakeDataset, frames_config, frames_dataset, tiny
 pytestmark = pytest.mark.slow
 
 CLIP = ["--clip", "1/100"]
+HAMMING = ["--rank", "hamming"]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -126,7 +127,7 @@ def test_a_clip_of_the_index_finds_others(command, indexed, encoded):
     for focus, name in ((0, "visual"), (1, "activity")):
         status, out, err = command(
             "query", "--index", indexed / "index", "--clip", f"{match}/{clip}", "--focus", name,
-            "--k", 5, "--json",
+            "--k", 5, "--json", *HAMMING,
         )  # fmt: skip
         assert (status, err) == (0, "")
         found = json.loads(out)
@@ -143,13 +144,15 @@ def test_a_clip_of_the_index_finds_others(command, indexed, encoded):
 
 
 def test_a_scale_names_the_focus(command, indexed):
-    query = ["query", "--index", indexed / "index", *CLIP, "--json"]
+    query = ["query", "--index", indexed / "index", *CLIP, *HAMMING, "--json"]
     for scale, focus in (("0", "0.0"), ("0.25", "0.25"), ("1", "1.0")):
         by_scale, by_focus = command(*query, "--scale", scale), command(*query, "--focus", focus)
         assert by_scale[0] == 0
         assert json.loads(by_scale[1]) == json.loads(by_focus[1]) | {"focus": float(focus)}
     status, out, _ = command(*query[:-1], "--scale", "0.5")
-    assert status == 0 and out.startswith("like 1/100 at focus 0.5: 10 of 48 clips\n")
+    assert status == 0 and out.startswith(
+        "like 1/100 at focus 0.5: 10 of 48 clips, ranked by hamming\n"
+    )
 
 
 def test_one_code_is_indexed_and_searched_at_every_focus(command, graded):
@@ -162,7 +165,9 @@ def test_one_code_is_indexed_and_searched_at_every_focus(command, graded):
     assert command(*index, "--stored-foci", "1")[0] == 0
     opened = Index.open("index")
     assert opened.info.filter_matrix is None and "filter_matrix" not in opened.info.origin
-    status, out, err = command("query", "--index", "index", *CLIP, "--scale", "0.5", "--json")
+    status, out, err = command(
+        "query", "--index", "index", *CLIP, "--scale", "0.5", *HAMMING, "--json"
+    )
     assert (status, err) == (0, "")
     for hit in json.loads(out)["hits"]:
         mean = np.mean([hit["distances"][focus] for focus in "01"])
@@ -186,7 +191,9 @@ def test_an_index_is_adapted_by_a_flag(command, graded, trained):
     number = Index.open("index").adaptation.number
     assert command(*index, "--adapt")[0] == 0
     assert Index.open("index").adaptation.number == number  # the same clips, the same fit
-    status, out, err = command("query", "--index", "index", *CLIP, "--scale", "0", "--json")
+    status, out, err = command(
+        "query", "--index", "index", *CLIP, "--scale", "0", *HAMMING, "--json"
+    )
     assert (status, err) == (0, "")
     status, _, err = command(
         "index", "--run", trained(), "--split", "train", "--out", "other", "--adapt"
@@ -218,7 +225,7 @@ def test_a_clip_of_another_split_is_encoded(command, indexed, encoded, monkeypat
     monkeypatch.setattr("data.prepared.pipeline.open_dataset", other_names)
     match, clip = int(encoded["test"].match[19]), int(encoded["test"].clip[19])
     status, out, err = command(
-        "query", "--index", indexed / "index", "--clip", f"{match + 10}/{clip}", "--json"
+        "query", "--index", indexed / "index", "--clip", f"{match + 10}/{clip}", "--json", *HAMMING
     )
     assert (status, err) == (0, "")
     found = json.loads(out)
@@ -231,10 +238,10 @@ def test_a_table_and_exports(command, indexed):
     for ending in ("csv", "json", "parquet"):
         status, out, err = command(
             "query", "--index", indexed / "index", "--clip", "1/100", "--where", "match = '2'",
-            "--export", f"hits.{ending}",
+            "--export", f"hits.{ending}", *HAMMING,
         )  # fmt: skip
         assert (status, err) == (0, "")
-    assert out.startswith("like 1/100 at focus activity: 10 of 48 clips\n")
+    assert out.startswith("like 1/100 at focus activity: 10 of 48 clips, ranked by hamming\n")
     assert "focus 0  focus 1" in out
     assert out.endswith("wrote hits.parquet\n")
     with open("hits.csv", newline="") as file:
@@ -271,7 +278,7 @@ def test_files_of_ones_own(command, indexed, encoded):
     boxes = clips.boxes[place][:, present].astype(np.float64)
     np.save("boxes.npy", boxes)
     status, out, err = command(
-        "query", "--index", indexed / "index", "--boxes", "boxes.npy", "--json", "--k", 4
+        "query", "--index", indexed / "index", "--boxes", "boxes.npy", "--json", "--k", 4, *HAMMING
     )
     assert (status, err) == (0, "")
     hits = [(hit["distance"], hit["match"], hit["clip"]) for hit in json.loads(out)["hits"]]

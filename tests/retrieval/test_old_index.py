@@ -11,6 +11,7 @@ import pytest
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.errors import Exists, UserError
 from stvh_jax.names import natural_key
+from stvh_jax.retrieval.asking import ask
 from stvh_jax.retrieval.hits_report import hits_table
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.index_info import IndexInfo
@@ -161,7 +162,7 @@ def test_names_that_are_refused_today_are_still_read(tmp_path, monkeypatch):
     (hits,) = index.search(np.zeros((1, 2), np.uint8), k=9)
     assert [hit.match for hit in hits] == matches
     assert index.holds([(matches[0], 2), (matches[1], "1" * 5000)]) == [True, True]
-    query = Query(*index.get([(matches[2], 1)]))
-    table = hits_table(index, query, hits, focus="activity")
+    asked = ask(index, Query(*index.get([(matches[2], 1)])))
+    table = hits_table(index, asked, hits, focus="activity")
     assert "a\\x1b[31m\\n/1" in table and "\x1b" not in table
     assert len(table.splitlines()) == 6

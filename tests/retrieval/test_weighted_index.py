@@ -12,6 +12,7 @@ from stvh_jax.codes.bit_weights import BitWeights, laid_out
 from stvh_jax.codes.packing import pack
 from stvh_jax.errors import Damaged, Exists, UserError
 from stvh_jax.names import natural_key
+from stvh_jax.retrieval.asking import ask
 from stvh_jax.retrieval.hits_report import hits_table, hits_to_dict
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.index_info import IndexInfo
@@ -184,11 +185,11 @@ def test_a_hit_says_why_it_was_found(filled, tmp_path):
             assert hit.distances[focus] == pytest.approx(expected)
         assert hit.distances[1] == hit.distance
         assert hit.agreeing_bits == np.flatnonzero(signs[11] == other).tolist()
-    query = Query(*index.get([(hits[0].match, hits[0].clip)]))
-    table = hits_table(index, query, hits, focus=1.0).splitlines()
+    asked = ask(index, Query(*index.get([(hits[0].match, hits[0].clip)])), ranking="hamming")
+    table = hits_table(index, asked, hits, focus=1.0).splitlines()
     assert [f"focus {focus}" in table[2] for focus in FOCI] == [True] * 4
     assert table[3].endswith(f"{len(hits[0].agreeing_bits)} of {index.info.bits}")
-    values = hits_to_dict(index, query, hits, focus=1.0)
+    values = hits_to_dict(index, asked, hits, focus=1.0)
     assert json.loads(json.dumps(values))["hits"][0]["distances"]["1"] == hits[0].distance
     for ending in ("csv", "json", "parquet"):
         hits.export(tmp_path / f"hits.{ending}")

@@ -15,10 +15,11 @@ from lancedb.table import LanceTable
 
 from stvh_jax.codes import nearest
 from stvh_jax.codes.nearest import Neighbours, Range, Term
+from stvh_jax.codes.weighted_bits import ScannedCodes
 from stvh_jax.errors import Damaged
 from stvh_jax.names import natural_numbers
 from stvh_jax.retrieval.clip_table import as_record, codes_of_table
-from stvh_jax.retrieval.engine import Name, SearchRequest
+from stvh_jax.retrieval.engine import LinearRequest, Name, SearchRequest
 from stvh_jax.retrieval.index_info import CodePart, IndexInfo
 from stvh_jax.retrieval.lance.clip_numbers import ClipNumbers, dictionary
 from stvh_jax.retrieval.lance.derived_codes import derived_codes
@@ -37,6 +38,7 @@ class _Subset:
 
     rows: Int64[np.ndarray, "M"]
     codes: dict[CodePart, UInt8[np.ndarray, "M part"]] = dataclasses.field(default_factory=dict)
+    scanned: dict[Sequence[CodePart], ScannedCodes] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -54,6 +56,7 @@ class ClipSnapshot:
       numbers: of the clips' names.
       clips: the number of each row's clip.
       codes: packed codes of the parts used so far; the stored ones from the beginning.
+      scanned: the codes of the parts that were searched by linear queries, side by side.
       adaptation: the number of the adaptation that made the visual bits; 0 for none.
       subsets: by condition, the last ones used at the end.
     """
@@ -69,6 +72,7 @@ class ClipSnapshot:
     clips: Int64[np.ndarray, "M"]
     codes: dict[CodePart, UInt8[np.ndarray, "M part"]]
     adaptation: int
+    scanned: dict[Sequence[CodePart], ScannedCodes] = dataclasses.field(default_factory=dict)
     subsets: collections.OrderedDict[str, _Subset] = dataclasses.field(
         default_factory=collections.OrderedDict
     )
@@ -98,7 +102,7 @@ class ClipSnapshot:
             starts=np.searchsorted(places, np.arange(len(matches) + 1)),
             numbers=numbers,
             clips=clips,
-            codes={part: info.codes_of_part(part, codes) for part in info.stored_parts},
+            codes={CodePart(focus): values for focus, values in codes.items()},
             adaptation=_one_adaptation(uri, stored) if adaptation else 0,
         )
 
@@ -127,6 +131,19 @@ class ClipSnapshot:
         if subset is None:
             return neighbours
         return [dataclasses.replace(each, rows=subset.rows[each.rows]) for each in neighbours]
+
+    def search_linear(self, request: LinearRequest) -> Neighbours:
+        """Finds the clips nearest to a linear query; see `Snapshot.search_linear`."""
+        subset = None if request.where is None else self._subset(request.where)
+        without = self._ranges(request.without, None if subset is None else subset.rows)
+        scanned = self.scanned if subset is None else subset.scanned
+        parts = tuple(request.parts)
+        if parts not in scanned:
+            scanned[parts] = ScannedCodes(_side_by_side([self._codes(subset, p) for p in parts]))
+        found = scanned[parts].nearest(
+            request.query, request.k, limit=request.limit, without=without
+        )
+        return found if subset is None else dataclasses.replace(found, rows=subset.rows[found.rows])
 
     def records(self, rows: Int64[np.ndarray, "k"]) -> pa.Table:
         """Gives the records and codes of some rows, in their order."""
@@ -173,7 +190,7 @@ class ClipSnapshot:
     def _codes(self, subset: _Subset | None, part: CodePart) -> UInt8[np.ndarray, "M part"]:
         """Gives the codes of a part, of the clips searched."""
         if part not in self.codes:
-            self.codes[part] = self._derived(part.focus)
+            self.codes[part] = self._made(part)
         codes = self.codes[part]
         if subset is None:
             return codes
@@ -181,11 +198,13 @@ class ClipSnapshot:
             subset.codes[part] = _gather(codes, subset.rows)
         return subset.codes[part]
 
-    def _derived(self, focus: int) -> UInt8[np.ndarray, "M bytes"]:
-        info = self.info
+    def _made(self, part: CodePart) -> UInt8[np.ndarray, "M part"]:
+        """Makes codes that are not stored: those of a group of bits, or of a derived focus."""
+        info, last = self.info, self.codes[CodePart(self.info.last_focus)]
+        if part.group is not None:
+            return info.codes_of_part(part, {info.last_focus: last})
         assert info.filter_matrix is not None  # or the focus could not be searched
-        last = self.codes[CodePart(info.last_focus)]
-        return derived_codes(self.uri, info.name, info.filter_matrix, last, focus)
+        return derived_codes(self.uri, info.name, info.filter_matrix, last, part.focus)
 
     def _subset(self, where: str) -> _Subset:
         """Gives the clips that meet a condition; those of the last few are kept."""
@@ -284,6 +303,11 @@ def _one_part(
         near = (nearest.within(codes, query, limit // weight, without=without) for query in queries)
         neighbours = [each if k is None else each.cut(k) for each in near]
     return [dataclasses.replace(each, distances=weight * each.distances) for each in neighbours]
+
+
+def _side_by_side(codes: Sequence[UInt8[np.ndarray, "M part"]]) -> UInt8[np.ndarray, "M parts"]:
+    """Joins the codes of parts, as a linear query weighs them."""
+    return codes[0] if len(codes) == 1 else np.concatenate(codes, axis=1)
 
 
 def _ordered_matches(column: pa.ChunkedArray) -> tuple[dict[str, int], Int64[np.ndarray, "M"]]:

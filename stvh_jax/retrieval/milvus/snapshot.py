@@ -18,7 +18,7 @@ from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.errors import NotFound, UserError
 from stvh_jax.names import natural_key
 from stvh_jax.retrieval.clip_table import as_record, code_columns
-from stvh_jax.retrieval.engine import Name, SearchRequest
+from stvh_jax.retrieval.engine import Limits, LinearRequest, Name, SearchRequest
 from stvh_jax.retrieval.milvus.collection import CODE, FOCUS, PART, PARTS, Collection, Row
 from stvh_jax.retrieval.milvus.where import joined, null_of, quoted, translate
 from stvh_jax.retrieval.surroundings import Surroundings, unknown_times
@@ -28,6 +28,9 @@ _LIMIT = 16384
 
 # Rows asked for beyond k: usually all that are as near as the k-th are among them.
 _SLACK = 256
+
+# Clips that a linear query ranks, in all and for each that is asked for.
+_RANKED, _RANKED_FOR_EACH = 1024, 16
 
 # The most rows in the answer to several queries.
 _ANSWERS = 1 << 18
@@ -107,6 +110,32 @@ class CollectionSnapshot:
             "by a radius or a condition"
         )
 
+    def search_linear(self, request: LinearRequest) -> Neighbours:
+        """Finds the nearest of the clips whose codes have most of the query's signs.
+
+        Milvus knows no weights, so that this is not proven: what is nearest by weights, but not
+        among the first by signs, is missed.
+        """
+        (part,) = request.parts if len(request.parts) == 1 else (None,)
+        if part is None:
+            raise UserError(
+                f"{self._collection.uri}: Milvus searches a linear query at one focus at a time; "
+                "choose a whole number, or an index in a folder"
+            )
+        size = min(_LIMIT, _RANKED + _RANKED_FOR_EACH * (request.k or 0))
+        codes = request.query.code[None]
+        (nearest,) = self._nearest(part.focus, codes, size, self._conditions(request))
+        names = list(nearest.distances)
+        stored = {
+            row.name: values[CODE][0]
+            for row, values in self._collection.rows(names, [part.focus], [CODE])
+        }
+        names = [name for name in names if name in stored]
+        distances = request.query.distances(
+            self._collection.codes_array([stored[name] for name in names])
+        )
+        return self._ordered(dict(zip(names, distances.tolist())), request)
+
     def find(self, names: Sequence[Name]) -> list[int | None]:
         """Finds the rows of clips; None for one that is not in the collection."""
         present = self._collection.present(names)
@@ -148,6 +177,11 @@ class CollectionSnapshot:
         everything = others == math.inf or (limit is not None and others > limit)
         if not enough and not everything:
             return None
+        return self._ordered(sums, request)
+
+    def _ordered(self, sums: dict[Name, int], request: Limits) -> Neighbours:
+        """Gives the clips nearest by some distances, within the request's limits."""
+        k, limit = request.k, request.limit
         if limit is not None:
             sums = {name: total for name, total in sums.items() if total <= limit}
         names = sorted(
@@ -195,7 +229,7 @@ class CollectionSnapshot:
             nearest += [_joined_parts(answer, limit) for answer in zip(*answers)]
         return nearest
 
-    def _conditions(self, request: SearchRequest) -> list[str]:
+    def _conditions(self, request: Limits) -> list[str]:
         """Says in Milvus's own language which clips are searched: those that meet every condition.
 
         Raises:
