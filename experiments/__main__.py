@@ -41,6 +41,8 @@ NAMES = {
     "table_cost": "parameters, GFLOPs, clips per second, training time",
     "fig_scale": "the scale from visual to activity, beyond the paper",
     "table_scale": "what a focus of one stored code is, beyond the paper",
+    "table_rankings": "what of a query is compared with the stored bits, beyond the paper",
+    "feedback": "teaching a search by examples, beyond the paper",
     "labels": "original and corrected labels of Volleyball, beyond the paper",
 }
 

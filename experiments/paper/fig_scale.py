@@ -68,7 +68,7 @@ def report(study: Study) -> Report:
         for name, of_seeds in found.items()
     }
     columns = ["code", "place", "activity mAP@10", "match mAP@10", "both, of ten"]
-    figure = plots.scale_curves(curves)
+    figure = plots.measures_along(curves, along="visual to activity")
     return Report([Table(columns, rows)], notes, {"": figure}, values=values)
 
 

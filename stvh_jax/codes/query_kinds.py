@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import scipy.optimize
+import scipy.special
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
@@ -16,9 +17,9 @@ from stvh_jax.codes.linear_query import Codes, CodeSpace, LinearQuery
 from stvh_jax.codes.packing import check_codes, unpack
 from stvh_jax.errors import UserError, shown
 
-# How far examples may lead away from the query that they are added to, and how long that is before
-# any are given; chosen on validation clips (docs/searching.md).
-_FREEDOM, _PRIOR = 100.0, 10.0
+# How far examples may lead away from the query that they are added to, which has the length of one;
+# chosen on validation clips (docs/searching.md).
+_FREEDOM = 5.0
 # How many examples may be given.
 _MOST_EXAMPLES = 10_000
 
@@ -119,9 +120,10 @@ class ByName(LinearQuery):
 class Like(LinearQuery):
     """Examples and counter-examples: a logistic regression on the bits, drawn to another query.
 
-    The direction v has the least of sum_j log(1 + exp(-y_j v . x_j)) + |v - s p|^2 / 2 c, where x_j
-    is the code of example j and p the direction of the other query, both of length one, y_j is +1
-    or -1, s `_PRIOR` and c `_FREEDOM`. There is no intercept: it changes no ranking.
+    The direction v has the least of m+ + m- + |v - p|^2 / 2 c. Here m+ is the mean over the
+    examples x of log(1 + exp(-v . x)), m- that over the counter-examples of log(1 + exp(v . x)),
+    so that both count alike, however many there are; x is a code and p the direction of the other
+    query, both of length one, and c is `_FREEDOM`. There is no intercept: it changes no ranking.
     """
 
     these: Codes
@@ -145,14 +147,15 @@ class Like(LinearQuery):
         )
         prior = np.zeros(len(root))
         if self.prior is not None:
-            prior = _PRIOR * root * space.unit(self.prior.direction(space))
+            prior = root * space.unit(self.prior.direction(space))
         signed = np.concatenate([liked, -not_liked])
+        shares = np.concatenate([np.full(len(x), 1 / max(1, len(x))) for x in (liked, not_liked)])
 
         def loss(v):
-            margins = signed @ v
-            value = np.logaddexp(0, -margins).sum() + np.square(v - prior).sum() / (2 * _FREEDOM)
-            slopes = -1 / (1 + np.exp(margins))
-            return value, slopes @ signed + (v - prior) / _FREEDOM
+            margins, apart = signed @ v, v - prior
+            value = shares @ np.logaddexp(0, -margins) + apart @ apart / (2 * _FREEDOM)
+            slopes = -shares * scipy.special.expit(-margins)
+            return value, slopes @ signed + apart / _FREEDOM
 
         found = scipy.optimize.minimize(loss, prior, jac=True, method="L-BFGS-B")
         return np.divide(found.x, root, out=np.zeros_like(root), where=root > 0)

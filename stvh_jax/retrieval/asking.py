@@ -35,7 +35,7 @@ RANKINGS = ("class", "asymmetric", "hamming")
 # How much the class counts beside a clip, of length one. More finds more clips of the class, but
 # the same few again and again: chosen on validation clips as the best at which half of an archive
 # is ever found (docs/searching.md).
-_CLASS = 0.5
+CLASS = 0.75
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -206,9 +206,9 @@ def _linear(index: Index, clips: Query, ranking: str) -> LinearQuery:
         if ranking == "class" and with_h:
             assert index.info.readout is not None  # or there is no such ranking
             probabilities = index.info.readout.probabilities(relaxed[index.info.last_focus])
-            summands.append(_CLASS * toward_class(probabilities))
+            summands.append(CLASS * toward_class(probabilities))
         elif ranking == "class":
-            summands.append(_CLASS * toward_class_of(codes))
+            summands.append(CLASS * toward_class_of(codes))
     return functools.reduce(operator.add, summands)
 
 

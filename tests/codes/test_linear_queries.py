@@ -102,7 +102,7 @@ def loss_of(v, space, liked, not_liked, prior):
         for row in rows:
             x = np.sqrt(space.bit_weights) * row
             x /= sum(x**2) ** 0.5
-            total += np.log(1 + np.exp(-y * sum(a * b for a, b in zip(v, x))))
+            total += np.log(1 + np.exp(-y * sum(a * b for a, b in zip(v, x)))) / len(rows)
     return total
 
 
@@ -113,7 +113,7 @@ def test_examples_are_a_regression(space, with_prior):
     root = np.sqrt(space.bit_weights)
     start = np.zeros(BITS)
     if with_prior:
-        start = query_kinds._PRIOR * root * unit(SIGNS[7], space)
+        start = root * unit(SIGNS[7], space)
     best = root * query.direction(space)
     least = loss_of(best, space, SIGNS[:3], SIGNS[3:5], start)
     for _ in range(50):

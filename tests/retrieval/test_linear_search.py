@@ -153,16 +153,16 @@ def clips_of(index, *places, relaxed=None):
 
 def test_clips_are_ranked_by_class_if_nothing_else_is_said(index):
     asked = asking.ask(index, clips_of(index, 5))
-    assert asked.way == "class: Hamming + 0.5 x its class"
+    assert asked.way == "class: Hamming + 0.75 x its class"
     own, _ = index.get([PLACES[5]])
-    expected = queries.from_codes(own) + 0.5 * queries.toward_class_of(own)
+    expected = queries.from_codes(own) + 0.75 * queries.toward_class_of(own)
     hits = asking.search(index, asked, k=7)
     (same,) = index.search(query=expected, k=8)
     assert listed(hits) == [row for row in listed(same) if row[1:] != PLACES[5]][:7]
     relaxed = {focus: h[None] for focus, h in H.items()}
     asked = asking.ask(index, clips_of(index, 5, relaxed=relaxed))
-    assert asked.way == "class: asymmetric + 0.5 x its class"
-    expected = queries.from_clip(H) + 0.5 * queries.toward_class(READOUT.probabilities(H[LAYERS]))
+    assert asked.way == "class: asymmetric + 0.75 x its class"
+    expected = queries.from_clip(H) + 0.75 * queries.toward_class(READOUT.probabilities(H[LAYERS]))
     (same,) = index.search(query=expected, k=8)
     assert (
         listed(asking.search(index, asked, k=7))

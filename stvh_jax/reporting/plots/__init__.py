@@ -6,8 +6,8 @@ from stvh_jax.reporting.plots.curves import (
     comparison,
     focus_curves,
     loss_curves,
+    measures_along,
     ranking_curves,
-    scale_curves,
 )
 from stvh_jax.reporting.plots.matrices import class_distances, confusion_matrix
 
@@ -22,5 +22,5 @@ __all__ = [
     "loss_curves",
     "ranking_curves",
     "render",
-    "scale_curves",
+    "measures_along",
 ]

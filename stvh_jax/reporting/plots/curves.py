@@ -185,14 +185,19 @@ def comparison(
     return figure
 
 
-def scale_curves(
+def measures_along(
     curves: Mapping[str, Mapping[str, Sequence[tuple[float, Sequence[float]]]]],
+    *,
+    along: str,
+    bottom: float | None = 0,
 ) -> Figure:
-    """Draws what several codes find along the scale from visual to activity, a panel per measure.
+    """Draws what several codes or queries find along something, a panel per measure.
 
     Args:
-      curves: by code and measure, the places in 0..1, each with the values of all seeds in percent;
-        a line joins their means, a band covers them.
+      curves: by name and measure, the places, each with the values of all seeds in percent; a line
+        joins their means, a band covers them.
+      along: what the places are of.
+      bottom: where the axis of the values starts; None for a little below the least.
     """
     measures = list(dict.fromkeys(name for of_code in curves.values() for name in of_code))
     figure = make_figure(0.4 + 3.6 * len(measures), 3.9)
@@ -209,8 +214,8 @@ def scale_curves(
             lowest, highest = ([end(each) for each in values] for end in (np.min, np.max))
             axes.fill_between(places, lowest, highest, color=colour, alpha=0.2, linewidth=0)
         axes.set_title(measure, fontsize=10)
-        axes.set_xlabel("visual to activity", fontsize=8)
-        axes.set_ylim(bottom=0)
+        axes.set_xlabel(along, fontsize=8)
+        axes.set_ylim(bottom=bottom)
     figure.legend(
         lines.values(), lines.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=8
     )
