@@ -47,10 +47,10 @@ def report(study: Study) -> Report:
         for measure, seeds in measures.items()
     ]
     notes = [
-        f"Each round the ten nearest that were not labelled yet are shown, judged and then labelled; "
-        "round 0 is before any label. The query's class and h are the start of all; in \"ten at "
-        'random" ten clips drawn from the whole base are labelled in place of the hits. Up to '
-        f"{_MOST_QUERIES} test clips ask, evenly chosen; their labels are the users' answers.",
+        "Each round the ten nearest that were not labelled yet are shown, judged and then "
+        "labelled; round 0 is before any label. All start from the query's h and its class. In "
+        '"ten at random" ten clips drawn from the whole base are labelled in place of the hits. '
+        f"Up to {_MOST_QUERIES} test clips ask, evenly chosen; their labels are the answers.",
     ]
     curves = {
         name: {

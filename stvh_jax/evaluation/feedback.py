@@ -1,7 +1,7 @@
 """Simulated users who teach a search: each round they label ten hits, and look at fresh ones.
 
-The protocol is that of interactive retrieval of group activities (GAFL-FINE, arXiv 2602.03157): what
-was labelled is not shown again, and each round is judged by the first ten that are.
+The protocol is that of interactive retrieval of group activities (GAFL-FINE, arXiv 2602.03157):
+what was labelled is not shown again, and each round is judged by the first ten that are.
 """
 
 import dataclasses
