@@ -20,6 +20,7 @@ _HOMES = {
     "NotFound": "stvh_jax.errors",
     "UserError": "stvh_jax.errors",
     "load": "stvh_jax.inference.encoder",
+    "queries": "stvh_jax",
     "read_clip": "stvh_jax.inference.clip_files",
 }
 
@@ -36,10 +37,12 @@ __all__ = [
     "UserError",
     "__version__",
     "load",
+    "queries",
     "read_clip",
 ]
 
 if TYPE_CHECKING:
+    from stvh_jax import queries
     from stvh_jax.codes.filter_matrix import FilterMatrix
     from stvh_jax.errors import Damaged, Exists, NotFound, UserError
     from stvh_jax.inference.clip_files import read_clip
@@ -59,6 +62,8 @@ else:  # unseen by type checkers, for which this function would make every name 
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         home = _HOMES[name]
+        if home == __name__:  # a module of this package
+            return importlib.import_module(f"{home}.{name}")
         try:
             return getattr(importlib.import_module(home), name)
         except ModuleNotFoundError as error:

@@ -26,6 +26,7 @@ NAMES = {
     "UserError",
     "__version__",
     "load",
+    "queries",
     "read_clip",
 }
 
@@ -44,7 +45,7 @@ def test_dir_lists_the_public_names():
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_every_public_name_can_be_imported(name):
     value = getattr(stvh_jax, name)
-    assert name == "__version__" or value.__name__ == name
+    assert name == "__version__" or value.__name__ in (name, f"stvh_jax.{name}")
 
 
 def test_errors_are_all_the_users_to_mend():

@@ -1,18 +1,19 @@
-"""Indexes clips by their codes, and finds those like a clip: python search.py index | query.
+"""Indexes clips by their codes, and finds those like a clip: search.py index | query | watch.
 
 python search.py index --run demo/run --split train --out demo/index
 python search.py query --index demo/index --clip 3/220 --focus visual
 """
 
 import argparse
-import functools
 import json
-import pathlib
+import math
 import re
 import sys
 
-from stvh_jax.cli import parsing
+from stvh_jax import files
+from stvh_jax.cli import asked, parsing
 from stvh_jax.errors import UserError, shown
+from stvh_jax.names import printable
 
 
 def main(open_dataset=None, argv: list[str] | None = None, *, program: str = "search.py") -> int:
@@ -34,9 +35,10 @@ def _parser(program: str) -> parsing.StrictParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="index | query")
+    commands = parser.add_subparsers(required=True, metavar="index | query | watch")
     _add_index(commands.add_parser("index", help="add the clips of a prepared set to an index"))
     _add_query(commands.add_parser("query", help="find the clips like a clip"))
+    _add_watch(commands.add_parser("watch", help="report the clips like a clip as they are added"))
     return parser
 
 
@@ -73,64 +75,10 @@ def _add_index(parser: parsing.StrictParser) -> None:
 
 def _add_query(parser: parsing.StrictParser) -> None:
     parser.set_defaults(run=_query)
-    parser.add_argument("--index", required=True, help="a folder, s3://..., http://...")
-    parser.add_argument(
-        "--clip",
-        action="append",
-        metavar="MATCH/CLIP",
-        help="a clip of the index or of its prepared set; several make one query",
-    )
-    parser.add_argument("--frames", type=pathlib.Path, metavar="DIR", help="a clip's images")
-    parser.add_argument(
-        "--boxes",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="its people: a tracker's lines (frame, person, left, top, width, height in pixels) or "
-        "a .npy file [frames, people, 4] (y_min, x_min, y_max, x_max in 0..1)",
-    )
-    parser.add_argument(
-        "--start",
-        type=int,
-        metavar="FRAME",
-        help="the first of --frames that is read, from 1; the middle ones are, if left out",
-    )
-    parser.add_argument(
-        "--appearance",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="features of its whole frames, a .npy file [frames, channels], for a model of them",
-    )
-    parser.add_argument("--activity", metavar="NAME", help="an activity by its name, or one beside")
-    parser.add_argument(
-        "--like",
-        action="append",
-        default=[],
-        metavar="MATCH/CLIP",
-        help="an example, a clip of the index; as many as you like",
-    )
-    parser.add_argument(
-        "--not-like",
-        action="append",
-        default=[],
-        metavar="MATCH/CLIP",
-        help="a counter-example; as many as you like",
-    )
-    parser.add_argument("--query", metavar="FILE", help="a query that was saved, to go on from")
+    asked.add_options(parser)
     parser.add_argument("--save-query", metavar="FILE", help="save what is asked for, as .json")
-    parser.add_argument(
-        "--rank",
-        choices=("class", "asymmetric", "hamming"),
-        help="what of the clip is compared: its bits (hamming), what the network made of it before "
-        "the signs (asymmetric), or that and the class it seems to be of (class, if left out)",
-    )
-    focus = parser.add_mutually_exclusive_group()
-    focus.add_argument("--focus", help="activity (if left out), visual, 0 to L, or 2.3")
-    focus.add_argument("--scale", type=float, help="the focus from 0, visual, to 1, activity: 0.5")
     parser.add_argument("--k", type=int, help="how many hits; 10, or all within a radius")
     parser.add_argument("--radius", type=float, help="the largest distance in bits, included")
-    parser.add_argument(
-        "--where", help="""a condition on the clips in SQL, for example "match = '13'" """
-    )
     parser.add_argument("--filter", type=_renamed, help=argparse.SUPPRESS)
     parser.add_argument(
         "--exclude-near", type=float, metavar="SECONDS", help="leave out what is near the query"
@@ -139,9 +87,31 @@ def _add_query(parser: parsing.StrictParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--grid", metavar="FILE", help="draw the hits, as .png or .svg")
     parser.add_argument("--export", metavar="FILE", help="write the hits, as .csv, .json, .parquet")
-    parser.add_argument("--run", dest="folder", help="the model, if it was moved since")
-    parser.add_argument("--data-dir", help="the prepared sets, if they were moved since")
-    parser.add_argument("--dataset", metavar="MODULE:FUNCTION", help=parsing.DATASET_HELP)
+    parser.add_argument(
+        "--moments",
+        action=argparse.BooleanOptionalAction,
+        help="join hits that overlap in time; if left out, where there are such",
+    )
+
+
+def _add_watch(parser: parsing.StrictParser) -> None:
+    parser.set_defaults(run=_watch)
+    asked.add_options(parser)
+    near = parser.add_mutually_exclusive_group(required=True)
+    near.add_argument("--within", type=float, metavar="BITS", help="report what is as near as this")
+    near.add_argument(
+        "--top",
+        type=float,
+        metavar="PERCENT",
+        help="report what is nearer than so many percent of the archive as it stands now",
+    )
+    parser.add_argument("--interval", type=float, default=1.0, help="seconds between looks; 1")
+    parser.add_argument("--for", type=float, dest="seconds", help="end after so many seconds")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each hit")
+    parser.add_argument("--out", metavar="FILE", help="add these lines to a file, too")
+    parser.add_argument(
+        "--post", metavar="URL", help="send each to a program here, http://127.0.0.1:PORT/..."
+    )
 
 
 def _numbers(text: str) -> list[int]:
@@ -161,7 +131,7 @@ def _index(arguments: argparse.Namespace) -> int:
     from stvh_jax.runs import packed
 
     run = packed.open_run(arguments.folder)
-    encoder, dataset = _open_model(
+    encoder, dataset = asked.open_run(
         arguments, run, arguments.checkpoint, arguments.data_dir, bits=arguments.bits
     )
     index = index_split(
@@ -200,177 +170,134 @@ def _codes_of(info) -> str:
 
 
 def _query(arguments: argparse.Namespace) -> int:
-    _check_clip_options(arguments)
-    from stvh_jax.retrieval import asking, hits_report, saved_query
+    asked.check(arguments)
+    from stvh_jax.retrieval import asking, hits_report
     from stvh_jax.retrieval.hits import EXPORTS, check_output
     from stvh_jax.retrieval.index import Index
 
-    if arguments.export:
-        check_output(arguments.export, EXPORTS)
-    if arguments.grid:
-        check_output(arguments.grid, hits_report.GRIDS)
-    if arguments.save_query:
-        check_output(arguments.save_query, (".json",))
-    saved = saved_query.load(arguments.query) if arguments.query else None
-
+    for path, endings in (
+        (arguments.export, EXPORTS),
+        (arguments.grid, hits_report.GRIDS),
+        (arguments.save_query, (".json",)),
+    ):
+        if path:
+            check_output(path, endings)
     index = Index.open(arguments.index)
+    query, focus, open_model = asked.read(arguments, index)
+    k = 10 if arguments.k is None and arguments.radius is None else arguments.k
 
-    @functools.cache
-    def open_model():
-        origin = index.info.origin
-        return _open_model(
-            arguments,
-            _run_of(arguments, origin),
-            origin.get("checkpoint_kind", "best"),
-            arguments.data_dir or origin.get("data_dir"),
-            bits=index.info.bits,
+    def search(count):
+        return asking.search(
+            index,
+            query,
+            focus=focus,
+            k=count,
+            radius=arguments.radius,
+            where=arguments.where,
+            exclude_near=arguments.exclude_near,
+            exclude_match=arguments.exclude_match,
         )
 
-    asked = _asked(arguments, index, saved, open_model)
-    focus = _focus_of(arguments, index, saved)
-    hits = asking.search(
-        index,
-        asked,
-        focus=focus,
-        k=10 if arguments.k is None and arguments.radius is None else arguments.k,
-        radius=arguments.radius,
-        where=arguments.where,
-        exclude_near=arguments.exclude_near,
-        exclude_match=arguments.exclude_match,
+    hits = search(k)
+    _show(
+        arguments, index, query, hits, focus=focus, moments=_moments(arguments, query, hits, search)
     )
-    _show(arguments, index, asked, hits, open_model, focus=focus)
+    _write(arguments, index, query, hits, open_model, focus=focus)
     return 0
 
 
-def _check_clip_options(arguments: argparse.Namespace) -> None:
-    """Checks that the options of a clip go together.
+def _moments(arguments: argparse.Namespace, query, hits, search):
+    """Gives the moments that are shown in place of hits; None for the hits themselves."""
+    from stvh_jax.retrieval import moments
 
-    Raises:
-      UserError: they do not.
-    """
-    if arguments.frames and not arguments.boxes:
-        raise UserError("--frames needs --boxes FILE, the boxes of the people in them")
-    if arguments.clip and arguments.boxes:
-        raise UserError("give --clip MATCH/CLIP, or --frames DIR with --boxes FILE")
-    others = arguments.activity or arguments.like or arguments.not_like or arguments.query
-    if not (arguments.clip or arguments.boxes or others):
-        raise UserError(
-            "give --clip MATCH/CLIP, or --frames DIR with --boxes FILE; or --activity NAME, --like "
-            "MATCH/CLIP, --query FILE"
-        )
-    if arguments.start is not None and not arguments.boxes:
-        raise UserError("--start chooses among the frames of --boxes FILE; give that")
-    if arguments.appearance and not arguments.boxes:
-        raise UserError("--appearance is of the clip of --boxes FILE; give that")
-    if arguments.rank and not (arguments.clip or arguments.boxes):
-        raise UserError("--rank says how a clip is compared; give --clip or --boxes")
+    wanted = arguments.moments
+    if wanted is None:
+        wanted = moments.overlap_in_time(hits)
+    if not wanted:
+        return None
+    beside = [] if query.clips is None else query.clips.records
+    if arguments.k is None and arguments.radius is not None:
+        return moments.moments_of(hits)
+    return moments.find_moments(search, arguments.k or 10, beside=beside)
 
 
-def _asked(arguments: argparse.Namespace, index, saved, open_model):
-    """Puts together what is asked for."""
-    from stvh_jax.retrieval import asking, queries
-
-    clips = None
-    if arguments.clip:
-        names = [queries.parse_clip(text) for text in arguments.clip]
-        encode = arguments.rank == "asymmetric"
-        clips = queries.clips_query(index, names, open_model, encode=encode)
-    elif arguments.boxes:
-        clips = _files_query(arguments, index)
-    liked, not_liked = (
-        [queries.parse_clip(text) for text in texts]
-        for texts in (arguments.like, arguments.not_like)
-    )
-    return asking.ask(
-        index,
-        clips,
-        ranking=arguments.rank,
-        activity=arguments.activity,
-        liked=liked,
-        not_liked=not_liked,
-        saved=saved,
-    )
-
-
-def _focus_of(arguments: argparse.Namespace, index, saved) -> str | float:
-    """Gives the focus of a query: as said, or as it was saved."""
-    if arguments.scale is not None:
-        return index.info.focus_at(arguments.scale)
-    before = None if saved is None else saved.focus
-    return arguments.focus or ("activity" if before is None else before)
-
-
-def _show(arguments: argparse.Namespace, index, asked, hits, open_model, *, focus) -> None:
-    """Prints the hits and writes the files that are asked for."""
+def _show(arguments: argparse.Namespace, index, query, hits, *, focus, moments) -> None:
+    """Prints the hits, or the moments that they are of."""
     from stvh_jax.retrieval import hits_report
 
     if arguments.json:
-        print(json.dumps(hits_report.hits_to_dict(index, asked, hits, focus=focus), indent=2))
+        values = hits_report.hits_to_dict(index, query, hits, focus=focus, moments=moments)
+        print(json.dumps(values, indent=2))
+    elif moments is None:
+        print(hits_report.hits_table(index, query, hits, focus=focus), end="")
     else:
-        print(hits_report.hits_table(index, asked, hits, focus=focus), end="")
-    messages = sys.stderr if arguments.json else sys.stdout
+        print(hits_report.moments_table(index, query, moments, focus=focus), end="")
+
+
+def _write(arguments: argparse.Namespace, index, query, hits, open_model, *, focus) -> None:
+    """Writes the files that are asked for."""
+    from stvh_jax.retrieval import hits_report
+
+    written = []
     if arguments.save_query:
-        asked.saved(index, focus).save(arguments.save_query)
-        print(f"wrote {arguments.save_query}", file=messages)
+        query.saved(index, focus).save(arguments.save_query)
+        written.append(arguments.save_query)
     if arguments.export:
         hits.export(arguments.export)
-        print(f"wrote {arguments.export}", file=messages)
+        written.append(arguments.export)
     if arguments.grid:
         _, dataset = open_model()
         key_frames = dataset.key_frame_images
-        hits_report.write_grid(arguments.grid, asked, hits, key_frames, focus=focus)
-        print(f"wrote {arguments.grid}", file=messages)
+        hits_report.write_grid(arguments.grid, query, hits, key_frames, focus=focus)
+        written.append(arguments.grid)
+    for path in written:
+        print(f"wrote {path}", file=sys.stderr if arguments.json else sys.stdout)
 
 
-def _files_query(arguments: argparse.Namespace, index):
-    from stvh_jax.inference.clip_files import read_appearance, read_clip
-    from stvh_jax.inference.encoder import load
-    from stvh_jax.retrieval import queries
+def _watch(arguments: argparse.Namespace) -> int:
+    asked.check(arguments)
+    from stvh_jax.retrieval import watching
+    from stvh_jax.retrieval.index import Index
 
-    origin = index.info.origin
-    encoder = load(
-        _run_of(arguments, origin),
-        checkpoint=origin.get("checkpoint_kind", "best"),
-        bits=index.info.bits,
+    if arguments.post:
+        watching.check_webhook(arguments.post)
+    if arguments.out:
+        files.output(arguments.out)
+    index = Index.open(arguments.index)
+    query, focus, _ = asked.read(arguments, index)
+    options = {"focus": focus, "where": arguments.where}
+    within = arguments.within
+    if within is None:
+        within = watching.distance_of_share(index, query, arguments.top, **options)
+    print(
+        f"watching {arguments.index} for what is like {printable(query.title)} within {within:.4g} "
+        f"bits, ranked by {printable(query.way)}",
+        file=sys.stderr,
+        flush=True,
     )
-    clip = read_clip(
-        arguments.boxes,
-        arguments.frames,
-        num_frames=encoder.config.model.num_frames,
-        start=arguments.start,
-        report=lambda frames: print(
-            f"searching with {frames}; choose others with --start", file=sys.stderr
-        ),
-    )
-    appearance = arguments.appearance and read_appearance(arguments.appearance)
-    return queries.files_query(index, encoder, *clip, appearance=appearance)
+    for hit in watching.watch(
+        index,
+        query,
+        within,
+        interval=arguments.interval,
+        until=math.inf if arguments.seconds is None else arguments.seconds,
+        **options,
+    ):
+        _report(arguments, hit)
+    return 0
 
 
-def _run_of(arguments: argparse.Namespace, origin) -> str:
-    """Names the folder of the model that made an index."""
-    from stvh_jax.runs import folders
+def _report(arguments: argparse.Namespace, hit) -> None:
+    """Says that a clip was found: on the screen, in a file, to a program."""
+    from stvh_jax.retrieval import hits_report, watching
 
-    folder = arguments.folder or origin.get("run")
-    if folder is None:
-        raise UserError("the index does not say which model made its codes; give --run FOLDER")
-    if not arguments.folder and not folders.open_folder(folder).is_dir():
-        raise UserError(f"{folder}, the run that made the index, is not there; give --run FOLDER")
-    return folder
-
-
-def _open_model(
-    arguments: argparse.Namespace,
-    folder,
-    checkpoint: str,
-    data_dir: str | None,
-    *,
-    bits: int | None,
-):
-    """Loads a run's model and opens its prepared set."""
-    from stvh_jax.inference.encoder import load
-
-    encoder = load(folder, checkpoint=checkpoint, bits=bits)
-    with encoder.config.data.unlocked():
-        encoder.config.data.dir = data_dir or encoder.config.data.dir
-    opener = parsing.dataset_opener(arguments.dataset, arguments.open_dataset)
-    return encoder, opener(encoder.config.data)
+    line = json.dumps(hit.to_dict())
+    print(line if arguments.json else hits_report.hit_line(hit), flush=True)
+    if arguments.out:
+        with files.writing(arguments.out), open(arguments.out, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    if arguments.post:
+        try:
+            watching.post(arguments.post, hit.to_dict())
+        except UserError as error:  # the watch goes on
+            print(f"warning: {error}", file=sys.stderr, flush=True)

@@ -14,6 +14,8 @@ from stvh_jax.reporting import pages, tables
 from stvh_jax.retrieval.asking import Asked
 from stvh_jax.retrieval.hits import Hit, Hits, check_output
 from stvh_jax.retrieval.index import Index
+from stvh_jax.retrieval.index_info import Number
+from stvh_jax.retrieval.moments import Moment
 
 # How a grid is written, by the ending of the file.
 GRIDS = (".png", ".svg")
@@ -71,9 +73,73 @@ def hits_table(index: Index, asked: Asked, hits: Hits, *, focus: str | float) ->
     return "\n".join(lines) + "\n"
 
 
-def hits_to_dict(index: Index, asked: Asked, hits: Hits, *, focus: str | float) -> dict[str, Any]:
-    """Gives the query and its hits in plain values, for JSON."""
-    return {
+def moments_table(
+    index: Index, asked: Asked, moments: Sequence[Moment], *, focus: str | float
+) -> str:
+    """Lays moments out as plain text."""
+    heading = (
+        f"like {printable(asked.title)} at focus {focus}: {len(moments)} moments in {len(index)} "
+        f"clips, ranked by {printable(asked.way)}"
+    )
+    if not moments:
+        return f"{heading}\n"
+    header = [
+        "rank",
+        "bits away",
+        "match",
+        "from",
+        "to",
+        "clips",
+        "nearest",
+        "activity",
+        "predicted",
+    ]
+    rows = [
+        [
+            str(rank),
+            f"{moment.distance:.4g}",
+            moment.match,
+            *("–" if time is None else clock(time) for time in (moment.start, moment.stop)),
+            str(len(moment.hits)),
+            moment.best.clip,
+            moment.best.record["activity"] or "–",
+            _prediction(moment.best),
+        ]
+        for rank, moment in enumerate(moments, start=1)
+    ]
+    table = [[printable(cell) for cell in row] for row in (header, *rows)]
+    return f"{heading}\n\n{tables.aligned(table)}\n"
+
+
+def hit_line(hit: Hit) -> str:
+    """Says in a line which clip was found."""
+    start = hit.record["start"]
+    cells = [
+        f"{hit.distance:.4g} bits away",
+        f"{hit.match}/{hit.clip}",
+        "" if start is None else f"at {clock(start)}",
+        _prediction(hit) if hit.record["predicted"] else "",
+    ]
+    return printable("  ".join(cell for cell in cells if cell))
+
+
+def clock(seconds: Number) -> str:
+    """Gives a time as h:mm:ss.s."""
+    minutes, rest = divmod(round(10 * seconds) / 10, 60)
+    return f"{int(minutes) // 60}:{int(minutes) % 60:02}:{rest:04.1f}"
+
+
+def hits_to_dict(
+    index: Index,
+    asked: Asked,
+    hits: Hits,
+    *,
+    focus: str | float,
+    moments: Sequence[Moment] | None = None,
+) -> dict[str, Any]:
+    """Gives the query, its hits, and the moments that they make, in plain values, for JSON."""
+    joined = [{"rank": rank, **moment.to_dict()} for rank, moment in enumerate(moments or (), 1)]
+    return ({} if moments is None else {"moments": joined}) | {
         "query": [] if asked.clips is None else asked.clips.records,
         "title": asked.title,
         "ranking": asked.way,

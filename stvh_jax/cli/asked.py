@@ -1,0 +1,211 @@
+"""The options that say what is asked of an index, which several commands share."""
+
+import argparse
+import functools
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from stvh_jax.cli import parsing
+from stvh_jax.errors import UserError
+
+
+def add_options(parser: parsing.StrictParser) -> None:
+    """Adds the options of the index, of what is asked, and of the model that may be needed."""
+    parser.add_argument("--index", required=True, help="a folder, s3://..., http://...")
+    parser.add_argument(
+        "--clip",
+        action="append",
+        metavar="MATCH/CLIP",
+        help="a clip of the index or of its prepared set; several make one query",
+    )
+    parser.add_argument("--frames", type=pathlib.Path, metavar="DIR", help="a clip's images")
+    parser.add_argument(
+        "--boxes",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="its people: a tracker's lines (frame, person, left, top, width, height in pixels) or "
+        "a .npy file [frames, people, 4] (y_min, x_min, y_max, x_max in 0..1)",
+    )
+    parser.add_argument(
+        "--start",
+        type=int,
+        metavar="FRAME",
+        help="the first of --frames that is read, from 1; the middle ones are, if left out",
+    )
+    parser.add_argument(
+        "--appearance",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="features of its whole frames, a .npy file [frames, channels], for a model of them",
+    )
+    _add_examples(parser)
+    focus = parser.add_mutually_exclusive_group()
+    focus.add_argument("--focus", help="activity (if left out), visual, 0 to L, or 2.3")
+    focus.add_argument("--scale", type=float, help="the focus from 0, visual, to 1, activity: 0.5")
+    parser.add_argument(
+        "--where", help="""a condition on the clips in SQL, for example "match = '13'" """
+    )
+    parser.add_argument("--run", dest="folder", help="the model, if it was moved since")
+    parser.add_argument("--data-dir", help="the prepared sets, if they were moved since")
+    parser.add_argument("--dataset", metavar="MODULE:FUNCTION", help=parsing.DATASET_HELP)
+
+
+def _add_examples(parser: parsing.StrictParser) -> None:
+    parser.add_argument("--activity", metavar="NAME", help="an activity by its name, or one beside")
+    parser.add_argument(
+        "--like",
+        action="append",
+        default=[],
+        metavar="MATCH/CLIP",
+        help="an example, a clip of the index; as many as you like",
+    )
+    parser.add_argument(
+        "--not-like",
+        action="append",
+        default=[],
+        metavar="MATCH/CLIP",
+        help="a counter-example; as many as you like",
+    )
+    parser.add_argument("--query", metavar="FILE", help="a query that was saved, to go on from")
+    parser.add_argument(
+        "--rank",
+        choices=("class", "asymmetric", "hamming"),
+        help="what of the clip is compared: its bits (hamming), what the network made of it before "
+        "the signs (asymmetric), or that and the class it seems to be of (class, if left out)",
+    )
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Checks that the options go together, before anything is read.
+
+    Raises:
+      UserError: they do not.
+    """
+    if arguments.frames and not arguments.boxes:
+        raise UserError("--frames needs --boxes FILE, the boxes of the people in them")
+    if arguments.clip and arguments.boxes:
+        raise UserError("give --clip MATCH/CLIP, or --frames DIR with --boxes FILE")
+    others = arguments.activity or arguments.like or arguments.not_like or arguments.query
+    if not (arguments.clip or arguments.boxes or others):
+        raise UserError(
+            "give --clip MATCH/CLIP, or --frames DIR with --boxes FILE; or --activity NAME, --like "
+            "MATCH/CLIP, --query FILE"
+        )
+    if arguments.start is not None and not arguments.boxes:
+        raise UserError("--start chooses among the frames of --boxes FILE; give that")
+    if arguments.appearance and not arguments.boxes:
+        raise UserError("--appearance is of the clip of --boxes FILE; give that")
+    if arguments.rank and not (arguments.clip or arguments.boxes):
+        raise UserError("--rank says how a clip is compared; give --clip or --boxes")
+
+
+def read(arguments: argparse.Namespace, index) -> tuple[Any, str | float, Callable[[], tuple]]:
+    """Reads what is asked.
+
+    Returns:
+      What is asked (`retrieval.asking.Asked`), the focus, and what opens the index's model and its
+      prepared set.
+
+    Raises:
+      UserError: it makes no sense.
+    """
+    from stvh_jax.retrieval import asking, queries, saved_query
+
+    saved = saved_query.load(arguments.query) if arguments.query else None
+
+    @functools.cache
+    def open_model():
+        origin = index.info.origin
+        return open_run(
+            arguments,
+            _run_of(arguments, origin),
+            origin.get("checkpoint_kind", "best"),
+            arguments.data_dir or origin.get("data_dir"),
+            bits=index.info.bits,
+        )
+
+    clips = None
+    if arguments.clip:
+        names = [queries.parse_clip(text) for text in arguments.clip]
+        encode = arguments.rank == "asymmetric"
+        clips = queries.clips_query(index, names, open_model, encode=encode)
+    elif arguments.boxes:
+        clips = _files_query(arguments, index)
+    liked, not_liked = (
+        [queries.parse_clip(text) for text in texts]
+        for texts in (arguments.like, arguments.not_like)
+    )
+    asked = asking.ask(
+        index,
+        clips,
+        ranking=arguments.rank,
+        activity=arguments.activity,
+        liked=liked,
+        not_liked=not_liked,
+        saved=saved,
+    )
+    return asked, _focus_of(arguments, index, saved), open_model
+
+
+def _focus_of(arguments: argparse.Namespace, index, saved) -> str | float:
+    """Gives the focus of a query: as said, or as it was saved."""
+    if arguments.scale is not None:
+        return index.info.focus_at(arguments.scale)
+    before = None if saved is None else saved.focus
+    return arguments.focus or ("activity" if before is None else before)
+
+
+def _files_query(arguments: argparse.Namespace, index):
+    from stvh_jax.inference.clip_files import read_appearance, read_clip
+    from stvh_jax.inference.encoder import load
+    from stvh_jax.retrieval import queries
+
+    origin = index.info.origin
+    encoder = load(
+        _run_of(arguments, origin),
+        checkpoint=origin.get("checkpoint_kind", "best"),
+        bits=index.info.bits,
+    )
+    clip = read_clip(
+        arguments.boxes,
+        arguments.frames,
+        num_frames=encoder.config.model.num_frames,
+        start=arguments.start,
+        report=lambda frames: print(
+            f"searching with {frames}; choose others with --start", file=sys.stderr
+        ),
+    )
+    appearance = arguments.appearance and read_appearance(arguments.appearance)
+    return queries.files_query(index, encoder, *clip, appearance=appearance)
+
+
+def _run_of(arguments: argparse.Namespace, origin) -> str:
+    """Names the folder of the model that made an index."""
+    from stvh_jax.runs import folders
+
+    folder = arguments.folder or origin.get("run")
+    if folder is None:
+        raise UserError("the index does not say which model made its codes; give --run FOLDER")
+    if not arguments.folder and not folders.open_folder(folder).is_dir():
+        raise UserError(f"{folder}, the run that made the index, is not there; give --run FOLDER")
+    return folder
+
+
+def open_run(
+    arguments: argparse.Namespace,
+    folder,
+    checkpoint: str,
+    data_dir: str | None,
+    *,
+    bits: int | None,
+):
+    """Loads a run's model and opens its prepared set."""
+    from stvh_jax.inference.encoder import load
+
+    encoder = load(folder, checkpoint=checkpoint, bits=bits)
+    with encoder.config.data.unlocked():
+        encoder.config.data.dir = data_dir or encoder.config.data.dir
+    opener = parsing.dataset_opener(arguments.dataset, arguments.open_dataset)
+    return encoder, opener(encoder.config.data)

@@ -1,0 +1,134 @@
+"""Moments: hits of one match that overlap in time are one, however many windows it was cut into."""
+
+import dataclasses
+import math
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from stvh_jax.retrieval.hits import Hit, Hits
+
+# More hits are asked for than moments: at first so many for each, then so many times more.
+_HITS_EACH, _MORE = 4, 4
+# The most hits that are asked for to make moments of.
+_MOST_HITS = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """A time of a match in which hits follow one another.
+
+    Attributes:
+      hits: nearest first.
+      start: where the first begins, in seconds; None where a clip has no times.
+      stop: where the last ends.
+    """
+
+    hits: Sequence[Hit]
+    start: float | None
+    stop: float | None
+
+    @property
+    def best(self) -> Hit:
+        """The nearest hit."""
+        return self.hits[0]
+
+    @property
+    def distance(self) -> float:
+        """How far the nearest hit is, in bits."""
+        return self.best.distance
+
+    @property
+    def match(self) -> str:
+        """The source video."""
+        return self.best.match
+
+    def to_dict(self) -> dict[str, Any]:
+        """Gives plain values, for JSON."""
+        return {
+            "match": self.match,
+            "start": self.start,
+            "stop": self.stop,
+            "distance": self.distance,
+            "clips": [hit.clip for hit in self.hits],
+            "activity": self.best.record["activity"],
+            "predicted": self.best.record["predicted"],
+        }
+
+
+def moments_of(hits: Iterable[Hit]) -> list[Moment]:
+    """Joins hits of one match that overlap in time; the nearest moments first.
+
+    Hits without times are moments of their own.
+
+    Args:
+      hits: nearest first.
+    """
+    ranked = list(enumerate(hits))
+    groups, by_match = [], {}
+    for place, hit in ranked:
+        if _times(hit) is None:
+            groups.append([(place, hit)])
+        else:
+            by_match.setdefault(hit.match, []).append((place, hit))
+    for of_match in by_match.values():
+        groups += _joined(of_match)
+    # Of each moment the nearest hit stands first, and of all moments that with the nearest hit.
+    by_place = operator.itemgetter(0)
+    ordered = sorted((sorted(group, key=by_place) for group in groups), key=lambda g: g[0][0])
+    return [_moment([hit for _, hit in group]) for group in ordered]
+
+
+def _joined(hits: list[tuple[int, Hit]]) -> list[list[tuple[int, Hit]]]:
+    """Joins hits of one match, each with its place, that overlap in time."""
+    groups, end = [], -math.inf
+    for place, hit in sorted(hits, key=lambda ranked: _times(ranked[1]) or ()):
+        start, stop = _times(hit) or (0.0, 0.0)
+        if start >= end:
+            groups.append([])
+        groups[-1].append((place, hit))
+        end = max(end, stop)
+    return groups
+
+
+def _moment(hits: list[Hit]) -> Moment:
+    times = [each for each in map(_times, hits) if each is not None]
+    return Moment(
+        hits,
+        min((start for start, _ in times), default=None),
+        max((stop for _, stop in times), default=None),
+    )
+
+
+def find_moments(search: Callable[[int], Hits], k: int, *, beside: Sequence[dict]) -> list[Moment]:
+    """Finds the k nearest moments.
+
+    Args:
+      search: gives so many hits.
+      k: how many moments.
+      beside: records of the query's clips; hits that overlap them in time are left out.
+    """
+    count = _HITS_EACH * k
+    while True:
+        hits = search(count)
+        moments = moments_of(hit for hit in hits if not any(_overlap(hit, own) for own in beside))
+        if len(moments) >= k or len(hits) < count or count >= _MOST_HITS:
+            return moments[:k]
+        count *= _MORE
+
+
+def overlap_in_time(hits: Sequence[Hit]) -> bool:
+    """Says whether some hits overlap, so that they are better shown as moments."""
+    return len(moments_of(hits)) < len(hits)
+
+
+def _times(hit: Hit) -> tuple[float, float] | None:
+    start, stop = hit.record["start"], hit.record["stop"]
+    return None if start is None or stop is None else (start, stop)
+
+
+def _overlap(hit: Hit, own: dict[str, Any]) -> bool:
+    times = _times(hit)
+    if times is None or hit.match != own["match"] or own["start"] is None or own["stop"] is None:
+        return False
+    return times[0] < own["stop"] and times[1] > own["start"]

@@ -1,0 +1,219 @@
+"""Hits that overlap in time are one moment; a query that stands reports what is added."""
+
+import http.server
+import itertools
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from stvh_jax import queries
+from stvh_jax.errors import UserError
+from stvh_jax.retrieval import asking, watching
+from stvh_jax.retrieval.hits_report import clock, hit_line, hits_to_dict, moments_table
+from stvh_jax.retrieval.index import Index
+from stvh_jax.retrieval.moments import find_moments, moments_of, overlap_in_time
+from stvh_jax.retrieval.queries import Query
+
+CLIPS, BITS = 400, 32
+RNG = np.random.default_rng(4)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    """Windows of a second every half second in three matches, and clips without times."""
+    made = Index.create(tmp_path_factory.mktemp("moments") / "i", bits=BITS, stored_foci=(1,))
+    codes = RNG.integers(0, 256, (CLIPS, BITS // 8), np.uint8)
+    start = np.arange(CLIPS) // 4 * 0.5
+    start[::40] = np.nan
+    made.add(
+        codes,
+        match=[f"m{number % 4}" for number in range(CLIPS)],
+        clip=[f"c{number}" for number in range(CLIPS)],
+        start=start,
+        stop=start + 1,
+    )
+    return Index.open(made.engine._uri)
+
+
+def joined_by_hand(hits):
+    """Joins every two hits that overlap, again and again, until nothing changes."""
+    groups = [{place} for place in range(len(hits))]
+
+    def overlap(one, other):
+        a, b = hits[one], hits[other]
+        if a.match != b.match or None in (a.record["start"], b.record["start"]):
+            return False
+        return a.record["start"] < b.record["stop"] and b.record["start"] < a.record["stop"]
+
+    while True:
+        pair = next(
+            (
+                (a, b)
+                for a, b in itertools.combinations(groups, 2)
+                if any(overlap(x, y) for x in a for y in b)
+            ),
+            None,
+        )
+        if pair is None:
+            return sorted(sorted(group) for group in groups)
+        groups = [group for group in groups if group not in pair] + [pair[0] | pair[1]]
+
+
+@pytest.mark.parametrize("k", [1, 10, 150])
+def test_moments_are_hits_that_overlap(index, k):
+    (hits,) = index.search(RNG.integers(0, 256, BITS // 8, np.uint8), k=k)
+    hits = list(hits)
+    moments = moments_of(hits)
+    names = [[(hit.match, hit.clip) for hit in moment.hits] for moment in moments]
+    expected = [[(hits[p].match, hits[p].clip) for p in group] for group in joined_by_hand(hits)]
+    assert names == expected
+    assert [moment.distance for moment in moments] == sorted(m.distance for m in moments)
+    for moment in moments:
+        times = [(h.record["start"], h.record["stop"]) for h in moment.hits if h.record["start"]
+                 is not None]  # fmt: skip
+        if times:
+            assert (moment.start, moment.stop) == (min(times)[0], max(t for _, t in times))
+        else:
+            assert (moment.start, moment.stop) == (None, None)
+    assert overlap_in_time(hits) == (len(moments) < len(hits))
+
+
+def test_as_many_moments_are_found_as_asked_for(index):
+    codes, records = index.get([("m1", "c201")])
+    query = asking.ask(index, Query(codes, records), ranking="hamming")
+    asked_for = []
+
+    def search(count):
+        asked_for.append(count)
+        return asking.search(index, query, k=count)
+
+    moments = find_moments(search, 12, beside=records)
+    assert len(moments) == 12 and asked_for[0] == 48
+    own = records[0]
+    for moment in moments:  # the query's own surroundings are left out
+        for hit in moment.hits:
+            apart = hit.match != "m1" or hit.record["start"] is None
+            assert apart or hit.record["start"] >= own["stop"] or hit.record["stop"] <= own["start"]
+    assert find_moments(search, CLIPS, beside=())  # all there are
+    table = moments_table(index, query, moments, focus="activity")
+    assert table.splitlines()[0].startswith("like m1/c201 at focus activity: 12 moments in 400")
+    assert len(table.splitlines()) == 15 and table.endswith("\n")
+    hits = search(5)
+    values = json.loads(
+        json.dumps(hits_to_dict(index, query, hits, focus="activity", moments=moments))
+    )
+    assert [each["rank"] for each in values["moments"]] == list(range(1, 13))
+    assert moments_table(index, query, [], focus="visual").count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00:00.0"), (59.96, "0:01:00.0"), (3599.94, "0:59:59.9"), (3600, "1:00:00.0")],
+)
+def test_times_are_written_as_on_a_clock(seconds, text):
+    assert clock(seconds) == text
+
+
+@pytest.fixture
+def growing(tmp_path):
+    made = Index.create(tmp_path / "index", bits=BITS, stored_foci=(1,))
+    made.add(np.zeros((2, 4), np.uint8), match=["a", "a"], clip=["old", "older"], start=[0, 1])
+    return made
+
+
+NEAR, FAR = np.full((1, 4), 1, np.uint8), np.full((1, 4), 255, np.uint8)
+
+
+def steps(*actions):
+    """Gives what waits: it lets each action happen in turn, and then the time is over."""
+    now, left = [0.0], list(actions)
+
+    def wait(seconds):
+        now[0] += 1 if left else 1000
+        if left:
+            left.pop(0)()
+
+    return {"wait": wait, "clock": lambda: now[0], "interval": 0.5, "until": 500}
+
+
+def test_what_is_added_and_near_is_reported(growing):
+    query = asking.ask(growing, saved=None, liked=[("a", "old")])
+    writer = Index.open(growing.engine._uri)
+    actions = steps(
+        lambda: writer.add(np.concatenate([NEAR, FAR]), match=["b", "b"], clip=["near", "far"]),
+        lambda: None,
+        lambda: writer.delete("clip = 'near'"),
+        lambda: writer.upsert(np.concatenate([NEAR, NEAR]), match=["b", "c"], clip=["near", "far"]),
+    )
+    hits = list(watching.watch(growing, query, 8, **actions))
+    assert [(hit.match, hit.clip) for hit in hits] == [("b", "near"), ("b", "near"), ("c", "far")]
+    assert all(hit.distance <= 8 for hit in hits)
+    assert hit_line(hits[0]).endswith("bits away  b/near")
+
+
+def test_a_share_of_the_archive_is_a_distance(index):
+    query = asking.ask(index, liked=[("m1", "c201")])
+    within = watching.distance_of_share(index, query, 10)
+    (hits,) = index.search(query=query.query, k=41)
+    assert within == pytest.approx(float(hits.distances[40]))  # the example itself is left out
+    for percent in (0, 101, float("nan")):
+        with pytest.raises(UserError, match="give more than 0, up to 100"):
+            watching.distance_of_share(index, query, percent)
+    with pytest.raises(UserError, match="has no clip to compare with"):
+        watching.distance_of_share(index, query, 10, where="match = 'nobody'")
+
+
+def test_an_interval_is_more_than_nothing(growing):
+    query = asking.ask(growing, liked=[("a", "old")])
+    with pytest.raises(UserError, match="an interval of 0 seconds"):
+        next(watching.watch(growing, query, 8, interval=0))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.com/x", "https://127.0.0.1:1/", "ftp://localhost", "x", "", "http://[::1",
+     "http://127.0.0.1:99999/", "http://127.0.0.1.example.com/"],
+)  # fmt: skip
+def test_webhooks_are_of_this_machine(url):
+    with pytest.raises(UserError, match="give an address of this machine"):
+        watching.check_webhook(url)
+
+
+def test_hits_are_posted():
+    received, status = [], [200]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status[0])
+            if status[0] == 302:
+                self.send_header("Location", "http://example.com/")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/hits"
+        watching.check_webhook(url)
+        watching.post(url, {"match": "b"})
+        assert received == [{"match": "b"}]
+        for status[0], message in ((500, "did not take a hit"), (302, "sends on to")):
+            with pytest.raises(UserError, match=message):
+                watching.post(url, {})
+    finally:
+        server.shutdown()
+        server.server_close()
+    with pytest.raises(UserError, match="did not take a hit"):
+        watching.post(url, {})
+
+
+def test_a_query_by_a_direction_is_watched(growing):
+    query = asking.Asked(None, None, queries.from_codes(NEAR), title="near")
+    actions = steps(lambda: growing.add(NEAR, match=["b"], clip=["x"]))
+    (hit,) = watching.watch(growing, query, 0, **actions)
+    assert (hit.match, hit.clip, hit.distance) == ("b", "x", 0)
