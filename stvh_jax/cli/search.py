@@ -269,20 +269,21 @@ def _watch(arguments: argparse.Namespace) -> int:
     within = arguments.within
     if within is None:
         within = watching.distance_of_share(index, query, arguments.top, **options)
-    print(
-        f"watching {arguments.index} for what is like {printable(query.title)} within {within:.4g} "
-        f"bits, ranked by {printable(query.way)}",
-        file=sys.stderr,
-        flush=True,
-    )
-    for hit in watching.watch(
+    added = watching.watch(
         index,
         query,
         within,
         interval=arguments.interval,
         until=math.inf if arguments.seconds is None else arguments.seconds,
         **options,
-    ):
+    )
+    print(
+        f"watching {arguments.index} for what is like {printable(query.title)} within {within:.4g} "
+        f"bits, ranked by {printable(query.way)}",
+        file=sys.stderr,
+        flush=True,
+    )
+    for hit in added:
         _report(arguments, hit)
     return 0
 

@@ -1,5 +1,6 @@
 """A query that stands: clips are reported as they are added to an index, if they are near."""
 
+import functools
 import ipaddress
 import json
 import math
@@ -71,20 +72,22 @@ def watch(
     """
     if not 0 < interval < math.inf:
         raise UserError(f"an interval of {interval} seconds; give more than 0")
-    begun, version = clock(), index.version
-    reported = set(_near(index, asked, within, options))
-    while clock() - begun < until:
-        wait(min(interval, max(0.0, until - (clock() - begun))))
-        index.refresh()
-        if index.version == version and version is not None:  # Milvus keeps no versions
-            continue
-        version = index.version
-        near = _near(index, asked, within, options)
-        for name, hit in near.items():
-            if name not in reported:
-                yield hit
-        # A clip that was deleted, and is added again, is reported again.
-        reported = set(near)
+    near = functools.partial(_near, index, asked, within, options)
+    begun, version, reported = clock(), index.version, set(near())
+
+    def added() -> Iterator[Hit]:
+        nonlocal version, reported
+        while clock() - begun < until:
+            wait(min(interval, max(0.0, until - (clock() - begun))))
+            index.refresh()
+            if index.version == version and version is not None:  # Milvus keeps no versions
+                continue
+            version, found = index.version, near()
+            yield from (hit for name, hit in found.items() if name not in reported)
+            # A clip that was deleted, and is added again, is reported again.
+            reported = set(found)
+
+    return added()
 
 
 def _near(index: Index, asked: Asked, within: Number, options) -> dict[tuple[str, str], Hit]:
