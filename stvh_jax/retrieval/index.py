@@ -4,7 +4,6 @@ Hits are in the order of (distance, match, clip), names in their natural order, 
 LanceDB and FAISS for a folder or a bucket, a Milvus server for a URI that begins with http.
 """
 
-import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex
@@ -14,23 +13,25 @@ from etils import epath
 from jaxtyping import UInt8
 from numpy.typing import ArrayLike
 
-from stvh_jax import files
 from stvh_jax.codes.bit_weights import BitWeights
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.codes.visual_maps import Adaptation, fit_adaptation
 from stvh_jax.errors import NotFound, UserError, shown
-from stvh_jax.names import as_name, printable
+from stvh_jax.names import printable
+from stvh_jax.retrieval.checks import (
+    ClipName,
+    check_chosen,
+    check_limits,
+    check_version,
+    check_where,
+    engine_kind,
+    names_of,
+)
 from stvh_jax.retrieval.clip_table import Codes, names_table, stored_codes, to_table
-from stvh_jax.retrieval.engine import Engine, EngineKind, Name, SearchRequest, no_adaptation
+from stvh_jax.retrieval.engine import Engine, SearchRequest, no_adaptation
 from stvh_jax.retrieval.hits import Hits, codes_and_records
 from stvh_jax.retrieval.index_info import IndexInfo, Number, is_whole
 from stvh_jax.retrieval.surroundings import Surroundings
-
-# The most characters of a path, or of any other place.
-_LONGEST_PLACE = 4096
-
-# The match and the clip of one clip, as callers give them: each a text or a whole number.
-ClipName = tuple[str | SupportsIndex, str | SupportsIndex]
 
 
 class Index:
@@ -84,7 +85,7 @@ class Index:
             origin={} if origin is None else origin,
             bit_weights=bit_weights,
         )
-        return cls(_engine(uri).create(str(uri), info, storage_options=storage_options))
+        return cls(engine_kind(uri).create(str(uri), info, storage_options=storage_options))
 
     @classmethod
     def open(
@@ -101,16 +102,18 @@ class Index:
           Damaged: it cannot be read, or is a store of something else.
         """
         if version is not None:
-            _check_version(version)
+            check_version(version)
             version = int(version)
-        return cls(_engine(uri).open(str(uri), version=version, storage_options=storage_options))
+        return cls(
+            engine_kind(uri).open(str(uri), version=version, storage_options=storage_options)
+        )
 
     @classmethod
     def exists(
         cls, uri: epath.PathLike, *, storage_options: Mapping[str, str] | None = None
     ) -> bool:
         """Says whether there is an index at a URI."""
-        return _engine(uri).exists(str(uri), storage_options=storage_options)
+        return engine_kind(uri).exists(str(uri), storage_options=storage_options)
 
     def __len__(self) -> int:
         """Counts the clips."""
@@ -136,7 +139,7 @@ class Index:
         Raises:
           NotFound: there is no such version.
         """
-        _check_version(version)
+        check_version(version)
         self.engine.restore(int(version))
 
     def refresh(self) -> None:
@@ -154,7 +157,7 @@ class Index:
           UserError: the condition cannot be read.
         """
         if where is not None:
-            _check_where(where)
+            check_where(where)
         return self.engine.count(where)
 
     def add(self, codes: Codes, **record: ArrayLike) -> None:
@@ -207,7 +210,7 @@ class Index:
         Raises:
           UserError: the condition cannot be read.
         """
-        _check_where(where)
+        check_where(where)
         return self.engine.delete(where)
 
     def search(
@@ -241,8 +244,8 @@ class Index:
         Raises:
           UserError: the codes, the focus or scale, k, the radius or the condition make no sense.
         """
-        _check_limits(k, radius, self.info.bits)
-        _check_chosen(where, without)
+        check_limits(k, radius, self.info.bits)
+        check_chosen(where, without)
         weights = self.info.weights(self._focus(focus, scale))
         parts, weights_per_bit = self.info.part_weights(weights)
         stored = stored_codes(self.info, codes, what="the query")
@@ -285,7 +288,7 @@ class Index:
 
     def holds(self, clips: Sequence[ClipName]) -> list[bool]:
         """Says of each of some clips, by (match, clip), whether it is in the index."""
-        return [row is not None for row in self.engine.snapshot().find(_names(clips))]
+        return [row is not None for row in self.engine.snapshot().find(names_of(clips))]
 
     def get(
         self, clips: Sequence[ClipName]
@@ -298,98 +301,10 @@ class Index:
         Raises:
           NotFound: a clip is not in the index.
         """
-        names, snapshot = _names(clips), self.engine.snapshot()
+        names, snapshot = names_of(clips), self.engine.snapshot()
         rows = []
         for (match, clip), row in zip(names, snapshot.find(names)):
             if row is None:
                 raise NotFound(f"clip {printable(f'{match}/{clip}')} is not in the index")
             rows.append(row)
         return codes_and_records(snapshot, self.info, np.array(rows, np.int64))
-
-
-def _names(clips: Sequence[ClipName]) -> list[Name]:
-    """Gives the names of clips as texts.
-
-    Raises:
-      UserError: one is neither a text nor a whole number.
-    """
-    try:
-        pairs = [pair for pair in clips if not isinstance(pair, str)]
-        if isinstance(clips, str) or len(pairs) < len(clips):
-            raise TypeError("give pairs of both")
-        return [(as_name(match), as_name(clip)) for match, clip in pairs]
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"match and clip must be texts or whole numbers ({files.reason(error)})"
-        ) from error
-
-
-def _check_version(version: Any) -> None:
-    """Checks the number of a version.
-
-    Raises:
-      UserError: it is not a whole number.
-      NotFound: it is less than 1, or larger than any.
-    """
-    if not is_whole(version):
-        raise UserError(f"version {shown(version)}; give a whole number")
-    if not 1 <= version < 2**63:  # what the engines count in
-        raise NotFound(f"there is no version {shown(version)}; versions count from 1")
-
-
-def _check_chosen(where: Any, without: Sequence[Any]) -> None:
-    """Checks how the clips of a search are chosen.
-
-    Raises:
-      UserError: the condition is not a text, or what is left out is something else.
-    """
-    if where is not None:
-        _check_where(where)
-    if not all(isinstance(each, Surroundings) for each in without):
-        raise UserError("what is left out is not given as Surroundings; see `around`")
-
-
-def _check_where(where: Any) -> None:
-    """Checks that a condition is a text; the engine reads it.
-
-    Raises:
-      UserError: it is something else.
-    """
-    if not isinstance(where, str):
-        raise UserError(f"where {shown(where)}: give a text, for example \"match = '13'\"")
-
-
-def _check_limits(k: Any, radius: Any, bits: int) -> None:
-    """Checks how much is asked for.
-
-    Raises:
-      UserError: nothing, or what is not a number.
-    """
-    if k is None and radius is None:
-        raise UserError("give k, how many clips to find, or a radius")
-    if k is not None and (not is_whole(k) or k < 1):
-        raise UserError(f"k = {shown(k)}; give a whole number of clips, 1 or more")
-    number = isinstance(radius, Number) and not isinstance(radius, (bool, np.bool_))
-    if radius is not None and not (number and 0 <= radius <= bits):
-        raise UserError(f"radius = {shown(radius)}; give 0 to {bits} bits")
-
-
-def _engine(uri: epath.PathLike) -> EngineKind:
-    """Chooses the engine by the URI; each imports what it needs."""
-    if not isinstance(uri, (str, os.PathLike)) or not str(uri) or "\0" in str(uri):
-        raise UserError("an index needs a place; give a folder, s3://... or http://...")
-    if len(str(uri)) > _LONGEST_PLACE:
-        raise UserError(f"the place {shown(str(uri))} of an index has {len(str(uri))} characters")
-    try:
-        if str(uri).startswith(("http://", "https://")):
-            from stvh_jax.retrieval.milvus.engine import MilvusEngine
-
-            return MilvusEngine
-        from stvh_jax.retrieval.lance.engine import LanceEngine
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        extra = "milvus" if package == "pymilvus" else "search"
-        raise UserError(
-            f"an index needs {package}, which is not installed; pip install 'stvh_jax[{extra}]'"
-        ) from error
-    return LanceEngine
