@@ -97,6 +97,11 @@ class Engine(Protocol):
     """
 
     @property
+    def uri(self) -> str:
+        """Where it is."""
+        ...
+
+    @property
     def info(self) -> IndexInfo:
         """What the index is."""
         ...

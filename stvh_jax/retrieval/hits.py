@@ -20,7 +20,6 @@ from stvh_jax.errors import UserError
 from stvh_jax.retrieval.clip_table import codes_of_table
 from stvh_jax.retrieval.engine import Snapshot
 from stvh_jax.retrieval.index_info import IndexInfo
-from stvh_jax.retrieval.record import RECORD
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Hit:
       match: the source video.
       clip: the clip's name within it.
       record: what else is known of the clip: start, stop, activity, predicted, confidence, split,
-        media.
+        media, and the index's own columns.
       distances: the same distance at every focus.
       agreeing_bits: the bits in which the clip's code agrees with that of the query, or of every
         query, at the focus searched; of a blend, at the focus that weighs more; of an index with
@@ -147,7 +146,7 @@ def codes_and_records(
 ) -> tuple[dict[int, UInt8[np.ndarray, "k bytes"]], list[dict[str, Any]]]:
     """Gives the stored codes and the records of rows of a snapshot."""
     table = snapshot.records(rows)
-    return codes_of_table(info, table), table.select(RECORD.names).to_pylist()
+    return codes_of_table(info, table), table.select(info.fields.names).to_pylist()
 
 
 def check_output(path: epath.PathLike, endings: Collection[str]) -> epath.Path:
@@ -167,7 +166,7 @@ def check_output(path: epath.PathLike, endings: Collection[str]) -> epath.Path:
 def _to_csv(rows: list[dict], info: IndexInfo) -> bytes:
     text = io.StringIO()
     foci = [f"distance_{focus}" for focus in info.foci]
-    columns = ["rank", "distance", *RECORD.names, *foci, "agreeing_bits"]
+    columns = ["rank", "distance", *info.fields.names, *foci, "agreeing_bits"]
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     for row in rows:
@@ -187,7 +186,7 @@ def _to_parquet(rows: list[dict], info: IndexInfo) -> bytes:
         [
             ("rank", pa.int64()),
             ("distance", pa.float64()),
-            *RECORD,
+            *info.fields,
             ("distances", pa.struct(distances)),
             ("agreeing_bits", pa.list_(pa.int64())),
         ]

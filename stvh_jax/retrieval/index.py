@@ -27,10 +27,10 @@ from stvh_jax.retrieval.checks import (
     engine_kind,
     names_of,
 )
-from stvh_jax.retrieval.clip_table import Codes, names_table, stored_codes, to_table
+from stvh_jax.retrieval.clip_table import Codes, Values, names_table, stored_codes, to_table
 from stvh_jax.retrieval.engine import Engine, SearchRequest, no_adaptation
 from stvh_jax.retrieval.hits import Hits, codes_and_records
-from stvh_jax.retrieval.index_info import IndexInfo, Number, is_whole
+from stvh_jax.retrieval.index_info import IndexInfo, Number, is_whole, listed
 from stvh_jax.retrieval.surroundings import Surroundings
 
 
@@ -55,6 +55,7 @@ class Index:
         stored_foci: Sequence[int],
         filter_matrix: FilterMatrix | None = None,
         bit_weights: BitWeights | None = None,
+        columns: Mapping[str, str] | None = None,
         origin: Mapping[str, Any] | None = None,
         storage_options: Mapping[str, str] | None = None,
     ) -> "Index":
@@ -68,6 +69,8 @@ class Index:
           filter_matrix: derives the other foci; None if there are none.
           bit_weights: what the bits of one code, stored as that of the last focus, weigh at every
             focus; None where foci have codes of their own.
+          columns: columns of your own beside the record of every clip, `text`, `number`, `integer`
+            or `bool` by their names: `{"player": "text"}`. A folder or a bucket takes them.
           origin: the run and the data that the codes come from; plain values.
           storage_options: credentials and the like, for a bucket.
 
@@ -84,6 +87,7 @@ class Index:
             name=uuid.uuid4().hex,
             origin={} if origin is None else origin,
             bit_weights=bit_weights,
+            columns={} if columns is None else columns,
         )
         return cls(engine_kind(uri).create(str(uri), info, storage_options=storage_options))
 
@@ -118,6 +122,19 @@ class Index:
     def __len__(self) -> int:
         """Counts the clips."""
         return self.engine.count()
+
+    def __repr__(self) -> str:
+        try:
+            clips = str(len(self))
+        except UserError:  # a store that is gone
+            clips = "unreadable"
+        info = self.info
+        return f"Index({self.uri!r}, {clips} clips, {info.bits} bits, foci {listed(self.foci)})"
+
+    @property
+    def uri(self) -> str:
+        """Where the index is."""
+        return self.engine.uri
 
     @property
     def foci(self) -> tuple[int, ...]:
@@ -160,15 +177,15 @@ class Index:
             check_where(where)
         return self.engine.count(where)
 
-    def add(self, codes: Codes, **record: ArrayLike) -> None:
+    def add(self, codes: Codes, **record: Values) -> None:
         """Adds clips; when it returns they are kept, and either all of them or none.
 
         Args:
           codes: packed codes, `[M, bytes]`, by focus (`Encoding.codes`); an array if only the
             last focus is stored.
           **record: `match=` and `clip=`, which name the clips, texts or whole numbers; `start=`,
-            `stop=` in seconds, `activity=`, `predicted=`, `confidence=`, `split=`, `media=` as far
-            as known.
+            `stop=` in seconds, `activity=`, `predicted=`, `confidence=`, `split=`, `media=` and
+            the index's own columns, as far as known. One value stands for all clips of the call.
 
         Raises:
           Exists: a clip is in the index already.
@@ -176,7 +193,7 @@ class Index:
         """
         self.engine.add(to_table(self.info, codes, record))
 
-    def upsert(self, codes: Codes, **record: ArrayLike) -> None:
+    def upsert(self, codes: Codes, **record: Values) -> None:
         """Adds clips as `add` does, in place of those of the same match and clip."""
         self.engine.upsert(to_table(self.info, codes, record))
 
@@ -185,7 +202,7 @@ class Index:
         """What made the visual bits, if they were adapted; new codes need `Encoder.adapted`."""
         return self.engine.adaptation()
 
-    def adapt(self, embedded: ArrayLike, *, match: ArrayLike, clip: ArrayLike) -> Adaptation:
+    def adapt(self, embedded: ArrayLike, *, match: Values, clip: Values) -> Adaptation:
         """Fits the visual bits to the clips of the index, without labels, and replaces them.
 
         Args:

@@ -16,14 +16,15 @@ from stvh_jax.codes.bit_weights import HUNDREDTHS, BitWeights
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.errors import UserError, shown
+from stvh_jax.retrieval.own_columns import check_columns, own_fields
 from stvh_jax.retrieval.record import ADAPTATION, RECORD, RECORD_1, code_column
 
 Number = int | float | np.integer | np.floating
 
 # What an index says that it is, and the number of its format. Versions that know nothing of bit
-# weights know nothing of the last format, and refuse it.
-_FORMATS = {"stvh index 1": 1, "stvh index 2": 2, "stvh index 3": 3}
-_NAMED, _WEIGHTED = 2, 3
+# weights, or of columns of one's own, know nothing of the last formats, and refuse them.
+_FORMATS = {"stvh index 1": 1, "stvh index 2": 2, "stvh index 3": 3, "stvh index 4": 4}
+_NAMED, _WEIGHTED, _EXTENDED = 2, 3, 4
 
 # The most bits of a code, and the largest focus: far more than any model has.
 _MOST_BITS, _LARGEST_FOCUS = 1 << 16, 255
@@ -53,8 +54,10 @@ class IndexInfo:
       name: tells this index from all others.
       origin: the run and the data that the codes came from, as far as known.
       format: 1 where clips are stored as whole numbers, 2 where they are names, 3 where they are
-        names and bits are weighed; None for the newest that fits.
+        names and bits are weighed, 4 where the record has columns of the user's own; None for the
+        one that fits.
       bit_weights: what each bit weighs at each focus; None where foci have codes of their own.
+      columns: the user's own columns of the record, the kind of each by its name.
     """
 
     bits: int
@@ -64,6 +67,7 @@ class IndexInfo:
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     format: int | None = None
     bit_weights: BitWeights | None = None
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         """Checks that the parts fit.
@@ -85,11 +89,14 @@ class IndexInfo:
         _check_origin(self.origin)
         _check_filter_matrix(self.filter_matrix, self.bits, self.stored_foci)
         _check_bit_weights(self.bit_weights, self)
+        object.__setattr__(self, "columns", check_columns(self.columns))
+        fitting = _NAMED if self.bit_weights is None else _WEIGHTED
+        fitting = _EXTENDED if self.columns else fitting
         if self.format is None:
-            newest = _NAMED if self.bit_weights is None else _WEIGHTED
-            object.__setattr__(self, "format", newest)
-        if (self.format == _WEIGHTED) != (self.bit_weights is not None):
-            raise UserError(f"format {self.format} and its bit weights do not go together")
+            object.__setattr__(self, "format", fitting)
+        if self.format != fitting and (self.format, fitting) != (1, _NAMED):
+            what = "columns" if _EXTENDED in (self.format, fitting) else "bit weights"
+            raise UserError(f"format {self.format} and its {what} do not go together")
 
     @property
     def foci(self) -> tuple[int, ...]:
@@ -105,8 +112,13 @@ class IndexInfo:
 
     @property
     def record(self) -> pa.Schema:
-        """The record of a clip as it is stored."""
-        return RECORD_1 if self.format == 1 else RECORD
+        """The record of a clip as it is stored, with the user's own columns."""
+        return RECORD_1 if self.format == 1 else self.fields
+
+    @property
+    def fields(self) -> pa.Schema:
+        """The record of a clip as it is given and returned: `RECORD` and the user's own columns."""
+        return pa.schema([*RECORD, *own_fields(self.columns)])
 
     @property
     def schema(self) -> pa.Schema:
@@ -248,6 +260,8 @@ class IndexInfo:
         }
         if self.bit_weights is not None:
             values["bit_weights"] = self.bit_weights.to_json()
+        if self.columns:
+            values["columns"] = self.columns
         return json.dumps(values)
 
     @classmethod
@@ -278,6 +292,7 @@ class IndexInfo:
                     origin=values["origin"],
                     format=_FORMATS[values["format"]],
                     bit_weights=None if weights is None else BitWeights.from_json(weights),
+                    columns=values.get("columns", {}),
                 )
             except UserError as error:
                 raise ValueError(str(error)) from error

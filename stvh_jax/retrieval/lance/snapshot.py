@@ -191,7 +191,7 @@ class ClipSnapshot:
         """Gives the clips that meet a condition; those of the last few are kept."""
         if where not in self.subsets:
             condition = as_sql(where, self.info.record.names)
-            with storage_errors(self.uri, where):
+            with storage_errors(self.uri, where, fields=self.info.record.names):
                 row_ids = read_columns(self.table, [], condition)[ROW_ID].to_numpy()
             self.subsets[where] = _Subset(np.sort(self._rows_of_ids(row_ids)))
             if len(self.subsets) > _CONDITIONS:
