@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
+import pyarrow as pa
 from etils import epath
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from numpy.typing import ArrayLike
 
 from stvh_jax.codes.bit_weights import BitWeights
@@ -18,6 +19,7 @@ from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.codes.visual_maps import Adaptation, fit_adaptation
 from stvh_jax.errors import NotFound, UserError, shown
 from stvh_jax.names import printable
+from stvh_jax.retrieval import exchange
 from stvh_jax.retrieval.checks import (
     ClipName,
     check_chosen,
@@ -196,6 +198,67 @@ class Index:
     def upsert(self, codes: Codes, **record: Values) -> None:
         """Adds clips as `add` does, in place of those of the same match and clip."""
         self.engine.upsert(to_table(self.info, codes, record))
+
+    def clips(self, where: str | None = None) -> pa.Table:
+        """Gives the records of the clips that meet a condition, see `search`; all if there is none.
+
+        Returns:
+          A row for each clip: `match`, `clip`, `start`, `stop`, `activity`, `predicted`,
+          `confidence`, `split`, `media` and the index's own columns; in the natural order of
+          (match, clip).
+
+        Raises:
+          UserError: the condition cannot be read.
+        """
+        check_chosen(where, ())
+        return self.engine.snapshot().list_clips(where)
+
+    def export_codes(
+        self,
+        path: epath.PathLike | None = None,
+        *,
+        focus: str | Number | None = None,
+        where: str | None = None,
+    ) -> dict[str, Shaped[np.ndarray, "..."]]:
+        """Writes codes with the names of their clips, in the order of `clips`.
+
+        Args:
+          path: `.npz` of NumPy; `.parquet`, with the whole record; or `.faiss`, an
+            `IndexBinaryFlat` of one focus, with the names in FILE.faiss.npz. None for no file.
+          focus: `activity`, `visual` or a whole number, stored or derived; None for all that is
+            stored, which `import_codes` takes. With bit weights, all foci have one code.
+          where: as for `clips`.
+
+        Returns:
+          `match` and `clip`, texts `[M]`, and `codes`, uint8 `[M, bytes]`, with their `focus`; of
+          several foci `codes_0`, `codes_3`, ... With bit weights, `adaptation` is the number of
+          that which made the visual bits, or 0.
+
+        Raises:
+          UserError: there is no such focus or file, or the condition cannot be read.
+        """
+        check_chosen(where, ())
+        return exchange.export_codes(self.engine, path, focus=focus, where=where)
+
+    def import_codes(
+        self, path: epath.PathLike | Mapping[int, epath.PathLike], **record: Values
+    ) -> int:
+        """Adds the clips of a file of codes, all of them or none, and counts them.
+
+        Args:
+          path: what `export_codes` wrote; or an `.npy` or `.npz` array `codes`, uint8 `[M, bytes]`,
+            or an `IndexBinaryFlat` of FAISS, which are codes of the last focus unless the file says
+            otherwise; or a file for each stored focus: `{0: "visual.npy", 3: "activity.npy"}`.
+          **record: as for `add`, in place of what the file says; `match=` and `clip=` at least of a
+            file without names.
+
+        Raises:
+          NotFound: there is no such file.
+          Damaged: it cannot be read.
+          Exists: a clip is in the index already.
+          UserError: the codes or names do not fit, or there are no names.
+        """
+        return exchange.import_codes(self.engine, path, record)
 
     @property
     def adaptation(self) -> Adaptation | None:

@@ -168,6 +168,20 @@ class IndexInfo:
             )
         return weights
 
+    def whole_focus(self, focus: str | Number) -> int:
+        """Gives the focus that has codes of its own; with bit weights the last, whose code is all.
+
+        Args:
+          focus: `activity`, `visual` or a whole number.
+
+        Raises:
+          UserError: there is none, or it is between two.
+        """
+        weights = self.weights(focus)
+        if len(weights) > 1:
+            raise UserError(f"focus {focus!r} is between two, which have codes; give one of them")
+        return self.last_focus if self.bit_weights is not None else next(iter(weights))
+
     def part_weights(self, weights: Mapping[int, int]) -> tuple[dict[CodePart, int], int]:
         """Gives what the parts of codes weigh in a search, by what the foci weigh.
 

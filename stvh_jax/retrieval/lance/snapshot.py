@@ -139,6 +139,15 @@ class ClipSnapshot:
         place = {row_id: row for row, row_id in enumerate(taken[ROW_ID].to_pylist())}
         return as_record(self.info, taken.take([place[row_id] for row_id in ids]).select(columns))
 
+    def list_clips(self, where: str | None = None, *, codes: bool = False) -> pa.Table:
+        """Gives the records of the clips that meet a condition; see `Snapshot.list_clips`."""
+        fields, schema = self.info.record.names, self.info.schema
+        condition = None if where is None else as_sql(where, fields)
+        with storage_errors(self.uri, where, fields=fields):
+            stored = read_columns(self.table, schema.names if codes else fields, condition)
+        order = np.argsort(self._rows_of_ids(stored[ROW_ID].to_numpy()))
+        return as_record(self.info, stored.drop_columns([ROW_ID]).take(order))
+
     def find(self, names: Sequence[Name]) -> list[int | None]:
         """Finds the rows of clips by (match, clip); None for one that is not there."""
         return [self._row_of(match, clip) for match, clip in names]
