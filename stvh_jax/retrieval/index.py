@@ -211,7 +211,7 @@ class Index:
           UserError: the condition cannot be read.
         """
         check_chosen(where, ())
-        return self.engine.snapshot().list_clips(where)
+        return self.engine.snapshot().list_clips(where).cast(self.info.fields)
 
     def export_codes(
         self,
