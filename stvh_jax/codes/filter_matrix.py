@@ -62,6 +62,13 @@ class FilterMatrix:
     means: Int64[np.ndarray, "L K"] | None = None
     facts: Mapping = dataclasses.field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        steps = "all steps" if len(self.factors) == 1 else "each step"
+        return (
+            f"FilterMatrix({self.bits} bits, {self.values}, for {steps}, "
+            f"derives foci 0 to {self.layers - 1} from {self.layers})"
+        )
+
     @property
     def bits(self) -> int:
         """The length K of a code."""

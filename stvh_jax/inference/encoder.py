@@ -54,6 +54,12 @@ class Encoding:
     action_probabilities: Float[np.ndarray, "B N A"] | None
     embedded: Float[np.ndarray, "B E"] | None = None
 
+    def __repr__(self) -> str:
+        shapes = {len(codes): 8 * codes.shape[-1] for codes in self.codes.values()}
+        clips, bits = next(iter(shapes.items()), (0, 0))
+        foci = ", ".join(map(str, self.codes))
+        return f"Encoding({clips} clips, codes of {bits} bits, foci {foci})"
+
 
 # What clips carry for the models of one `config.model.source` alone, and what to say without it.
 _GIVEN = {
@@ -105,6 +111,14 @@ class Encoder:
         prefix = self.bits if self.bit_weights is None else None
         encode_step = jax.jit(make_encode_step(self.model, bits=prefix))
         self.apply = lambda variables, clips: encode_step(variables, clips.without_names())
+
+    def __repr__(self) -> str:
+        foci = range(self.bit_weights.layers + 1) if self.bit_weights is not None else self.foci
+        return (
+            f"Encoder({self.config.model.name}, {self.checkpoint} checkpoint of step {self.step}, "
+            f"{self.bits} bits, foci {', '.join(map(str, foci))}, "
+            f"{len(self.activity_names)} activities)"
+        )
 
     @functools.cached_property
     def name(self) -> str:
