@@ -28,6 +28,8 @@ from stvh_jax.errors import UserError
 
 Values = Literal["binary", "01", "real"]
 Normalise = Literal["code", "bit"]
+# The options of `filter_fitting.fit`, as they are by default.
+DEFAULTS: dict[str, Any] = {"values": "binary", "per_step": False, "normalise": "code"}
 # How many bits an entry takes, and the largest value that real entries are scaled to.
 ENTRY_BITS = {"binary": 1, "01": 1, "real": 16}
 LARGEST_REAL = 2**15 - 1

@@ -18,13 +18,16 @@ from ml_collections import ConfigDict
 from stvh_jax import files
 from stvh_jax.clips import Clips
 from stvh_jax.codes.bit_weights import laid_out
+from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.codes.packing import binarize, code_lengths, pack
 from stvh_jax.codes.visual_maps import Adaptation
 from stvh_jax.config import Config
 from stvh_jax.errors import Damaged, UserError
+from stvh_jax.inference import saved_filter
 from stvh_jax.inference.clip_checks import (
     as_array,
     check_boxes,
+    check_fit,
     check_people,
     finite_appearance,
     finite_features,
@@ -61,13 +64,6 @@ class Encoding:
         return f"Encoding({clips} clips, codes of {bits} bits, foci {foci})"
 
 
-# What clips carry for the models of one `config.model.source` alone, and what to say without it.
-_GIVEN = {
-    "actor_features": ("features", "actor_features; give them"),
-    "appearance": ("boxes_and_appearance", "appearance; give features of the whole frames"),
-}
-
-
 class Encoder:
     """A trained model with its config."""
 
@@ -79,11 +75,14 @@ class Encoder:
         step: int,
         checkpoint: str,
         bits: int | None = None,
+        run: epath.Path | None = None,
     ):
         """Wraps the variables of a model of `config`, which includes the class names.
 
         With `bits`, one of the lengths of nested codes, it makes codes of that many first bits.
+        `run` is the folder of its run, if it has one.
         """
+        self._run, self._filter_matrix = run, None
         self.config, self.variables = config, jax.device_put(variables)
         self.step, self.checkpoint = step, checkpoint
         self.activity_names = tuple(config.activity_names)
@@ -130,10 +129,36 @@ class Encoder:
         return name if self.is_whole else f"{name}-{self.bits}_bits"
 
     @property
+    def filter_matrix(self) -> FilterMatrix | None:
+        """The filter matrix kept in the run of a model with a code for each focus; else None.
+
+        It derives the foci between the first and the last. `evaluate.py` and `search.py index` fit
+        one and keep it in the run's folder, `filter_matrix/`; here it is read, and never fitted. A
+        packed run comes without. It is the one fitted to the training split with the default
+        options, or, without that, the only one of other options.
+
+        Raises:
+          Damaged: it cannot be read.
+        """
+        if self._filter_matrix is None and self._run is not None and len(self.foci) > 1:
+            split = self.config.data.train_split
+            self._filter_matrix = saved_filter.find(
+                self._run, checkpoint=self.name, base_split=split
+            )
+        return self._filter_matrix
+
+    @property
     def code_format(self) -> dict[str, Any]:
-        """What an index stores of each clip: `Index.create(uri, **model.code_format)`."""
-        stored = tuple(sorted({self.foci[0], self.foci[-1]}))
-        return {"bits": self.bits, "stored_foci": stored, "bit_weights": self.bit_weights}
+        """What an index stores of each clip: `Index.create(uri, **model.code_format)`.
+
+        With the filter matrix, where there is one, the index is searched at every focus.
+        """
+        return {
+            "bits": self.bits,
+            "stored_foci": tuple(sorted({self.foci[0], self.foci[-1]})),
+            "filter_matrix": self.filter_matrix,
+            "bit_weights": self.bit_weights,
+        }
 
     @property
     def activity_head(self) -> tuple[jax.Array, jax.Array]:
@@ -244,7 +269,7 @@ class Encoder:
         arrays = {name: as_array(name, value) for name, value in given.items() if value is not None}
         if arrays["boxes"].ndim == 3:
             arrays = {name: array[None] for name, array in arrays.items()}
-        self._check(arrays)
+        check_fit(self.config.model, arrays)
         batch, _, actors = arrays["boxes"].shape[:3]
         mask = arrays.get("actor_mask", np.ones((batch, actors), bool))
         check_boxes(arrays["boxes"], mask)
@@ -267,47 +292,6 @@ class Encoder:
             ),
             appearance=arrays.get("appearance"),
         )
-
-    def _check(self, arrays: dict[str, np.ndarray]) -> None:
-        """Raises a `UserError` for what does not fit the model or the boxes."""
-        model, boxes = self.config.model, arrays["boxes"]
-        if boxes.ndim != 4:
-            raise UserError(f"boxes have shape {boxes.shape}; give [T, N, 4] or [B, T, N, 4]")
-        if not len(boxes):
-            raise UserError(f"boxes have shape {boxes.shape}, which is no clip; give one at least")
-        for name, (source, takes) in _GIVEN.items():
-            if (model.source == source) != (name in arrays):
-                takes = takes if model.source == source else model.source
-                raise UserError(f"this model takes {takes}, see config.model.source")
-        batch, _, actors = boxes.shape[:3]
-        wanted = {
-            "boxes": (np.floating, (batch, model.num_frames, actors, 4)),
-            "actor_mask": (np.bool_, (batch, actors)),
-            "frames": (np.uint8, (batch, model.num_frames, "H", "W", 3)),
-            "actor_features": (np.floating, (batch, model.num_frames, actors, model.features)),
-            "appearance": (np.floating, (batch, "S", model.get("appearance_channels", "C"))),
-        }
-        for name, array in arrays.items():
-            kind, shape = wanted[name]
-            fits = array.ndim == len(shape) and all(
-                isinstance(want, str) or want == have for want, have in zip(shape, array.shape)
-            )
-            if not fits or not np.issubdtype(array.dtype, kind):
-                sizes = ", ".join(map(str, shape))
-                raise UserError(
-                    f"{name} is {array.dtype} {array.shape}; this model takes {kind.__name__} "
-                    f"[{sizes}] beside these boxes, with {model.num_frames} frames per clip"
-                )
-        if actors > model.num_actors:
-            raise UserError(
-                f"a clip has {actors} actors; this model takes up to {model.num_actors}"
-            )
-        if model.source == "frames" and "frames" not in arrays:
-            raise UserError("this model reads frames; give uint8 pixels [T, H, W, 3]")
-        if "frames" in arrays and not arrays["frames"].size:
-            raise UserError(f"frames have no pixels: their shape is {arrays['frames'].shape}")
-        if "appearance" in arrays and not arrays["appearance"].size:
-            raise UserError(f"appearance has no frames: its shape is {arrays['appearance'].shape}")
 
     def _resize(self, frames: UInt8[np.ndarray, "B T H W 3"]) -> UInt8[jax.Array, "B T h w 3"]:
         """Resizes frames as the training data were: each pixel an average of those it replaces."""
@@ -369,7 +353,7 @@ def load(path: epath.PathLike, *, checkpoint: str = "best", bits: int | None = N
         step, checkpoint = checkpoints.choose_step(run, checkpoint)
         config = ConfigDict(folders.read_checkpoint_config(run, step, source=path))
         variables = _variables_of(run, step, config, source=path)
-    return Encoder(config, variables, step=step, checkpoint=checkpoint, bits=bits)
+    return Encoder(config, variables, step=step, checkpoint=checkpoint, bits=bits, run=run)
 
 
 def _variables_of(run: epath.Path, step: int, config: Config, *, source: epath.PathLike) -> dict:
