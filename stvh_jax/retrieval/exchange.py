@@ -148,7 +148,7 @@ def read_foci(paths: Mapping[int, epath.PathLike]) -> StoredCodes:
         known = [each for each in (focus, None) if each in read.codes]
         if not known:
             raise UserError(f"{path} has codes of focus {read.foci}, and not of {focus}")
-        same = (np.array_equal(read.record.get(name), record.get(name)) for name in NAMES)
+        same = (np.array_equal(read.record.get(name, ()), record.get(name, ())) for name in NAMES)
         if record and read.record and not all(same):
             raise UserError(f"{path} has other clips than {first}; export both again")
         codes[focus] = read.codes[known[0]]

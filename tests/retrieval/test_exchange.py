@@ -7,7 +7,7 @@ import zipfile
 
 import faiss
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -69,8 +69,18 @@ def test_clips_are_a_table_in_the_natural_order(filled):
     table = index.clips()
     assert table.schema.names == [*RECORD.names, *OWN]
     assert table.to_pydict() == record
-    frame = table.to_pandas()
-    assert isinstance(frame, pd.DataFrame) and frame["rating"].isna().sum() == 18
+
+
+def test_pandas_reads_them(filled, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    index, _, record = filled
+    frame = index.clips().to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame["rating"].isna().sum() == record["rating"].count(None) > 0
+    index.export_codes(tmp_path / "codes.parquet")
+    read = pandas.read_parquet(tmp_path / "codes.parquet")
+    assert list(read) == [*RECORD.names, *OWN, "code_0", "code_3"]
+    assert read["clip"].tolist() == record["clip"]
 
 
 def test_clips_that_meet_a_condition(filled, unchecked_shapes):
@@ -147,8 +157,6 @@ def test_parquet_has_the_whole_record(filled, tmp_path):
     assert table.select([*RECORD.names, *OWN]).to_pydict() == record
     for focus in (0, 3):
         np.testing.assert_array_equal(table[f"code_{focus}"].to_pylist(), codes[focus])
-    frame = pd.read_parquet(tmp_path / "codes.parquet")
-    assert list(frame) == [*RECORD.names, *OWN, "code_0", "code_3"]
     index.export_codes(tmp_path / "one.parquet", focus=2)
     assert pq.read_table(tmp_path / "one.parquet").schema.names[-1] == "code_2"
 
@@ -303,7 +311,9 @@ def bomb():
 
 
 def parquet(**columns):
-    return pd.DataFrame(columns).to_parquet()
+    content = io.BytesIO()
+    pq.write_table(pa.table(columns), content)
+    return content.getvalue()
 
 
 NAMED = {"match": np.array(["m"] * 6), "clip": np.arange(6)}

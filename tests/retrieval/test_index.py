@@ -6,7 +6,6 @@ import shutil
 import sys
 
 import numpy as np
-import pandas
 import pyarrow.parquet as pq
 import pytest
 
@@ -224,6 +223,7 @@ def test_clips_are_got_by_name(filled):
 
 
 def test_hits_as_a_table_of_pandas(filled, tmp_path):
+    pandas = pytest.importorskip("pandas")
     index, codes, _ = filled
     for where, count in ((None, 7), ("match = 'nowhere'", 0)):
         (hits,) = index.search(query_of(codes, 2), focus=2, k=7, where=where)
