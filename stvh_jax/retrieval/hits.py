@@ -128,7 +128,7 @@ class Hits(Sequence[Hit]):
         return iter(self._hits)
 
     def __repr__(self) -> str:
-        lines = [f"{len(self)} hits at focus {self._focus}"]
+        lines = [f"{len(self)} hit{'' if len(self) == 1 else 's'}"]
         try:
             _, records = codes_and_records(self._snapshot, self._info, self._rows[:_SHOWN])
         except UserError as error:  # a store that is gone

@@ -258,14 +258,14 @@ def test_what_is_shown(filled, tmp_path):
     )
     (hits,) = index.search(query_of(codes, 2), focus=1)
     heading, *lines, rest = repr(hits).splitlines()
-    assert (heading, rest, len(lines)) == ("10 hits at focus 1", "  ...", 5)
+    assert (heading, rest, len(lines)) == ("10 hits", "  ...", 5)
     for line, (distance, match, clip) in zip(lines, oracle.search(oracle.distances(2, 1))):
         assert line.split()[:3] == [str(distance), "bits", f"{match}/{clip}"]
     assert repr(hits[0]) == f"Hit({hits[0].match}/{hits[0].clip}, {hits[0].distance:g} bits away)"
     (hits,) = index.search(query_of(codes, 2), k=2)
     assert len(repr(hits).splitlines()) == 3
     (hits,) = index.search(query_of(codes, 2), where="match = 'nowhere'")
-    assert repr(hits) == "0 hits at focus 3"
+    assert repr(hits) == "0 hits"
 
 
 def test_what_is_shown_of_a_store_that_is_gone(tmp_path):
@@ -273,7 +273,7 @@ def test_what_is_shown_of_a_store_that_is_gone(tmp_path):
     index.add(np.zeros((1, 2), np.uint8), match="a", clip=1)
     (hits,) = index.search(np.zeros(2, np.uint8))
     shutil.rmtree(tmp_path / "index")
-    assert repr(hits).startswith("1 hits at focus 3\n")
+    assert repr(hits).startswith("1 hit\n")
     assert repr(index).startswith("Index(")
 
 
