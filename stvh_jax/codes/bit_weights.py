@@ -60,6 +60,9 @@ class BitWeights:
             )
         object.__setattr__(self, "weights", weights.astype(np.int64))
 
+    def __repr__(self) -> str:
+        return f"BitWeights({self.bits} bits, {len(self.visual)} visual, foci 0 to {self.layers})"
+
     @property
     def bits(self) -> int:
         """K, the length of the code."""

@@ -20,9 +20,6 @@ from stvh_jax.codes.filter_matrix import (
 )
 from stvh_jax.codes.packing import unpack
 
-# The options of `fit`, as they are by default.
-DEFAULTS = {"values": "binary", "per_step": False, "normalise": "code"}
-
 # The most clips that F is fitted on; larger base sets are subsampled evenly.
 _MOST_CLIPS = 1 << 14
 

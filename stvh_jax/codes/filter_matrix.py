@@ -28,6 +28,8 @@ from stvh_jax.errors import UserError
 
 Values = Literal["binary", "01", "real"]
 Normalise = Literal["code", "bit"]
+# The options of `filter_fitting.fit`, as they are by default.
+DEFAULTS: dict[str, Any] = {"values": "binary", "per_step": False, "normalise": "code"}
 # How many bits an entry takes, and the largest value that real entries are scaled to.
 ENTRY_BITS = {"binary": 1, "01": 1, "real": 16}
 LARGEST_REAL = 2**15 - 1
@@ -61,6 +63,13 @@ class FilterMatrix:
     normalise: Normalise = "code"
     means: Int64[np.ndarray, "L K"] | None = None
     facts: Mapping = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        steps = "all steps" if len(self.factors) == 1 else "each step"
+        return (
+            f"FilterMatrix({self.bits} bits, {self.values}, for {steps}, "
+            f"derives foci 0 to {self.layers - 1} from {self.layers})"
+        )
 
     @property
     def bits(self) -> int:

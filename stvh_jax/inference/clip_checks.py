@@ -1,12 +1,20 @@
 """Checks the arrays of clips that an encoder is given, each fault in one line."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from ml_collections import ConfigDict
 
 from stvh_jax.errors import UserError
 from stvh_jax.inference.boxes import first_fault
+
+# What clips carry for the models of one `config.model.source` alone, and what to say without it.
+_GIVEN = {
+    "actor_features": ("features", "actor_features; give them"),
+    "appearance": ("boxes_and_appearance", "appearance; give features of the whole frames"),
+}
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
@@ -15,6 +23,46 @@ def as_array(name: str, value: Any) -> np.ndarray:
         return np.asarray(value)
     except (TypeError, ValueError) as error:
         raise UserError(f"{name} is not one array of numbers; give one") from error
+
+
+def check_fit(model: ConfigDict, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises a `UserError` for what does not fit the model, of these fields, or the boxes."""
+    boxes = arrays["boxes"]
+    if boxes.ndim != 4:
+        raise UserError(f"boxes have shape {boxes.shape}; give [T, N, 4] or [B, T, N, 4]")
+    if not len(boxes):
+        raise UserError(f"boxes have shape {boxes.shape}, which is no clip; give one at least")
+    for name, (source, takes) in _GIVEN.items():
+        if (model.source == source) != (name in arrays):
+            takes = takes if model.source == source else model.source
+            raise UserError(f"this model takes {takes}, see config.model.source")
+    batch, _, actors = boxes.shape[:3]
+    wanted = {
+        "boxes": (np.floating, (batch, model.num_frames, actors, 4)),
+        "actor_mask": (np.bool_, (batch, actors)),
+        "frames": (np.uint8, (batch, model.num_frames, "H", "W", 3)),
+        "actor_features": (np.floating, (batch, model.num_frames, actors, model.features)),
+        "appearance": (np.floating, (batch, "S", model.get("appearance_channels", "C"))),
+    }
+    for name, array in arrays.items():
+        kind, shape = wanted[name]
+        fits = array.ndim == len(shape) and all(
+            isinstance(want, str) or want == have for want, have in zip(shape, array.shape)
+        )
+        if not fits or not np.issubdtype(array.dtype, kind):
+            sizes = ", ".join(map(str, shape))
+            raise UserError(
+                f"{name} is {array.dtype} {array.shape}; this model takes {kind.__name__} "
+                f"[{sizes}] beside these boxes, with {model.num_frames} frames per clip"
+            )
+    if actors > model.num_actors:
+        raise UserError(f"a clip has {actors} actors; this model takes up to {model.num_actors}")
+    if model.source == "frames" and "frames" not in arrays:
+        raise UserError("this model reads frames; give uint8 pixels [T, H, W, 3]")
+    if "frames" in arrays and not arrays["frames"].size:
+        raise UserError(f"frames have no pixels: their shape is {arrays['frames'].shape}")
+    if "appearance" in arrays and not arrays["appearance"].size:
+        raise UserError(f"appearance has no frames: its shape is {arrays['appearance'].shape}")
 
 
 def check_boxes(boxes: Float[np.ndarray, "B T N 4"], mask: Bool[np.ndarray, "B N"]) -> None:

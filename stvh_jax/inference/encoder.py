@@ -18,18 +18,22 @@ from ml_collections import ConfigDict
 from stvh_jax import files
 from stvh_jax.clips import Clips
 from stvh_jax.codes.bit_weights import laid_out
+from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.codes.packing import binarize, code_lengths, pack
 from stvh_jax.codes.readout import Readout
 from stvh_jax.codes.visual_maps import Adaptation
 from stvh_jax.config import Config
-from stvh_jax.errors import Damaged, UserError
+from stvh_jax.errors import UserError
+from stvh_jax.inference import saved_filter
 from stvh_jax.inference.clip_checks import (
     as_array,
     check_boxes,
+    check_fit,
     check_people,
     finite_appearance,
     finite_features,
 )
+from stvh_jax.inference.run_variables import variables_of
 from stvh_jax.models.baselines import GlobalVideoHasher
 from stvh_jax.models.build import Model, build_model, encode
 from stvh_jax.models.outputs import Outputs
@@ -57,12 +61,11 @@ class Encoding:
     relaxed: dict[int, Float[np.ndarray, "B K"]]
     embedded: Float[np.ndarray, "B E"] | None = None
 
-
-# What clips carry for the models of one `config.model.source` alone, and what to say without it.
-_GIVEN = {
-    "actor_features": ("features", "actor_features; give them"),
-    "appearance": ("boxes_and_appearance", "appearance; give features of the whole frames"),
-}
+    def __repr__(self) -> str:
+        shapes = {len(codes): 8 * codes.shape[-1] for codes in self.codes.values()}
+        clips, bits = next(iter(shapes.items()), (0, 0))
+        foci = ", ".join(map(str, self.codes))
+        return f"Encoding({clips} clips, codes of {bits} bits, foci {foci})"
 
 
 class Encoder:
@@ -76,11 +79,14 @@ class Encoder:
         step: int,
         checkpoint: str,
         bits: int | None = None,
+        run: epath.Path | None = None,
     ):
         """Wraps the variables of a model of `config`, which includes the class names.
 
         With `bits`, one of the lengths of nested codes, it makes codes of that many first bits.
+        `run` is the folder of its run, if it has one.
         """
+        self._run, self._filter_matrix = run, None
         self.config, self.variables = config, jax.device_put(variables)
         self.step, self.checkpoint = step, checkpoint
         self.activity_names = tuple(config.activity_names)
@@ -109,6 +115,14 @@ class Encoder:
         encode_step = jax.jit(make_encode_step(self.model, bits=prefix))
         self.apply = lambda variables, clips: encode_step(variables, clips.without_names())
 
+    def __repr__(self) -> str:
+        foci = range(self.bit_weights.layers + 1) if self.bit_weights is not None else self.foci
+        return (
+            f"Encoder({self.config.model.name}, {self.checkpoint} checkpoint of step {self.step}, "
+            f"{self.bits} bits, foci {', '.join(map(str, foci))}, "
+            f"{len(self.activity_names)} activities)"
+        )
+
     @functools.cached_property
     def name(self) -> str:
         """Names the checkpoint by its step and its variables: what else they make is theirs."""
@@ -119,12 +133,35 @@ class Encoder:
         return name if self.is_whole else f"{name}-{self.bits}_bits"
 
     @property
+    def filter_matrix(self) -> FilterMatrix | None:
+        """The filter matrix kept in the run of a model with a code for each focus; else None.
+
+        It derives the foci between the first and the last. `evaluate.py` and `search.py index` fit
+        one and keep it in the run's folder, `filter_matrix/`; here it is read, and never fitted. A
+        packed run comes without. It is the one fitted to the training split with the default
+        options, or, without that, the only one of other options.
+
+        Raises:
+          Damaged: it cannot be read.
+        """
+        if self._filter_matrix is None and self._run is not None and len(self.foci) > 1:
+            split = self.config.data.train_split
+            self._filter_matrix = saved_filter.find(
+                self._run, checkpoint=self.name, base_split=split
+            )
+        return self._filter_matrix
+
+    @property
     def code_format(self) -> dict[str, Any]:
-        """What an index stores of each clip: `Index.create(uri, **model.code_format)`."""
-        stored = tuple(sorted({self.foci[0], self.foci[-1]}))
+        """What an index stores of each clip: `Index.create(uri, **model.code_format)`.
+
+        With the filter matrix, where there is one, the index is searched at every focus, and with
+        the readout by the names of activities.
+        """
         return {
             "bits": self.bits,
-            "stored_foci": stored,
+            "stored_foci": tuple(sorted({self.foci[0], self.foci[-1]})),
+            "filter_matrix": self.filter_matrix,
             "bit_weights": self.bit_weights,
             "readout": self.readout,
         }
@@ -249,7 +286,7 @@ class Encoder:
         arrays = {name: as_array(name, value) for name, value in given.items() if value is not None}
         if arrays["boxes"].ndim == 3:
             arrays = {name: array[None] for name, array in arrays.items()}
-        self._check(arrays)
+        check_fit(self.config.model, arrays)
         batch, _, actors = arrays["boxes"].shape[:3]
         mask = arrays.get("actor_mask", np.ones((batch, actors), bool))
         check_boxes(arrays["boxes"], mask)
@@ -272,47 +309,6 @@ class Encoder:
             ),
             appearance=arrays.get("appearance"),
         )
-
-    def _check(self, arrays: dict[str, np.ndarray]) -> None:
-        """Raises a `UserError` for what does not fit the model or the boxes."""
-        model, boxes = self.config.model, arrays["boxes"]
-        if boxes.ndim != 4:
-            raise UserError(f"boxes have shape {boxes.shape}; give [T, N, 4] or [B, T, N, 4]")
-        if not len(boxes):
-            raise UserError(f"boxes have shape {boxes.shape}, which is no clip; give one at least")
-        for name, (source, takes) in _GIVEN.items():
-            if (model.source == source) != (name in arrays):
-                takes = takes if model.source == source else model.source
-                raise UserError(f"this model takes {takes}, see config.model.source")
-        batch, _, actors = boxes.shape[:3]
-        wanted = {
-            "boxes": (np.floating, (batch, model.num_frames, actors, 4)),
-            "actor_mask": (np.bool_, (batch, actors)),
-            "frames": (np.uint8, (batch, model.num_frames, "H", "W", 3)),
-            "actor_features": (np.floating, (batch, model.num_frames, actors, model.features)),
-            "appearance": (np.floating, (batch, "S", model.get("appearance_channels", "C"))),
-        }
-        for name, array in arrays.items():
-            kind, shape = wanted[name]
-            fits = array.ndim == len(shape) and all(
-                isinstance(want, str) or want == have for want, have in zip(shape, array.shape)
-            )
-            if not fits or not np.issubdtype(array.dtype, kind):
-                sizes = ", ".join(map(str, shape))
-                raise UserError(
-                    f"{name} is {array.dtype} {array.shape}; this model takes {kind.__name__} "
-                    f"[{sizes}] beside these boxes, with {model.num_frames} frames per clip"
-                )
-        if actors > model.num_actors:
-            raise UserError(
-                f"a clip has {actors} actors; this model takes up to {model.num_actors}"
-            )
-        if model.source == "frames" and "frames" not in arrays:
-            raise UserError("this model reads frames; give uint8 pixels [T, H, W, 3]")
-        if "frames" in arrays and not arrays["frames"].size:
-            raise UserError(f"frames have no pixels: their shape is {arrays['frames'].shape}")
-        if "appearance" in arrays and not arrays["appearance"].size:
-            raise UserError(f"appearance has no frames: its shape is {arrays['appearance'].shape}")
 
     def _resize(self, frames: UInt8[np.ndarray, "B T H W 3"]) -> UInt8[jax.Array, "B T h w 3"]:
         """Resizes frames as the training data were: each pixel an average of those it replaces."""
@@ -373,36 +369,10 @@ def load(path: epath.PathLike, *, checkpoint: str = "best", bits: int | None = N
         run = packed.open_run(path)
         step, checkpoint = checkpoints.choose_step(run, checkpoint)
         config = ConfigDict(folders.read_checkpoint_config(run, step, source=path))
-        variables = _variables_of(run, step, config, source=path)
-    return Encoder(config, variables, step=step, checkpoint=checkpoint, bits=bits)
-
-
-def _variables_of(run: epath.Path, step: int, config: Config, *, source: epath.PathLike) -> dict:
-    """Loads the variables of a checkpoint, if they are those of the config's model.
-
-    Raises:
-      Damaged: they are others, or cannot be read, or the model is absurdly large.
-    """
-    try:
-        expected = _flat(variable_shapes(model_of(config), config))
-    except UserError as error:
-        raise Damaged(f"{source} is not a run that can be used: {error}") from error
-    stored = _flat(checkpoints.variable_shapes(run, step))
-    for name in sorted(expected.keys() | stored.keys()):
-        if stored.get(name) != expected.get(name):
-            raise Damaged(
-                f"{source} has variables of another model than its config: {name} is "
-                f"{stored.get(name, 'absent')}, not {expected.get(name, 'absent')}"
-            )
-    return checkpoints.load_variables(run, step)
-
-
-def _flat(shapes: dict) -> dict[str, str]:
-    """Lists variables by their paths, each as its type and shape."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{list(leaf.shape)}"
-        for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)
-    }
+        variables = variables_of(
+            run, step, lambda: variable_shapes(model_of(config), config), source=path
+        )
+    return Encoder(config, variables, step=step, checkpoint=checkpoint, bits=bits, run=run)
 
 
 def make_encode_step(model: Model, *, bits: int | None = None):

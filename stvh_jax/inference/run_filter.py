@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from stvh_jax import console, files
 from stvh_jax.codes.filter_fitting import fit
 from stvh_jax.codes.filter_matrix import FilterMatrix, Normalise, Values
+from stvh_jax.inference import saved_filter
 
 
 def load_or_fit(
@@ -40,11 +41,16 @@ def load_or_fit(
       Damaged: the file in the run is not a readable filter matrix.
       UserError: the run cannot be written.
     """
-    kind = "per_step" if per_step else "shared"
-    path = run / "filter_matrix" / f"{checkpoint}-{base_split}-{values}-{kind}-{normalise}.npz"
+    path = saved_filter.path_of(
+        run,
+        checkpoint=checkpoint,
+        base_split=base_split,
+        values=values,
+        per_step=per_step,
+        normalise=normalise,
+    )
     if path.exists():
-        content = files.read_bytes(path, "a readable filter matrix")
-        return FilterMatrix.from_bytes(content, where=str(path))
+        return saved_filter.read(path)
     matrix = fit(
         base_codes(),
         values=values,

@@ -1,6 +1,6 @@
 """Clips as Arrow tables: what a caller gives of them, checked, and as an index stores them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,14 @@ from numpy.typing import ArrayLike
 from stvh_jax.errors import UserError
 from stvh_jax.names import LONGEST_NAME, as_name
 from stvh_jax.retrieval.index_info import IndexInfo, listed
+from stvh_jax.retrieval.own_columns import PLAIN, check_values
 from stvh_jax.retrieval.record import ADAPTATION, NAMES, RECORD, code_column
 
 # What a caller gives as codes: packed, by focus, or of the last focus alone.
 Codes = UInt8[np.ndarray, "..."] | Mapping[int, UInt8[np.ndarray, "..."]]
+
+# What a caller gives of a field of the record: a value for each clip, or one for all of them.
+Values = ArrayLike | Sequence[Any] | bool | int | float | None
 
 # The letters of NumPy's types whose arrays go into a column as they are.
 _PLAIN = {"match": "U", "clip": "Ubhilq"} | dict.fromkeys(("start", "stop", "confidence"), "efd")
@@ -63,27 +67,29 @@ def stored_codes(
     return picked
 
 
-def to_table(info: IndexInfo, codes: Codes, record: Mapping[str, ArrayLike]) -> pa.Table:
-    """Makes the rows of some clips: the columns of `RECORD`, then those of the codes.
+def to_table(info: IndexInfo, codes: Codes, record: Mapping[str, Values]) -> pa.Table:
+    """Makes the rows of some clips: the columns of `IndexInfo.fields`, then those of the codes.
 
     Args:
       info: the index they are for.
       codes: see `stored_codes`.
-      record: a sequence for each field of `RECORD` that is known, `match` and `clip` at least.
+      record: a sequence for each field that is known, `match` and `clip` at least; or one value,
+        which is that of every clip.
 
     Raises:
       UserError: a field is unknown, missing, of another length or type, or a clip is given twice.
     """
-    if unknown := sorted(set(record) - set(RECORD.names)):
+    if unknown := sorted(set(record) - set(info.fields.names)):
         raise UserError(
-            f"clips have no field {unknown[0]!r}; the fields are {listed(RECORD.names)}"
+            f"clips have no field {unknown[0]!r}; the fields are {listed(info.fields.names)}; an "
+            "index is given others when it is made: Index.create(..., columns={'player': 'text'})"
         )
     if missing := set(NAMES) - set(record):
         raise UserError(f"clips need a {min(missing)}, which is part of their names")
     picked = stored_codes(info, codes, what="clips to index")
     count = len(picked[info.last_focus])
     columns = {}
-    for field in RECORD:
+    for field in info.fields:
         column = _column(field, record.get(field.name), count)
         if len(column) != count:
             raise UserError(
@@ -95,10 +101,11 @@ def to_table(info: IndexInfo, codes: Codes, record: Mapping[str, ArrayLike]) -> 
     table = pa.table(columns | code_columns(info, picked))
     _check_names(table)
     _check_numbers(table)
+    _check_finite(table.select(list(info.columns)))
     return table
 
 
-def names_table(match: ArrayLike, clip: ArrayLike, count: int) -> pa.Table:
+def names_table(match: Values, clip: Values, count: int) -> pa.Table:
     """Makes the columns of the names of some clips.
 
     Raises:
@@ -173,24 +180,37 @@ def as_record(info: IndexInfo, stored: pa.Table) -> pa.Table:
 
 
 def _column(field: pa.Field, values: Any, count: int) -> pa.Array:
-    """Makes a column of the values of a field; None if nothing is known."""
+    """Makes a column of the values of a field, or of its one value; None if nothing is known."""
     try:
         if values is None:
             return pa.nulls(count, field.type)
+        if _is_one(values):
+            (one,) = _column(field, [values[()] if isinstance(values, np.ndarray) else values], 1)
+            return pa.repeat(one, count) if one.is_valid else pa.nulls(count, field.type)
         if _is_plain(field, values):
             return pa.array(values, from_pandas=True).cast(field.type)
         if field.name in NAMES:
             values = [None if value is None else as_name(value) for value in values]
+        if field.name not in RECORD.names:
+            values = list(values)
+            check_values(field, values)
         # NaN is what is not known.
         return pa.array(list(values), field.type, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{field.name!r} of the clips is not {field.type} ({error})") from error
 
 
+def _is_one(values: Any) -> bool:
+    """Says whether this is one value, a text, a number or a bool, and not a sequence of them."""
+    scalar = isinstance(values, (str, bool, int, float, np.generic))
+    return scalar or (isinstance(values, np.ndarray) and values.ndim == 0)
+
+
 def _is_plain(field: pa.Field, values: Any) -> bool:
     """Says whether Arrow takes the values as they are, all at once."""
     plain = isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.isnative
-    return plain and values.dtype.char in _PLAIN.get(field.name, "")
+    own = "" if field.name in RECORD.names else PLAIN[field.type]
+    return plain and values.dtype.char in _PLAIN.get(field.name, own)
 
 
 def _check_numbers(table: pa.Table) -> None:
@@ -212,6 +232,17 @@ def _check_numbers(table: pa.Table) -> None:
             match, clip = (table[name][row].as_py() for name in NAMES)
             numbers = {name: column[row] for name, column in values.items()}
             raise UserError(f"clip {match}/{clip}: {cause.format(**numbers)}")
+
+
+def _check_finite(own: pa.Table) -> None:
+    """Checks the numbers of the user's own columns.
+
+    Raises:
+      UserError: one is infinite.
+    """
+    for field in own.schema:
+        if pa.types.is_floating(field.type) and np.isinf(own[field.name].to_numpy()).any():
+            raise UserError(f"{field.name!r} of a clip is infinite; give a number, or None")
 
 
 def _check_names(table: pa.Table) -> None:

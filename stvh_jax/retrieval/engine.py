@@ -132,6 +132,18 @@ class Snapshot(Protocol):
         """Gives the records of some rows, with the types of `RECORD`, and their stored codes."""
         ...
 
+    def list_clips(self, where: str | None = None, *, codes: bool = False) -> pa.Table:
+        """Gives the records of the clips that meet a condition, in the order of (match, clip).
+
+        Args:
+          where: a condition on the record in SQL; None for all clips.
+          codes: whether the stored codes are wanted, too.
+
+        Raises:
+          UserError: the condition cannot be read.
+        """
+        ...
+
 
 @runtime_checkable
 class Engine(Protocol):
@@ -139,6 +151,11 @@ class Engine(Protocol):
 
     Every method raises a `UserError` where the store cannot be reached, read or written.
     """
+
+    @property
+    def uri(self) -> str:
+        """Where it is."""
+        ...
 
     @property
     def info(self) -> IndexInfo:

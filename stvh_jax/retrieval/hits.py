@@ -5,8 +5,8 @@ import dataclasses
 import functools
 import io
 import json
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any, overload
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +17,17 @@ from jaxtyping import Int64, UInt8
 from stvh_jax import files
 from stvh_jax.codes.nearest import Neighbours
 from stvh_jax.errors import UserError
+from stvh_jax.names import printable
 from stvh_jax.retrieval.clip_table import codes_of_table
 from stvh_jax.retrieval.comparison import Comparison
 from stvh_jax.retrieval.engine import Snapshot
 from stvh_jax.retrieval.index_info import IndexInfo
-from stvh_jax.retrieval.record import RECORD
+
+if TYPE_CHECKING:
+    import pandas
+
+# The hits that a list of them shows of itself.
+_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Hit:
       match: the source video.
       clip: the clip's name within it.
       record: what else is known of the clip: start, stop, activity, predicted, confidence, split,
-        media.
+        media, and the index's own columns.
       distances: the same distance at every focus; those at which a linear query says nothing are
         left out.
       agreeing_bits: the bits in which the clip's code agrees with that of the query, or of every
@@ -48,6 +54,19 @@ class Hit:
     record: dict[str, Any]
     distances: dict[int, float]
     agreeing_bits: list[int]
+
+    def __repr__(self) -> str:
+        return f"Hit({self.match}/{self.clip}, {self.distance:.4g} bits away)"
+
+    @property
+    def start(self) -> float | None:
+        """When the clip starts, in seconds from the beginning of its video; None if unknown."""
+        return self.record["start"]
+
+    @property
+    def stop(self) -> float | None:
+        """When it stops, likewise."""
+        return self.record["stop"]
 
     def to_dict(self) -> dict[str, Any]:
         """Gives everything in plain values, for JSON."""
@@ -109,6 +128,18 @@ class Hits(Sequence[Hit]):
         """Gives the hits, nearest first."""
         return iter(self._hits)
 
+    def __repr__(self) -> str:
+        lines = [f"{len(self)} hit{'' if len(self) == 1 else 's'}"]
+        try:
+            _, records = codes_and_records(self._snapshot, self._info, self._rows[:_SHOWN])
+        except UserError as error:  # a store that is gone
+            return f"{lines[0]}\n  {error}"
+        for distance, record in zip(self.distances, records):
+            clip = f"{record['match']}/{record['clip']}"
+            activity = record["activity"] or record["predicted"] or ""
+            lines.append(printable(f"  {distance:8.4g} bits  {clip}  {activity}".rstrip()))
+        return "\n".join([*lines, *(["  ..."] if len(self) > len(records) else [])])
+
     @functools.cached_property
     def _hits(self) -> list[Hit]:
         stored, records = codes_and_records(self._snapshot, self._info, self._rows)
@@ -126,6 +157,28 @@ class Hits(Sequence[Hit]):
             for place, record in enumerate(records)
         ]
 
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Gives the hits as a table of pandas, nearest first.
+
+        Returns:
+          A row for each hit: `rank`, from 1, `distance`, the record with the index's own columns,
+          `distance_0`, ..., at every focus, and the list `agreeing_bits`.
+
+        Raises:
+          UserError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise UserError(
+                "a table of pandas needs pandas, which is not installed; pip install pandas"
+            ) from error
+        rows = [_flat(row) for row in self._ranked()]
+        return pandas.DataFrame(rows, columns=pandas.Index(_flat_columns(self._info)))
+
+    def _ranked(self) -> list[dict[str, Any]]:
+        return [{"rank": rank, **hit.to_dict()} for rank, hit in enumerate(self, start=1)]
+
     def export(self, path: epath.PathLike) -> None:
         """Writes the hits as a table: `.csv`, `.json` or `.parquet`, by the file's ending.
 
@@ -133,9 +186,8 @@ class Hits(Sequence[Hit]):
           UserError: the ending is another, or the file cannot be written.
         """
         path = check_output(path, EXPORTS)
-        rows = [{"rank": rank, **hit.to_dict()} for rank, hit in enumerate(self, start=1)]
         with files.writing(path):
-            files.write(path, EXPORTS[path.suffix](rows, self._info))
+            files.write(path, EXPORTS[path.suffix](self._ranked(), self._info))
 
 
 def codes_and_records(
@@ -143,7 +195,7 @@ def codes_and_records(
 ) -> tuple[dict[int, UInt8[np.ndarray, "k bytes"]], list[dict[str, Any]]]:
     """Gives the stored codes and the records of rows of a snapshot."""
     table = snapshot.records(rows)
-    return codes_of_table(info, table), table.select(RECORD.names).to_pylist()
+    return codes_of_table(info, table), table.select(info.fields.names).to_pylist()
 
 
 def check_output(path: epath.PathLike, endings: Collection[str]) -> epath.Path:
@@ -160,16 +212,25 @@ def check_output(path: epath.PathLike, endings: Collection[str]) -> epath.Path:
     return path
 
 
+def _flat_columns(info: IndexInfo) -> list[str]:
+    """Names the columns of a table of hits, the distances at every focus side by side."""
+    foci = [f"distance_{focus}" for focus in info.foci]
+    return ["rank", "distance", *info.fields.names, *foci, "agreeing_bits"]
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives a row of such a table."""
+    distances = {f"distance_{focus}": value for focus, value in row["distances"].items()}
+    return {name: value for name, value in row.items() if name != "distances"} | distances
+
+
 def _to_csv(rows: list[dict], info: IndexInfo) -> bytes:
     text = io.StringIO()
-    foci = [f"distance_{focus}" for focus in info.foci]
-    columns = ["rank", "distance", *RECORD.names, *foci, "agreeing_bits"]
-    writer = csv.DictWriter(text, columns)
+    writer = csv.DictWriter(text, _flat_columns(info))
     writer.writeheader()
     for row in rows:
-        distances = {f"distance_{focus}": value for focus, value in row.pop("distances").items()}
-        bits = " ".join(map(str, row.pop("agreeing_bits")))
-        writer.writerow({**row, **distances, "agreeing_bits": bits})
+        bits = " ".join(map(str, row["agreeing_bits"]))
+        writer.writerow(_flat(row) | {"agreeing_bits": bits})
     return text.getvalue().encode()
 
 
@@ -183,7 +244,7 @@ def _to_parquet(rows: list[dict], info: IndexInfo) -> bytes:
         [
             ("rank", pa.int64()),
             ("distance", pa.float64()),
-            *RECORD,
+            *info.fields,
             ("distances", pa.struct(distances)),
             ("agreeing_bits", pa.list_(pa.int64())),
         ]

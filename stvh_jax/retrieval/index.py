@@ -4,43 +4,38 @@ Hits are in the order of (distance, match, clip), names in their natural order, 
 LanceDB and FAISS for a folder or a bucket, a Milvus server for a URI that begins with http.
 """
 
-import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
+import pyarrow as pa
 from etils import epath
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from numpy.typing import ArrayLike
 
-from stvh_jax import files
-from stvh_jax.codes.bit_weights import HUNDREDTHS, BitWeights
+from stvh_jax.codes.bit_weights import BitWeights
 from stvh_jax.codes.filter_matrix import FilterMatrix
-from stvh_jax.codes.linear_query import LinearQuery, weighted_code
+from stvh_jax.codes.linear_query import LinearQuery
 from stvh_jax.codes.readout import Readout
 from stvh_jax.codes.visual_maps import Adaptation, fit_adaptation
 from stvh_jax.errors import NotFound, UserError, shown
-from stvh_jax.names import as_name, printable
-from stvh_jax.retrieval.clip_table import Codes, names_table, stored_codes, to_table
-from stvh_jax.retrieval.comparison import WithCodes, WithLinearQuery
-from stvh_jax.retrieval.engine import (
-    Engine,
-    EngineKind,
-    LinearRequest,
-    Name,
-    SearchRequest,
-    no_adaptation,
+from stvh_jax.names import printable
+from stvh_jax.retrieval import exchange, searches
+from stvh_jax.retrieval.checks import (
+    ClipName,
+    check_chosen,
+    check_limits,
+    check_version,
+    check_where,
+    engine_kind,
+    names_of,
 )
+from stvh_jax.retrieval.clip_table import Codes, Values, names_table, to_table
+from stvh_jax.retrieval.engine import Engine, no_adaptation
 from stvh_jax.retrieval.hits import Hits, codes_and_records
-from stvh_jax.retrieval.index_info import IndexInfo, Number, is_whole
+from stvh_jax.retrieval.index_info import IndexInfo, Number, is_whole, listed
 from stvh_jax.retrieval.surroundings import Surroundings
-
-# The most characters of a path, or of any other place.
-_LONGEST_PLACE = 4096
-
-# The match and the clip of one clip, as callers give them: each a text or a whole number.
-ClipName = tuple[str | SupportsIndex, str | SupportsIndex]
 
 
 class Index:
@@ -65,6 +60,7 @@ class Index:
         filter_matrix: FilterMatrix | None = None,
         bit_weights: BitWeights | None = None,
         readout: Readout | None = None,
+        columns: Mapping[str, str] | None = None,
         origin: Mapping[str, Any] | None = None,
         storage_options: Mapping[str, str] | None = None,
     ) -> "Index":
@@ -80,6 +76,8 @@ class Index:
             focus; None where foci have codes of their own.
           readout: reads activities from the codes of the last focus, so that clips of an activity
             can be searched for by its name; None if it is not known.
+          columns: columns of your own beside the record of every clip, `text`, `number`, `integer`
+            or `bool` by their names: `{"player": "text"}`. A folder or a bucket takes them.
           origin: the run and the data that the codes come from; plain values.
           storage_options: credentials and the like, for a bucket.
 
@@ -97,8 +95,9 @@ class Index:
             origin={} if origin is None else origin,
             bit_weights=bit_weights,
             readout=readout,
+            columns={} if columns is None else columns,
         )
-        return cls(_engine(uri).create(str(uri), info, storage_options=storage_options))
+        return cls(engine_kind(uri).create(str(uri), info, storage_options=storage_options))
 
     @classmethod
     def open(
@@ -115,20 +114,35 @@ class Index:
           Damaged: it cannot be read, or is a store of something else.
         """
         if version is not None:
-            _check_version(version)
+            check_version(version)
             version = int(version)
-        return cls(_engine(uri).open(str(uri), version=version, storage_options=storage_options))
+        return cls(
+            engine_kind(uri).open(str(uri), version=version, storage_options=storage_options)
+        )
 
     @classmethod
     def exists(
         cls, uri: epath.PathLike, *, storage_options: Mapping[str, str] | None = None
     ) -> bool:
         """Says whether there is an index at a URI."""
-        return _engine(uri).exists(str(uri), storage_options=storage_options)
+        return engine_kind(uri).exists(str(uri), storage_options=storage_options)
 
     def __len__(self) -> int:
         """Counts the clips."""
         return self.engine.count()
+
+    def __repr__(self) -> str:
+        try:
+            clips = str(len(self))
+        except UserError:  # a store that is gone
+            clips = "unreadable"
+        info = self.info
+        return f"Index({self.uri!r}, {clips} clips, {info.bits} bits, foci {listed(self.foci)})"
+
+    @property
+    def uri(self) -> str:
+        """Where the index is."""
+        return self.engine.uri
 
     @property
     def foci(self) -> tuple[int, ...]:
@@ -150,7 +164,7 @@ class Index:
         Raises:
           NotFound: there is no such version.
         """
-        _check_version(version)
+        check_version(version)
         self.engine.restore(int(version))
 
     def refresh(self) -> None:
@@ -168,18 +182,18 @@ class Index:
           UserError: the condition cannot be read.
         """
         if where is not None:
-            _check_where(where)
+            check_where(where)
         return self.engine.count(where)
 
-    def add(self, codes: Codes, **record: ArrayLike) -> None:
+    def add(self, codes: Codes, **record: Values) -> None:
         """Adds clips; when it returns they are kept, and either all of them or none.
 
         Args:
           codes: packed codes, `[M, bytes]`, by focus (`Encoding.codes`); an array if only the
             last focus is stored.
           **record: `match=` and `clip=`, which name the clips, texts or whole numbers; `start=`,
-            `stop=` in seconds, `activity=`, `predicted=`, `confidence=`, `split=`, `media=` as far
-            as known.
+            `stop=` in seconds, `activity=`, `predicted=`, `confidence=`, `split=`, `media=` and
+            the index's own columns, as far as known. One value stands for all clips of the call.
 
         Raises:
           Exists: a clip is in the index already.
@@ -187,16 +201,77 @@ class Index:
         """
         self.engine.add(to_table(self.info, codes, record))
 
-    def upsert(self, codes: Codes, **record: ArrayLike) -> None:
+    def upsert(self, codes: Codes, **record: Values) -> None:
         """Adds clips as `add` does, in place of those of the same match and clip."""
         self.engine.upsert(to_table(self.info, codes, record))
+
+    def clips(self, where: str | None = None) -> pa.Table:
+        """Gives the records of the clips that meet a condition, see `search`; all if there is none.
+
+        Returns:
+          A row for each clip: `match`, `clip`, `start`, `stop`, `activity`, `predicted`,
+          `confidence`, `split`, `media` and the index's own columns; in the natural order of
+          (match, clip).
+
+        Raises:
+          UserError: the condition cannot be read.
+        """
+        check_chosen(where, ())
+        return self.engine.snapshot().list_clips(where).cast(self.info.fields)
+
+    def export_codes(
+        self,
+        path: epath.PathLike | None = None,
+        *,
+        focus: str | Number | None = None,
+        where: str | None = None,
+    ) -> dict[str, Shaped[np.ndarray, "..."]]:
+        """Writes codes with the names of their clips, in the order of `clips`.
+
+        Args:
+          path: `.npz` of NumPy; `.parquet`, with the whole record; or `.faiss`, an
+            `IndexBinaryFlat` of one focus, with the names in FILE.faiss.npz. None for no file.
+          focus: `activity`, `visual` or a whole number, stored or derived; None for all that is
+            stored, which `import_codes` takes. With bit weights, all foci have one code.
+          where: as for `clips`.
+
+        Returns:
+          `match` and `clip`, texts `[M]`, and `codes`, uint8 `[M, bytes]`, with their `focus`; of
+          several foci `codes_0`, `codes_3`, ... With bit weights, `adaptation` is the number of
+          that which made the visual bits, or 0.
+
+        Raises:
+          UserError: there is no such focus or file, or the condition cannot be read.
+        """
+        check_chosen(where, ())
+        return exchange.export_codes(self.engine, path, focus=focus, where=where)
+
+    def import_codes(
+        self, path: epath.PathLike | Mapping[int, epath.PathLike], **record: Values
+    ) -> int:
+        """Adds the clips of a file of codes, all of them or none, and counts them.
+
+        Args:
+          path: what `export_codes` wrote; or an `.npy` or `.npz` array `codes`, uint8 `[M, bytes]`,
+            or an `IndexBinaryFlat` of FAISS, which are codes of the last focus unless the file says
+            otherwise; or a file for each stored focus: `{0: "visual.npy", 3: "activity.npy"}`.
+          **record: as for `add`, in place of what the file says; `match=` and `clip=` at least of a
+            file without names.
+
+        Raises:
+          NotFound: there is no such file.
+          Damaged: it cannot be read.
+          Exists: a clip is in the index already.
+          UserError: the codes or names do not fit, or there are no names.
+        """
+        return exchange.import_codes(self.engine, path, record)
 
     @property
     def adaptation(self) -> Adaptation | None:
         """What made the visual bits, if they were adapted; new codes need `Encoder.adapted`."""
         return self.engine.adaptation()
 
-    def adapt(self, embedded: ArrayLike, *, match: ArrayLike, clip: ArrayLike) -> Adaptation:
+    def adapt(self, embedded: ArrayLike, *, match: Values, clip: Values) -> Adaptation:
         """Fits the visual bits to the clips of the index, without labels, and replaces them.
 
         Args:
@@ -221,7 +296,7 @@ class Index:
         Raises:
           UserError: the condition cannot be read.
         """
-        _check_where(where)
+        check_where(where)
         return self.engine.delete(where)
 
     def search(
@@ -257,8 +332,8 @@ class Index:
         Raises:
           UserError: the codes, the focus or scale, k, the radius or the condition make no sense.
         """
-        _check_limits(k, radius, self.info.bits)
-        _check_chosen(where, without)
+        check_limits(k, radius, self.info.bits)
+        check_chosen(where, without)
         limits: Any = {
             "k": None if k is None else int(k),
             "radius": radius,
@@ -266,61 +341,11 @@ class Index:
             "without": without,
         }
         weights = self.info.weights(self._focus(focus, scale))
-        if query is not None:
-            if codes is not None or together:
-                raise UserError("a search has codes or one linear query; give one of the two")
-            return [self._search_linear(query, weights, limits)]
-        return self._search_codes(codes, weights, limits, together=together)
-
-    def _search_codes(
-        self, codes: Codes | None, weights: dict[int, int], limits: Any, *, together: bool
-    ) -> list[Hits]:
-        """Finds the clips nearest to each of some codes.
-
-        Raises:
-          UserError: the codes or the condition make no sense.
-        """
-        if codes is None:
-            raise UserError("there is nothing to search for; give codes, or query=")
-        parts, weights_per_bit = self.info.part_weights(weights)
-        stored = stored_codes(self.info, codes, what="the query")
-        if not len(stored[self.info.last_focus]):
-            raise UserError("there is no code to search for; give the codes of at least one clip")
-        request = SearchRequest(
-            queries={part: self.info.codes_of_part(part, stored) for part in parts},
-            weights=parts,
-            weights_per_bit=weights_per_bit,
-            together=together,
-            **limits,
-        )
-        snapshot, focus = self.engine.snapshot(), max(weights, key=weights.__getitem__)
-        answers = []
-        for neighbours, group in zip(snapshot.search(request), request.groups):
-            own = {each: values[group.start : group.stop] for each, values in stored.items()}
-            comparison = WithCodes(self.info, own, focus)
-            answers.append(Hits(snapshot, self.info, neighbours, comparison, unit=request.unit))
-        return answers
-
-    def _search_linear(self, query: LinearQuery, weights: dict[int, int], limits: Any) -> Hits:
-        """Finds the clips nearest to a linear query.
-
-        Raises:
-          UserError: it says nothing at the focus, or is of other codes.
-        """
-        if not isinstance(query, LinearQuery):
-            raise UserError(f"query of type {type(query).__name__}; see stvh_jax.queries")
-        spaces = self.info.spaces(weights)
-        where = f"focus {sum(focus * share for focus, share in weights.items()) / HUNDREDTHS:g}"
-        request = LinearRequest(
-            parts=tuple(spaces),
-            query=weighted_code(query, list(spaces.values()), where=where),
-            bits=self.info.bits,
-            **limits,
-        )
-        snapshot, focus = self.engine.snapshot(), max(weights, key=weights.__getitem__)
-        comparison = WithLinearQuery(self.info, query, focus)
-        neighbours = snapshot.search_linear(request)
-        return Hits(snapshot, self.info, neighbours, comparison, unit=request.unit)
+        if query is None:
+            return searches.by_codes(self.engine, codes, weights, limits, together=together)
+        if codes is not None or together:
+            raise UserError("a search has codes or one linear query; give one of the two")
+        return [searches.by_linear_query(self.engine, query, weights, limits)]
 
     def _focus(self, focus: str | Number | None, scale: Number | None) -> str | Number:
         """Gives the focus of a search.
@@ -336,7 +361,7 @@ class Index:
 
     def holds(self, clips: Sequence[ClipName]) -> list[bool]:
         """Says of each of some clips, by (match, clip), whether it is in the index."""
-        return [row is not None for row in self.engine.snapshot().find(_names(clips))]
+        return [row is not None for row in self.engine.snapshot().find(names_of(clips))]
 
     def get(
         self, clips: Sequence[ClipName]
@@ -349,98 +374,10 @@ class Index:
         Raises:
           NotFound: a clip is not in the index.
         """
-        names, snapshot = _names(clips), self.engine.snapshot()
+        names, snapshot = names_of(clips), self.engine.snapshot()
         rows = []
         for (match, clip), row in zip(names, snapshot.find(names)):
             if row is None:
                 raise NotFound(f"clip {printable(f'{match}/{clip}')} is not in the index")
             rows.append(row)
         return codes_and_records(snapshot, self.info, np.array(rows, np.int64))
-
-
-def _names(clips: Sequence[ClipName]) -> list[Name]:
-    """Gives the names of clips as texts.
-
-    Raises:
-      UserError: one is neither a text nor a whole number.
-    """
-    try:
-        pairs = [pair for pair in clips if not isinstance(pair, str)]
-        if isinstance(clips, str) or len(pairs) < len(clips):
-            raise TypeError("give pairs of both")
-        return [(as_name(match), as_name(clip)) for match, clip in pairs]
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"match and clip must be texts or whole numbers ({files.reason(error)})"
-        ) from error
-
-
-def _check_version(version: Any) -> None:
-    """Checks the number of a version.
-
-    Raises:
-      UserError: it is not a whole number.
-      NotFound: it is less than 1, or larger than any.
-    """
-    if not is_whole(version):
-        raise UserError(f"version {shown(version)}; give a whole number")
-    if not 1 <= version < 2**63:  # what the engines count in
-        raise NotFound(f"there is no version {shown(version)}; versions count from 1")
-
-
-def _check_chosen(where: Any, without: Sequence[Any]) -> None:
-    """Checks how the clips of a search are chosen.
-
-    Raises:
-      UserError: the condition is not a text, or what is left out is something else.
-    """
-    if where is not None:
-        _check_where(where)
-    if not all(isinstance(each, Surroundings) for each in without):
-        raise UserError("what is left out is not given as Surroundings; see `around`")
-
-
-def _check_where(where: Any) -> None:
-    """Checks that a condition is a text; the engine reads it.
-
-    Raises:
-      UserError: it is something else.
-    """
-    if not isinstance(where, str):
-        raise UserError(f"where {shown(where)}: give a text, for example \"match = '13'\"")
-
-
-def _check_limits(k: Any, radius: Any, bits: int) -> None:
-    """Checks how much is asked for.
-
-    Raises:
-      UserError: nothing, or what is not a number.
-    """
-    if k is None and radius is None:
-        raise UserError("give k, how many clips to find, or a radius")
-    if k is not None and (not is_whole(k) or k < 1):
-        raise UserError(f"k = {shown(k)}; give a whole number of clips, 1 or more")
-    number = isinstance(radius, Number) and not isinstance(radius, (bool, np.bool_))
-    if radius is not None and not (number and 0 <= radius <= bits):
-        raise UserError(f"radius = {shown(radius)}; give 0 to {bits} bits")
-
-
-def _engine(uri: epath.PathLike) -> EngineKind:
-    """Chooses the engine by the URI; each imports what it needs."""
-    if not isinstance(uri, (str, os.PathLike)) or not str(uri) or "\0" in str(uri):
-        raise UserError("an index needs a place; give a folder, s3://... or http://...")
-    if len(str(uri)) > _LONGEST_PLACE:
-        raise UserError(f"the place {shown(str(uri))} of an index has {len(str(uri))} characters")
-    try:
-        if str(uri).startswith(("http://", "https://")):
-            from stvh_jax.retrieval.milvus.engine import MilvusEngine
-
-            return MilvusEngine
-        from stvh_jax.retrieval.lance.engine import LanceEngine
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        extra = "milvus" if package == "pymilvus" else "search"
-        raise UserError(
-            f"an index needs {package}, which is not installed; pip install 'stvh_jax[{extra}]'"
-        ) from error
-    return LanceEngine

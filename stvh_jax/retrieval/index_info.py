@@ -18,22 +18,19 @@ from stvh_jax.codes.linear_query import CodeSpace
 from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.codes.readout import Readout
 from stvh_jax.errors import UserError, shown
+from stvh_jax.retrieval import index_parts
+from stvh_jax.retrieval.own_columns import check_columns, own_fields
 from stvh_jax.retrieval.record import ADAPTATION, RECORD, RECORD_1, code_column
 
 Number = int | float | np.integer | np.floating
 
 # What an index says that it is, and the number of its format. Versions that know nothing of bit
-# weights know nothing of the last format, and refuse it.
-_FORMATS = {"stvh index 1": 1, "stvh index 2": 2, "stvh index 3": 3}
-_NAMED, _WEIGHTED = 2, 3
+# weights, or of columns of one's own, know nothing of the last formats, and refuse them.
+_FORMATS = {"stvh index 1": 1, "stvh index 2": 2, "stvh index 3": 3, "stvh index 4": 4}
+_NAMED, _WEIGHTED, _EXTENDED = 2, 3, 4
 
 # The most bits of a code, and the largest focus: far more than any model has.
 _MOST_BITS, _LARGEST_FOCUS = 1 << 16, 255
-
-# What an origin says of these, if it says anything, is of these types.
-_ORIGIN = dict.fromkeys(("run", "checkpoint", "checkpoint_kind", "data_dir", "media"), str) | {
-    "frames_per_second": (int, float)
-}
 
 
 class CodePart(NamedTuple):
@@ -55,9 +52,11 @@ class IndexInfo:
       name: tells this index from all others.
       origin: the run and the data that the codes came from, as far as known.
       format: 1 where clips are stored as whole numbers, 2 where they are names, 3 where they are
-        names and bits are weighed; None for the newest that fits.
+        names and bits are weighed, 4 where the record has columns of the user's own; None for the
+        one that fits.
       bit_weights: what each bit weighs at each focus; None where foci have codes of their own.
       readout: reads activities from the codes of the last focus; None where it is not known.
+      columns: the user's own columns of the record, the kind of each by its name.
     """
 
     bits: int
@@ -68,6 +67,7 @@ class IndexInfo:
     format: int | None = None
     bit_weights: BitWeights | None = None
     readout: Readout | None = None
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         """Checks that the parts fit.
@@ -86,15 +86,20 @@ class IndexInfo:
                 f"stored foci {shown(list(self.stored_foci))}; name each once, in order, "
                 f"counted from 0, up to {_LARGEST_FOCUS}"
             )
-        _check_origin(self.origin)
-        _check_filter_matrix(self.filter_matrix, self.bits, self.stored_foci)
-        _check_bit_weights(self.bit_weights, self)
-        _check_readout(self.readout, self.bits)
+        index_parts.check_origin(self.origin)
+        index_parts.check_filter_matrix(self.filter_matrix, self.bits, self.stored_foci)
+        index_parts.check_bit_weights(
+            self.bit_weights, self.bits, self.stored_foci, self.filter_matrix
+        )
+        index_parts.check_readout(self.readout, self.bits)
+        object.__setattr__(self, "columns", check_columns(self.columns))
+        fitting = _NAMED if self.bit_weights is None else _WEIGHTED
+        fitting = _EXTENDED if self.columns else fitting
         if self.format is None:
-            newest = _NAMED if self.bit_weights is None else _WEIGHTED
-            object.__setattr__(self, "format", newest)
-        if (self.format == _WEIGHTED) != (self.bit_weights is not None):
-            raise UserError(f"format {self.format} and its bit weights do not go together")
+            object.__setattr__(self, "format", fitting)
+        if self.format != fitting and (self.format, fitting) != (1, _NAMED):
+            what = "columns" if _EXTENDED in (self.format, fitting) else "bit weights"
+            raise UserError(f"format {self.format} and its {what} do not go together")
 
     @property
     def foci(self) -> tuple[int, ...]:
@@ -110,8 +115,13 @@ class IndexInfo:
 
     @property
     def record(self) -> pa.Schema:
-        """The record of a clip as it is stored."""
-        return RECORD_1 if self.format == 1 else RECORD
+        """The record of a clip as it is stored, with the user's own columns."""
+        return RECORD_1 if self.format == 1 else self.fields
+
+    @property
+    def fields(self) -> pa.Schema:
+        """The record of a clip as it is given and returned: `RECORD` and the user's own columns."""
+        return pa.schema([*RECORD, *own_fields(self.columns)])
 
     @property
     def schema(self) -> pa.Schema:
@@ -160,6 +170,20 @@ class IndexInfo:
                 f"{listed(self.foci)}, or a number between two neighbours"
             )
         return weights
+
+    def whole_focus(self, focus: str | Number) -> int:
+        """Gives the focus that has codes of its own; with bit weights the last, whose code is all.
+
+        Args:
+          focus: `activity`, `visual` or a whole number.
+
+        Raises:
+          UserError: there is none, or it is between two.
+        """
+        weights = self.weights(focus)
+        if len(weights) > 1:
+            raise UserError(f"focus {focus!r} is between two, which have codes; give one of them")
+        return self.last_focus if self.bit_weights is not None else next(iter(weights))
 
     def part_weights(self, weights: Mapping[int, int]) -> tuple[dict[CodePart, int], int]:
         """Gives what the parts of codes weigh in a search, by what the foci weigh.
@@ -280,6 +304,8 @@ class IndexInfo:
             values["bit_weights"] = self.bit_weights.to_json()
         if self.readout is not None:
             values["readout"] = self.readout.to_json()
+        if self.columns:
+            values["columns"] = self.columns
         return json.dumps(values)
 
     @classmethod
@@ -311,6 +337,7 @@ class IndexInfo:
                     format=_FORMATS[values["format"]],
                     bit_weights=None if weights is None else BitWeights.from_json(weights),
                     readout=None if readout is None else Readout.from_json(readout),
+                    columns=values.get("columns", {}),
                 )
             except UserError as error:
                 raise ValueError(str(error)) from error
@@ -319,58 +346,6 @@ class IndexInfo:
 def is_whole(value: Any) -> bool:
     """Says whether a value is a whole number; true and false are none."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def _check_filter_matrix(matrix: Any, bits: int, stored_foci: tuple[int, ...]) -> None:
-    """Checks that a filter matrix, if there is one, derives foci from those stored.
-
-    Raises:
-      UserError: it is something else, or is for other codes.
-    """
-    if matrix is None:
-        return
-    if not isinstance(matrix, FilterMatrix):
-        raise UserError(f"the filter matrix is of type {type(matrix).__name__}")
-    if matrix.bits != bits:
-        raise UserError(f"the filter matrix is for {matrix.bits} bits, the codes have {bits}")
-    if stored_foci[-1] != matrix.layers:
-        raise UserError(
-            f"stored foci {list(stored_foci)}; choose from 0 to {matrix.layers}, and include "
-            f"{matrix.layers}, from which the others are derived"
-        )
-
-
-def _check_bit_weights(weights: Any, info: IndexInfo) -> None:
-    """Checks that bit weights, if there are any, weigh the bits of the codes stored.
-
-    Raises:
-      UserError: they are something else or for other codes, or there is a filter matrix beside.
-    """
-    if weights is None:
-        return
-    if not isinstance(weights, BitWeights):
-        raise UserError(f"the bit weights are of type {type(weights).__name__}")
-    if weights.bits != info.bits:
-        raise UserError(f"the bit weights are for {weights.bits} bits, the codes have {info.bits}")
-    if info.stored_foci != (weights.layers,):
-        raise UserError(
-            f"stored foci {list(info.stored_foci)}; bit weights of foci 0 to {weights.layers} "
-            f"weigh one code, so give [{weights.layers}]"
-        )
-    if info.filter_matrix is not None:
-        raise UserError("with bit weights no focus is derived; leave out the filter matrix")
-
-
-def _check_readout(readout: Any, bits: int) -> None:
-    """Checks that a readout, if there is one, reads from codes of so many bits.
-
-    Raises:
-      UserError: it is something else, or reads from others.
-    """
-    if readout is not None and not isinstance(readout, Readout):
-        raise UserError(f"the readout is of type {type(readout).__name__}")
-    if readout is not None and readout.bits != bits:
-        raise UserError(f"the readout is for {readout.bits} bits, the codes have {bits}")
 
 
 def _by_focus(info: IndexInfo, codes: Any) -> Mapping[int, UInt8[np.ndarray, "..."]]:
@@ -392,26 +367,6 @@ def _by_focus(info: IndexInfo, codes: Any) -> Mapping[int, UInt8[np.ndarray, "..
                 f"{info.bits}"
             )
     return by_focus
-
-
-def _check_origin(origin: Any) -> None:
-    """Checks what an index says of where it came from.
-
-    Raises:
-      UserError: it is no mapping of plain values, or a value is of another type than is read.
-    """
-    try:
-        if not all(isinstance(name, str) for name in origin):
-            raise TypeError("its names are not all texts")
-        json.dumps(dict(origin), allow_nan=False)
-        for name, kind in _ORIGIN.items():
-            value = origin.get(name)
-            if isinstance(value, bool) or not (value is None or isinstance(value, kind)):
-                raise TypeError(f"its {name} is of type {type(value).__name__}")
-    except (TypeError, ValueError, RecursionError, AttributeError) as error:
-        raise UserError(
-            f"the origin is not a mapping of plain values ({files.reason(error)})"
-        ) from error
 
 
 def listed(values: Iterable) -> str:

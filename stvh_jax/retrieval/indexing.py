@@ -14,7 +14,7 @@ from jaxtyping import Int
 
 from stvh_jax import console, digests
 from stvh_jax.clips import UNKNOWN, Clips
-from stvh_jax.codes import filter_fitting
+from stvh_jax.codes.filter_matrix import DEFAULTS
 from stvh_jax.errors import UserError
 from stvh_jax.inference import run_filter
 from stvh_jax.inference.encoded_clips import (
@@ -127,7 +127,7 @@ def _choose_stored(encoder: Encoder, wanted: Sequence[int] | None) -> tuple[int,
       UserError: the model has no such focus, or the last is not among them.
     """
     foci = tuple(encoder.foci)
-    stored = tuple(wanted) if wanted else encoder.code_format["stored_foci"]
+    stored = tuple(wanted) if wanted else tuple(sorted({foci[0], foci[-1]}))
     if not set(stored) <= set(foci) or foci[-1] not in stored:
         raise UserError(
             f"stored foci {list(stored)}; choose from {list(foci)}, and include {foci[-1]}"
@@ -141,10 +141,10 @@ def _filter_facts(encoder: Encoder, options: Mapping[str, Any] | None) -> dict[s
     Raises:
       UserError: such a model is given options for it.
     """
-    chosen = filter_fitting.DEFAULTS | dict(options or {})
+    chosen = DEFAULTS | dict(options or {})
     if encoder.bit_weights is None:
         return {"filter_matrix": chosen}
-    if chosen != filter_fitting.DEFAULTS:
+    if chosen != DEFAULTS:
         raise UserError(
             "this model has one code for all foci, and no filter matrix that derives some; leave "
             "out the options of the filter"
@@ -247,8 +247,15 @@ def _create(run, encoder: Encoder, dataset, uri, origin: Mapping, stored: tuple[
             seed=encoder.config.seed,
             **origin["filter_matrix"],
         )
-    form: dict[str, Any] = encoder.code_format | {"stored_foci": stored}
-    return Index.create(uri, **form, filter_matrix=matrix, origin=origin)
+    return Index.create(
+        uri,
+        bits=encoder.bits,
+        stored_foci=stored,
+        filter_matrix=matrix,
+        bit_weights=encoder.bit_weights,
+        readout=encoder.readout,
+        origin=origin,
+    )
 
 
 def origin_of(run: epath.Path, encoder: Encoder) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def watch(
     def added() -> Iterator[Hit]:
         nonlocal version, reported
         while clock() - begun < until:
-            wait(min(interval, max(0.0, until - (clock() - begun))))
+            wait(float(min(interval, max(0, until - (clock() - begun)))))
             index.refresh()
             if index.version == version and version is not None:  # Milvus keeps no versions
                 continue

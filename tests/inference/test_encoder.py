@@ -60,6 +60,14 @@ def test_fewer_actors_in_another_order_give_the_same_code(encoder, clips, encodi
         )
 
 
+def test_what_is_shown(encoder, encoding):
+    foci = ", ".join(map(str, encoder.foci))
+    assert repr(encoding) == (
+        f"Encoding({len(encoding.codes[0])} clips, codes of {encoder.bits} bits, foci {foci})"
+    )
+    assert repr(encoder).startswith(f"Encoder({encoder.config.model.name}, latest checkpoint of ")
+
+
 def test_one_clip_is_a_batch_of_one(encoder, clips, encoding):
     for index in (0, 7):
         single = encoder.encode(None, clips.boxes[index], clips.actor_mask[index])

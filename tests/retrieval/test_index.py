@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -218,6 +220,61 @@ def test_clips_are_got_by_name(filled):
     assert index.holds([names[0], ("2", -5), by_number]) == [True, False, True]
     with pytest.raises(NotFound, match="clip 2/-5 is not in the index"):
         index.get([("2", -5)])
+
+
+def test_hits_as_a_table_of_pandas(filled, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    index, codes, _ = filled
+    for where, count in ((None, 7), ("match = 'nowhere'", 0)):
+        (hits,) = index.search(query_of(codes, 2), focus=2, k=7, where=where)
+        frame = hits.to_pandas()
+        hits.export(tmp_path / "hits.csv")
+        read = pandas.read_csv(tmp_path / "hits.csv", dtype={"match": str, "clip": str})
+        assert list(frame) == list(read) and len(frame) == count
+    (hits,) = index.search(query_of(codes, 2), focus=2, k=7)
+    frame = hits.to_pandas()
+    assert frame["distance"].tolist() == hits.distances.tolist()
+    assert frame["clip"].tolist() == [hit.clip for hit in hits]
+    assert frame["rank"].tolist() == list(range(1, 8))
+    assert frame["distance_1"].tolist() == [hit.distances[1] for hit in hits]
+    assert frame["agreeing_bits"].tolist() == [hit.agreeing_bits for hit in hits]
+    assert frame["start"].tolist() == [hit.start for hit in hits]
+    assert frame["stop"].tolist() == [hit.record["stop"] for hit in hits] == [h.stop for h in hits]
+
+
+def test_pandas_is_named_where_it_is_missing(filled, monkeypatch):
+    index, codes, _ = filled
+    (hits,) = index.search(query_of(codes, 2))
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UserError, match="pandas, which is not installed; pip install pandas$"):
+        hits.to_pandas()
+
+
+def test_what_is_shown(filled, tmp_path):
+    index, codes, oracle = filled
+    assert repr(index) == f"Index({index.uri!r}, {CLIPS} clips, {BITS} bits, foci 0, 1, 2, 3)"
+    assert repr(index.info.filter_matrix) == (
+        f"FilterMatrix({BITS} bits, binary, for all steps, derives foci 0 to 2 from 3)"
+    )
+    (hits,) = index.search(query_of(codes, 2), focus=1)
+    heading, *lines, rest = repr(hits).splitlines()
+    assert (heading, rest, len(lines)) == ("10 hits", "  ...", 5)
+    for line, (distance, match, clip) in zip(lines, oracle.search(oracle.distances(2, 1))):
+        assert line.split()[:3] == [str(distance), "bits", f"{match}/{clip}"]
+    assert repr(hits[0]) == f"Hit({hits[0].match}/{hits[0].clip}, {hits[0].distance:g} bits away)"
+    (hits,) = index.search(query_of(codes, 2), k=2)
+    assert len(repr(hits).splitlines()) == 3
+    (hits,) = index.search(query_of(codes, 2), where="match = 'nowhere'")
+    assert repr(hits) == "0 hits"
+
+
+def test_what_is_shown_of_a_store_that_is_gone(tmp_path):
+    index = Index.create(tmp_path / "index", bits=16, stored_foci=[3])
+    index.add(np.zeros((1, 2), np.uint8), match="a", clip=1)
+    (hits,) = index.search(np.zeros(2, np.uint8))
+    shutil.rmtree(tmp_path / "index")
+    assert repr(hits).startswith("1 hit\n")
+    assert repr(index).startswith("Index(")
 
 
 def test_exports_say_the_same(filled, tmp_path):

@@ -66,7 +66,7 @@ MISTAKES = {
     "has no version 99; the oldest is 1, the newest 2": lambda i: i.restore(99),
     "codes are not an array of bytes": lambda i: i.search([[1, 2], [3]]),
     "'clip' of the clips is not string .*not iterable": lambda i: i.add(
-        np.zeros((1, 2), np.uint8), match=["d"], clip=1
+        np.zeros((1, 2), np.uint8), match=["d"], clip=object()
     ),
     "'match' of the clips is not string .*float": lambda i: add(i, [float("nan")], [1]),
     "'match' of the clips is not string .'' is not a name": lambda i: add(i, [""], [1]),
@@ -224,8 +224,8 @@ def test_a_damaged_store(small, tmp_path, pattern, damage, sealed):
 
 
 def test_an_index_of_a_later_version(small):
-    text = small.info.to_json().replace("stvh index 2", "stvh index 4")
-    with pytest.raises(Damaged, match="its format is 'stvh index 4', not stvh index 1, stvh in"):
+    text = small.info.to_json().replace("stvh index 2", "stvh index 5")
+    with pytest.raises(Damaged, match="its format is 'stvh index 5', not stvh index 1, stvh in"):
         IndexInfo.from_json(text, where="here")
     good = json.loads(small.info.to_json())
     wrong = [None, 7, "x", [], {}, [[]], True, 1e400]

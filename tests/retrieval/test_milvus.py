@@ -157,6 +157,17 @@ def test_the_index_describes_itself(pair):
     assert on_server.info.filter_matrix.digest == matrix().digest
 
 
+@pytest.mark.parametrize("where", [None, "match = '2' AND start >= 100", "match = 'nowhere'"])
+def test_its_clips_and_codes_are_the_same(pair, where):
+    on_disk, on_server = pair
+    assert on_server.clips(where).equals(on_disk.clips(where))
+    for focus in (None, 2):
+        exported, expected = (index.export_codes(focus=focus, where=where) for index in pair)
+        assert exported.keys() == expected.keys()
+        for name, array in exported.items():
+            np.testing.assert_array_equal(array, expected[name])
+
+
 @pytest.mark.parametrize("focus", ["visual", 1, 2, "activity", 2.3])
 def test_hits_are_those_of_the_index_on_disk(pair, focus):
     hits = check_same(pair, queries_of(), focus=focus, k=20)

@@ -34,7 +34,7 @@ def index(tmp_path_factory):
         start=start,
         stop=start + 1,
     )
-    return Index.open(made.engine._uri)
+    return Index.open(made.uri)
 
 
 def joined_by_hand(hits):
@@ -140,7 +140,7 @@ def steps(*actions):
 
 def test_what_is_added_and_near_is_reported(growing):
     query = asking.ask(growing, saved=None, liked=[("a", "old")])
-    writer = Index.open(growing.engine._uri)
+    writer = Index.open(growing.uri)
     actions = steps(
         lambda: writer.add(np.concatenate([NEAR, FAR]), match=["b", "b"], clip=["near", "far"]),
         lambda: None,

@@ -247,7 +247,7 @@ def test_what_it_is_survives_json():
         ({"bit_weights": [[1.5] * 32] * 4}, "bit weights are float64"),
         ({"bit_weights": "x"}, "bit weights are"),
         ({"bit_weights": [[32] * 32] * 3}, "bit weights of foci 0 to 2 weigh one code"),
-        ({"format": "stvh index 4"}, "its format is 'stvh index 4', not stvh index 1, "),
+        ({"format": "stvh index 5"}, "its format is 'stvh index 5', not stvh index 1, "),
     ],
 )
 def test_other_json_is_one_line(changes, words):

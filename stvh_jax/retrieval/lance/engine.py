@@ -41,6 +41,7 @@ class LanceEngine:
     """A store of clips; see `Engine`.
 
     Attributes:
+      uri: where it is.
       info: what the index is.
       version: the version that is searched.
     """
@@ -55,7 +56,7 @@ class LanceEngine:
     ):
         """Opens the table of a store, at its newest version unless another is given."""
         self.info = info
-        self._uri, self._storage_options, self._pinned = uri, storage_options, version is not None
+        self.uri, self._storage_options, self._pinned = uri, storage_options, version is not None
         self._seals = seals_of(uri, TABLE)
         with self._checked(newest=version is None), storage_errors(uri):
             self._table = open_table(uri, storage_options, version)
@@ -142,17 +143,17 @@ class LanceEngine:
     def snapshot(self) -> ClipSnapshot:
         """Gives the version in memory, read again where the store has moved on."""
         if self._snapshot is None or self._snapshot.version != self.version:
-            with storage_errors(self._uri):
+            with storage_errors(self.uri):
                 # A handle of its own: what is written does not move it.
-                table = open_table(self._uri, self._storage_options, self.version)
-            self._snapshot = ClipSnapshot.read(self._uri, table, self.info)
+                table = open_table(self.uri, self._storage_options, self.version)
+            self._snapshot = ClipSnapshot.read(self.uri, table, self.info)
         return self._snapshot
 
     def versions(self) -> list[dict[str, Any]]:
         """Lists the versions there are, oldest first: number, time and clips."""
         if self._seals is not None:
             self._seals.check_manifests()
-        with storage_errors(self._uri):
+        with storage_errors(self.uri):
             entries = self._table.list_versions()
         return [
             {
@@ -165,7 +166,7 @@ class LanceEngine:
 
     def refresh(self) -> None:
         """Goes on to the newest version, which another process may have written."""
-        with self._checked(newest=True), storage_errors(self._uri):
+        with self._checked(newest=True), storage_errors(self.uri):
             self._table.checkout_latest()
             self.version, self._pinned = self._table.version, False
         self._adaptation = self._number_of_adaptation() or 0
@@ -173,7 +174,7 @@ class LanceEngine:
     def adaptation(self) -> Adaptation | None:
         """Reads what made the visual bits of the version that is searched; None if as trained."""
         number = self._adaptation
-        return adaptations.read(self._uri, self._storage_options, number) if number else None
+        return adaptations.read(self.uri, self._storage_options, number) if number else None
 
     def adapt(self, adaptation: Adaptation, names: pa.Table, bits: Bool[np.ndarray, "M V"]) -> None:
         """Replaces the visual bits of all clips, in one write.
@@ -183,24 +184,25 @@ class LanceEngine:
         """
         weights = self.info.bit_weights
         if weights is None:
-            raise no_adaptation(self._uri)
+            raise no_adaptation(self.uri)
         with self._writing():
             snapshot = self.snapshot()
-            rows = _rows_of_all(self._uri, snapshot, names)
+            rows = _rows_of_all(self.uri, snapshot, names)
             clips = snapshot.records(rows).drop_columns([ADAPTATION.name])
             focus = self.info.last_focus
             codes = weights.with_visual(codes_of_table(self.info, clips)[focus], bits)
             column = code_columns(self.info, {focus: codes})[code_column(focus)]
             place = clips.schema.get_field_index(code_column(focus))
             clips = clips.set_column(place, code_column(focus), column)
-            adaptations.keep(self._uri, self._storage_options, adaptation)
+            adaptations.keep(self.uri, self._storage_options, adaptation)
             self._put(as_stored(self.info, clips, adaptation.number))
         self._adaptation = adaptation.number
 
     def count(self, where: str | None = None) -> int:
         """Counts the clips that meet a condition."""
-        condition = None if where is None else as_sql(where, self.info.record.names)
-        with storage_errors(self._uri, where):
+        fields = self.info.record.names
+        condition = None if where is None else as_sql(where, fields)
+        with storage_errors(self.uri, where, fields=fields):
             return self._table.count_rows(condition)
 
     def add(self, clips: pa.Table) -> None:
@@ -213,8 +215,8 @@ class LanceEngine:
         with self._writing():
             self._check_adaptation()
             if (name := self.snapshot().first_of(clips)) is not None:
-                raise clip_exists(self._uri, name)
-            with storage_errors(self._uri, writing=True):
+                raise clip_exists(self.uri, name)
+            with storage_errors(self.uri, writing=True):
                 self._table.add(stored)
 
     def upsert(self, clips: pa.Table) -> None:
@@ -225,7 +227,7 @@ class LanceEngine:
             self._put(stored)
 
     def _put(self, stored: pa.Table) -> None:
-        with storage_errors(self._uri, writing=True):
+        with storage_errors(self.uri, writing=True):
             merge = self._table.merge_insert(NAMES)
             merge.when_matched_update_all().when_not_matched_insert_all().execute(stored)
 
@@ -233,24 +235,24 @@ class LanceEngine:
         """Deletes the clips that meet a condition and counts them."""
         with self._writing():
             deleted = self.count(where)
-            with storage_errors(self._uri, where, writing=True):
+            with storage_errors(self.uri, where, writing=True):
                 self._table.delete(as_sql(where, self.info.record.names))
             return deleted
 
     def restore(self, version: int) -> None:
         """Makes an older version the newest again, whatever has become of the newest."""
         with self._writing(over_damage=True):
-            _check_version(self._uri, self._table, version)
+            _check_version(self.uri, self._table, version)
             if self._seals is not None:
                 self._seals.check(version)
                 self._seals.forget_after(self.version)
-            with storage_errors(self._uri, writing=True):
+            with storage_errors(self.uri, writing=True):
                 self._table.restore(version)
         self._adaptation = self._number_of_adaptation() or 0
 
     def compact(self) -> None:
         """Joins the files of many small writes, so that opening is quick; keeps the versions."""
-        with self._writing(), storage_errors(self._uri, writing=True):
+        with self._writing(), storage_errors(self.uri, writing=True):
             self._table.optimize(cleanup_older_than=datetime.timedelta(days=36500))
 
     def _number_of_adaptation(self) -> int | None:
@@ -260,7 +262,7 @@ class LanceEngine:
         """
         if self.info.bit_weights is None:
             return None
-        with storage_errors(self._uri):
+        with storage_errors(self.uri):
             first = self._table.search().select([ADAPTATION.name]).limit(1).to_list()
         return first[0][ADAPTATION.name] if first else None
 
@@ -272,7 +274,7 @@ class LanceEngine:
         """
         if self._number_of_adaptation() not in (self._adaptation, None):
             raise UserError(
-                f"{self._uri} was adapted to its clips since it was opened; encode those to be "
+                f"{self.uri} was adapted to its clips since it was opened; encode those to be "
                 "written with its new adaptation"
             )
 
@@ -311,12 +313,12 @@ class LanceEngine:
         """
         if self._pinned and not over_damage:
             raise UserError(
-                f"{self._uri} was opened at version {self.version}; to write, open it without a "
+                f"{self.uri} was opened at version {self.version}; to write, open it without a "
                 "version"
             )
-        with _only_writer(self._uri):
+        with _only_writer(self.uri):
             checked = contextlib.nullcontext() if over_damage else self._checked(newest=True)
-            with checked, storage_errors(self._uri):
+            with checked, storage_errors(self.uri):
                 self._table.checkout_latest()
                 # An add looks for its clips in the newest version.
                 self.version = self._table.version
@@ -327,7 +329,7 @@ class LanceEngine:
             try:
                 yield
             finally:
-                with storage_errors(self._uri):
+                with storage_errors(self.uri):
                     # A restoring that fails leaves the table at the older version.
                     self._table.checkout_latest()
                     self.version = self._table.version

@@ -156,6 +156,15 @@ class ClipSnapshot:
         place = {row_id: row for row, row_id in enumerate(taken[ROW_ID].to_pylist())}
         return as_record(self.info, taken.take([place[row_id] for row_id in ids]).select(columns))
 
+    def list_clips(self, where: str | None = None, *, codes: bool = False) -> pa.Table:
+        """Gives the records of the clips that meet a condition; see `Snapshot.list_clips`."""
+        fields, schema = self.info.record.names, self.info.schema
+        condition = None if where is None else as_sql(where, fields)
+        with storage_errors(self.uri, where, fields=fields):
+            stored = read_columns(self.table, schema.names if codes else fields, condition)
+        order = np.argsort(self._rows_of_ids(stored[ROW_ID].to_numpy()))
+        return as_record(self.info, stored.drop_columns([ROW_ID]).take(order))
+
     def find(self, names: Sequence[Name]) -> list[int | None]:
         """Finds the rows of clips by (match, clip); None for one that is not there."""
         return [self._row_of(match, clip) for match, clip in names]
@@ -210,7 +219,7 @@ class ClipSnapshot:
         """Gives the clips that meet a condition; those of the last few are kept."""
         if where not in self.subsets:
             condition = as_sql(where, self.info.record.names)
-            with storage_errors(self.uri, where):
+            with storage_errors(self.uri, where, fields=self.info.record.names):
                 row_ids = read_columns(self.table, [], condition)[ROW_ID].to_numpy()
             self.subsets[where] = _Subset(np.sort(self._rows_of_ids(row_ids)))
             if len(self.subsets) > _CONDITIONS:

@@ -53,12 +53,19 @@ def local_folder(uri: str) -> pathlib.Path | None:
 
 
 @contextlib.contextmanager
-def storage_errors(uri: str, where: str | None = None, *, writing: bool = False) -> Iterator[None]:
+def storage_errors(
+    uri: str,
+    where: str | None = None,
+    *,
+    fields: Sequence[str] = tuple(RECORD.names),
+    writing: bool = False,
+) -> Iterator[None]:
     """Turns what LanceDB raises into one line. Wrap its calls and nothing else.
 
     Args:
       uri: the store, for the message.
       where: a condition that LanceDB is given.
+      fields: the fields that it may name, for the message.
       writing: something is written.
 
     Raises:
@@ -78,7 +85,7 @@ def storage_errors(uri: str, where: str | None = None, *, writing: bool = False)
         of_disk = isinstance(error, OSError) or re.search(r"\(os error |error: Not found: ", cause)
         if where is not None and not of_disk:
             raise UserError(
-                f"where {shown(where)}: {cause}; the fields are {listed(RECORD.names)}"
+                f"where {shown(where)}: {cause}; the fields are {listed(fields)}"
             ) from error
         if writing:
             raise UserError(f"{uri} cannot be written as an index: {cause}") from error

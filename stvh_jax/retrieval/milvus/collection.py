@@ -131,6 +131,21 @@ class Collection:
             )
         return rows
 
+    def iterate(self, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Reads the fields of the rows that meet a condition, however many there are."""
+        with server_errors(self.uri):
+            rows: Any = self._client.query_iterator(
+                self._name,
+                batch_size=ROWS,
+                filter=condition,
+                output_fields=list(fields),
+                consistency_level="Strong",
+                timeout=_ANSWER_SECONDS,
+            )
+            while batch := rows.next():
+                yield from batch
+            rows.close()
+
     def count(self, conditions: Sequence[str]) -> int:
         """Counts the clips that meet every condition."""
         condition = joined([self.one_row_per_clip, *conditions], "and")

@@ -33,6 +33,7 @@ class MilvusEngine:
     """A collection of clips on a server; see `Engine`.
 
     Attributes:
+      uri: where it is.
       info: what the index is.
       version: None; Milvus keeps none.
     """
@@ -41,7 +42,7 @@ class MilvusEngine:
 
     def __init__(self, collection: Collection):
         """Wraps an open collection."""
-        self.info = collection.info
+        self.uri, self.info = collection.uri, collection.info
         self._collection, self._snapshot = collection, CollectionSnapshot(collection)
 
     @classmethod
@@ -66,8 +67,14 @@ class MilvusEngine:
 
         Raises:
           Exists: there is one already.
-          UserError: it cannot be made, or has bit weights, for which Milvus has no search.
+          UserError: it cannot be made, or has bit weights or columns of the user's own, which are
+            not supported there.
         """
+        if info.columns:
+            raise UserError(
+                f"{uri}: columns of your own are not supported on a Milvus server; make the index "
+                "in a folder, or leave out columns="
+            )
         if info.bit_weights is not None:
             raise UserError(
                 f"{uri}: an index of codes with bit weights cannot be made on a Milvus server yet; "
