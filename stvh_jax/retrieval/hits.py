@@ -114,10 +114,10 @@ class Hits(Sequence[Hit]):
         stored, records = codes_and_records(self._snapshot, info, self._rows)
         distances = info.mean_distances(self._queries, stored)
         clips, queries = (info.codes_of(self._focus, codes) for codes in (stored, self._queries))
+        different = np.bitwise_or.reduce(clips[:, None] ^ queries, axis=1)
+        agreeing = np.unpackbits(~different, axis=1)
         hits = []
         for place, record in enumerate(records):
-            different = clips[place] ^ queries
-            agreeing = np.flatnonzero(~np.unpackbits(np.bitwise_or.reduce(different)).astype(bool))
             hits.append(
                 Hit(
                     distance=float(self.distances[place]),
@@ -125,7 +125,7 @@ class Hits(Sequence[Hit]):
                     clip=record.pop("clip"),
                     record=record,
                     distances={focus: float(values[place]) for focus, values in distances.items()},
-                    agreeing_bits=agreeing.tolist(),
+                    agreeing_bits=np.flatnonzero(agreeing[place]).tolist(),
                 )
             )
         return hits
