@@ -8,6 +8,7 @@ Between two foci the weights are blended, in hundredths.
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,13 @@ class BitWeights:
         """
         packed = part_of(codes, self.groups[group])
         return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
+
+    def whole(self, parts: Sequence[UInt8[np.ndarray, "M part"]]) -> UInt8[np.ndarray, "M bytes"]:
+        """Puts codes together again of what `part` gives of every group."""
+        unpacked = np.empty((len(parts[0]), self.bits), np.uint8)
+        for bits, part in zip(self.groups, parts):
+            unpacked[:, bits] = np.unpackbits(part, axis=1, count=len(bits))
+        return np.packbits(unpacked, axis=1)
 
     def distances(
         self,

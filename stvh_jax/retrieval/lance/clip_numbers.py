@@ -1,18 +1,34 @@
 """Numbers that stand for the names of a store's clips in memory, in their natural order."""
 
+import bisect
 import dataclasses
+import functools
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int64
 
-from stvh_jax.names import MOST_DIGITS, decimal_numbers, natural_numbers
+from stvh_jax.names import (
+    MOST_DIGITS,
+    decimal_name,
+    decimal_numbers,
+    natural_key,
+    natural_numbers,
+)
+
+# How far apart the numbers of names are: names that are added find room between them.
+_GAP = 1 << 20
+
+# The most names that are added one by one.
+_FEW = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipNumbers:
     """Numbers of clips, ordered as the clips' names are.
+
+    Snapshots of one store share them: a name that is added changes no other's number.
 
     Attributes:
       by_name: the number of each name; None where all names are decimal, so that the number of any
@@ -21,14 +37,47 @@ class ClipNumbers:
 
     by_name: dict[str, int] | None
 
+    @functools.cached_property
+    def ordered(self) -> list[str]:
+        """The names in their order."""
+        by_name = self.by_name or {}
+        return sorted(by_name, key=by_name.__getitem__)
+
     @classmethod
     def read(cls, names: pa.ChunkedArray) -> tuple["ClipNumbers", Int64[np.ndarray, "M"]]:
         """Numbers the names of all clips; gives the number of each, too."""
         if (numbers := _decimal(names)) is not None:
             return cls(None), numbers
         distinct, places = dictionary(names)
-        numbers = natural_numbers(distinct)
+        numbers = _GAP * natural_numbers(distinct)
         return cls(dict(zip(distinct, numbers.tolist()))), numbers[places]
+
+    def add(self, names: pa.ChunkedArray) -> Int64[np.ndarray, "m"] | None:
+        """Numbers the names of further clips; None if there is no room for them."""
+        if self.by_name is None:
+            return _decimal(names)
+        texts = names.cast(pa.string()).to_pylist()
+        new = {name for name in texts if name not in self.by_name}
+        if len(new) > _FEW:
+            return None
+        for name in new:
+            place = bisect.bisect_left(self.ordered, natural_key(name), key=natural_key)
+            above = self.ordered[place : place + 1]
+            lowest = self.by_name[self.ordered[place - 1]] if place else -_GAP
+            highest = self.by_name[above[0]] if above else lowest + 2 * _GAP
+            if highest - lowest < 2:
+                return None
+            self.ordered.insert(place, name)
+            self.by_name[name] = (lowest + highest) // 2
+        return np.array([self.by_name[name] for name in texts], np.int64)
+
+    def names(self, numbers: Int64[np.ndarray, "k"]) -> list[str]:
+        """Gives the names that have some numbers."""
+        if self.by_name is None:
+            return [decimal_name(number) for number in numbers.tolist()]
+        number_of = self.by_name.__getitem__
+        places = [bisect.bisect_left(self.ordered, each, key=number_of) for each in numbers]
+        return [self.ordered[place] for place in places]
 
     def of(self, names: pa.ChunkedArray) -> Int64[np.ndarray, "m"]:
         """Gives the numbers of other names, -1 to one that no clip of the store has."""

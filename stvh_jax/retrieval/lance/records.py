@@ -1,0 +1,141 @@
+"""The records of a snapshot's clips: columns in memory, each read when first used.
+
+A million clips with times, three labels and a file each take 30 MiB. Columns of more than
+`_MOST_BYTES` together stay on disk: records are then taken by Lance, which takes longer.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int64
+
+from stvh_jax.retrieval.lance.columns import (
+    Column,
+    Insertion,
+    OnDisk,
+    column_of,
+    compact,
+    in_order,
+)
+from stvh_jax.retrieval.lance.row_ids import RowIds
+from stvh_jax.retrieval.lance.storage import ROW_ID, column_batches, storage_errors
+
+# The most that the columns of one snapshot take in memory: those of 10^7 clips do.
+_MOST_BYTES = 1 << 30
+
+# So many rows are read at once. To take a few rows takes Lance as long as to read `_TAKING` rows;
+# larger tables are read once what was taken from them has taken as long as that.
+_AT_ONCE, _TAKING = 1 << 20, 1 << 16
+
+
+class Records:
+    """What a store at one version tells of its clips, beside their codes.
+
+    Attributes:
+      row_ids: Lance's own numbers of the rows.
+    """
+
+    def __init__(
+        self, row_ids: RowIds, fields: pa.Schema, columns: Mapping[str, Column] | None = None
+    ):
+        """Reads nothing yet.
+
+        Args:
+          row_ids: see there.
+          fields: the columns.
+          columns: those that are in memory already.
+        """
+        self.row_ids, self._fields, self._columns = row_ids, fields, dict(columns or {})
+        self._on_disk, self._takings = False, 0
+
+    def column(self, name: str) -> Column:
+        """Gives a column, read if it is not in memory.
+
+        Raises:
+          OnDisk: it has to stay on disk.
+        """
+        self._read([name])
+        return self._columns[name]
+
+    def taken(self, rows: Int64[np.ndarray, "k"], names: Sequence[str]) -> dict[str, pa.Array]:
+        """Gives some columns of some rows."""
+        missing = [name for name in names if name not in self._columns]
+        if missing:
+            worth = _AT_ONCE + _TAKING * self._takings
+            self._takings += 1
+            if self._on_disk or worth < len(self.row_ids.known):
+                return self._taken_by_lance(rows, names)
+            try:
+                self._read(missing)
+            except OnDisk:
+                return self._taken_by_lance(rows, names)
+        return {name: self._columns[name].taken(rows) for name in names}
+
+    def with_rows(self, row_ids: RowIds, insertion: Insertion, clips: pa.Table) -> "Records":
+        """Gives the records with those of new rows, in the columns that are in memory.
+
+        Args:
+          row_ids: of all rows.
+          insertion: where the new ones go.
+          clips: their records, in any order.
+        """
+        records = Records(row_ids, self._fields)
+        records._on_disk, records._takings = self._on_disk, self._takings
+        try:
+            for name, column in self._columns.items():
+                records._columns[name] = column.with_rows(insertion, clips[name])
+            if records._size > _MOST_BYTES:
+                raise OnDisk
+        except OnDisk:
+            records._columns = {}
+        return records
+
+    @property
+    def _size(self) -> int:
+        return sum(column.nbytes for column in self._columns.values())
+
+    def _read(self, names: Sequence[str]) -> None:
+        """Reads columns that are not in memory.
+
+        Raises:
+          OnDisk: they have to stay on disk.
+        """
+        names = [name for name in names if name not in self._columns]
+        if not names:
+            return
+        if self._on_disk:
+            raise OnDisk
+        room = _MOST_BYTES - self._size
+        chunks, ids = {name: [] for name in names}, []
+        for batch in self._batches(names):
+            ids.append(batch.column(ROW_ID).to_numpy().astype(np.int64))
+            for name in names:
+                chunks[name].append(compact(batch.column(name)))
+                room -= chunks[name][-1].nbytes
+            if room < 0:
+                self._on_disk = True
+                raise OnDisk
+        rows = self.row_ids.rows_of(np.concatenate([np.empty(0, np.int64), *ids]))
+        sorted_ = bool((rows == np.arange(len(rows))).all())
+        for name in names:
+            column = column_of(chunks[name], self._fields.field(name).type)
+            self._columns[name] = column if sorted_ else in_order(column, rows)
+
+    def _batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        with storage_errors(self.row_ids.uri):
+            yield from column_batches(self.row_ids.open_table(), names)
+
+    def _taken_by_lance(
+        self, rows: Int64[np.ndarray, "k"], names: Sequence[str]
+    ) -> dict[str, pa.Array]:
+        """Asks Lance for some columns of some rows, by its own numbers of them."""
+        ids = self.row_ids.all[rows].tolist()
+        if not ids:
+            return {name: pa.array([], self._fields.field(name).type) for name in names}
+        with storage_errors(self.row_ids.uri):
+            query = self.row_ids.open_table().take_row_ids(ids)
+            taken = query.select([*names, ROW_ID]).to_arrow()
+        place = {row_id: row for row, row_id in enumerate(taken[ROW_ID].to_pylist())}
+        taken = taken.take(pa.array([place[row_id] for row_id in ids], pa.int64()))
+        return {name: taken[name].combine_chunks() for name in names}
