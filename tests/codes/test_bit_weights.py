@@ -70,6 +70,8 @@ def test_groups_hold_every_bit_once_and_parts_hold_their_bits():
         assert len(np.unique(scaled.weights[:, bits], axis=1).T) == 1
         np.testing.assert_array_equal(np.unpackbits(part, axis=1)[:, : len(bits)], signs[:, bits])
         assert not np.unpackbits(part, axis=1)[:, len(bits) :].any()
+    parts = [scaled.part(codes, group) for group in range(len(scaled.groups))]
+    np.testing.assert_array_equal(scaled.whole(parts), codes)
 
 
 def test_a_range_of_bytes_is_cut_out_whole():

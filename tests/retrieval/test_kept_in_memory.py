@@ -4,11 +4,16 @@ import itertools
 import random
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from stvh_jax.codes.bit_weights import laid_out
+from stvh_jax.names import natural_key
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.lance import appending
+from stvh_jax.retrieval.lance.clip_numbers import ClipNumbers
+from stvh_jax.retrieval.lance.columns import Insertion
+from stvh_jax.retrieval.lance.manifests import fragments
 from stvh_jax.retrieval.surroundings import Surroundings
 from tests.helpers.indexed_clips import random_matrix
 
@@ -139,3 +144,55 @@ def test_any_writes_are_seen_as_by_a_fresh_opening(tmp_path, monkeypatch, limits
             assert contents(writes.index) == contents(Index.open(tmp_path / "index"))
     assert contents(writes.index) == contents(Index.open(tmp_path / "index"))
     assert sum(each is not None for each in kept) > 2
+
+
+def test_rows_go_where_numpy_puts_them():
+    random = np.random.default_rng(0)
+    for old, new in itertools.product((0, 1, 7), (0, 1, 5)):
+        at = np.sort(random.integers(0, old + 1, new))
+        values, added = random.random((old, 3)), random.random((new, 3))
+        insertion = Insertion(at, np.arange(new))
+        np.testing.assert_array_equal(
+            insertion.into(values, added), np.insert(values, at, added, axis=0)
+        )
+        np.testing.assert_array_equal(insertion.into(values, added)[insertion.places], added)
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_numbers_of_added_names_are_in_their_order(kind):
+    names = NAMES[kind]
+    numbers, _ = ClipNumbers.read(pa.chunked_array([names[:3]]))
+    for name in names[3:]:
+        numbers, own = numbers.with_names(pa.chunked_array([[name, names[0]]]))
+        assert own.tolist() == [numbers.of_name(name), numbers.of_name(names[0])]
+    every = [numbers.of_name(name) for name in names]
+    assert [names[place] for place in np.argsort(every)] == sorted(names, key=natural_key)
+    assert numbers.names(np.array(every)) == names
+
+
+def test_there_is_room_for_names_until_there_is_none():
+    first, _ = ClipNumbers.read(pa.chunked_array([["m", "z"]]))
+    numbers, added = first, 0
+    while (found := numbers.with_names(pa.chunked_array([[f"n{added}"]]))) is not None:
+        numbers, added = found[0], added + 1
+    assert 20 < added < 60
+    assert numbers.ordered == ["m", *(f"n{number}" for number in range(added)), "z"]
+    assert first.ordered == ["m", "z"]
+    assert first.with_names(pa.chunked_array([["o"]])) is None  # others came after these
+    for name in (f"a{number}" for number in range(100, 0, -1)):  # there is no first name
+        numbers, _ = numbers.with_names(pa.chunked_array([[name]]))
+
+
+def test_a_damaged_manifest_is_of_another_format_or_has_other_fragments(small):
+    seals = small.engine._seals
+    (_, path) = max(seals.versions().items())
+    content = (seals._table / path).read_bytes()
+    assert len(fragments(content)) == 1
+    for end in range(len(content)):
+        assert not fragments(content[:end])
+    random = np.random.default_rng(0)
+    for _ in range(2000):
+        damaged = bytearray(content)
+        for place in random.integers(0, len(content), 3):
+            damaged[place] = random.integers(256)
+        fragments(bytes(damaged))

@@ -65,9 +65,10 @@ def with_added(
     info = snapshot.info
     if not 0 < len(clips) <= _MOST_ROWS or not len(snapshot):
         return None
-    numbers = snapshot.numbers.add(clips["clip"])
-    if numbers is None or not _same_adaptation(snapshot, clips):
+    numbered = snapshot.numbers.with_names(clips["clip"])
+    if numbered is None or not _same_adaptation(snapshot, clips):
         return None
+    names_of_clips, numbers = numbered
     names, own = dictionary(clips["match"])
     matches = _joined_matches(snapshot, names)
     places = np.array([matches.places[name] for name in names], np.int64)[own]
@@ -84,6 +85,7 @@ def with_added(
         store=snapshot.store.with_rows(row_ids, insertion, clips),
         matches=matches.places,
         starts=np.concatenate([[0], np.cumsum(counts)]),
+        numbers=names_of_clips,
         clips=insertion.into(snapshot.clips, numbers[insertion.order]),
         codes=_codes(info, snapshot.codes, clips, insertion),
         subsets=type(snapshot.subsets)(),

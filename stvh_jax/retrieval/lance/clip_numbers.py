@@ -18,7 +18,7 @@ from stvh_jax.names import (
 )
 
 # How far apart the numbers of names are: names that are added find room between them.
-_GAP = 1 << 20
+_GAP = 1 << 36
 
 # The most names that are added one by one.
 _FEW = 1000
@@ -28,18 +28,22 @@ _FEW = 1000
 class ClipNumbers:
     """Numbers of clips, ordered as the clips' names are.
 
-    Snapshots of one store share them: a name that is added changes no other's number.
+    Snapshots of one store share `by_name`: a name that is added changes no other's number.
 
     Attributes:
       by_name: the number of each name; None where all names are decimal, so that the number of any
         follows from the name alone.
+      in_order: the names in their order; None where they are not sorted yet.
     """
 
     by_name: dict[str, int] | None
+    in_order: list[str] | None = None
 
     @functools.cached_property
     def ordered(self) -> list[str]:
         """The names in their order."""
+        if self.in_order is not None:
+            return self.in_order
         by_name = self.by_name or {}
         return sorted(by_name, key=by_name.__getitem__)
 
@@ -52,24 +56,31 @@ class ClipNumbers:
         numbers = _GAP * natural_numbers(distinct)
         return cls(dict(zip(distinct, numbers.tolist()))), numbers[places]
 
-    def add(self, names: pa.ChunkedArray) -> Int64[np.ndarray, "m"] | None:
-        """Numbers the names of further clips; None if there is no room for them."""
+    def with_names(
+        self, names: pa.ChunkedArray
+    ) -> tuple["ClipNumbers", Int64[np.ndarray, "m"]] | None:
+        """Numbers the names of further clips, too; None if there is no room for them."""
         if self.by_name is None:
-            return _decimal(names)
+            numbers = _decimal(names)
+            return None if numbers is None else (self, numbers)
         texts = names.cast(pa.string()).to_pylist()
         new = {name for name in texts if name not in self.by_name}
-        if len(new) > _FEW:
+        # If it has other names, they were added to what came after these.
+        if len(new) > _FEW or len(self.ordered) < len(self.by_name):
             return None
+        ordered = self.ordered.copy() if new else self.ordered
         for name in new:
-            place = bisect.bisect_left(self.ordered, natural_key(name), key=natural_key)
-            above = self.ordered[place : place + 1]
-            lowest = self.by_name[self.ordered[place - 1]] if place else -_GAP
-            highest = self.by_name[above[0]] if above else lowest + 2 * _GAP
-            if highest - lowest < 2:
+            place = bisect.bisect_left(ordered, natural_key(name), key=natural_key)
+            above = ordered[place : place + 1]
+            highest = self.by_name[above[0]] if above else None
+            lowest = self.by_name[ordered[place - 1]] if place else (highest or 0) - 2 * _GAP
+            number = (lowest + (lowest + 2 * _GAP if highest is None else highest)) // 2
+            if number in (lowest, -1):
                 return None
-            self.ordered.insert(place, name)
-            self.by_name[name] = (lowest + highest) // 2
-        return np.array([self.by_name[name] for name in texts], np.int64)
+            ordered.insert(place, name)
+            self.by_name[name] = number
+        numbers = np.array([self.by_name[name] for name in texts], np.int64)
+        return ClipNumbers(self.by_name, ordered), numbers
 
     def names(self, numbers: Int64[np.ndarray, "k"]) -> list[str]:
         """Gives the names that have some numbers."""

@@ -5,7 +5,8 @@ into new columns, so that a snapshot that is still in use keeps its own.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,10 +102,28 @@ class Coded:
         """Gives the values of some rows."""
         return self.values.take(pa.array(self.codes[rows].astype(np.int64)))
 
-    def where(self, holds: pa.BooleanArray, rows: slice) -> Bool[np.ndarray, "m"]:
-        """Says which of some rows have a value for which something holds, which null does not."""
-        table = _call("coalesce", holds, pa.scalar(False))
-        return _looked_up(table.to_numpy(zero_copy_only=False), self.codes[rows])
+    def test(self, holds: pa.BooleanArray) -> Callable[[slice], Bool[np.ndarray, "m"]]:
+        """Makes what says which of some rows have a value for which something holds.
+
+        Args:
+          holds: of each value whether it does; null where it is not known, and so surely not.
+        """
+        table = _call("coalesce", holds, pa.scalar(False)).to_numpy(zero_copy_only=False)
+        for truth in (True, False):
+            # The values of which it holds, or all but those of which it does not.
+            few = np.flatnonzero(table == truth)
+            if len(few) <= _ONE_BY_ONE:
+                return functools.partial(self._has_one_of, few.astype(self.codes.dtype), truth)
+        return lambda rows: np.take(table, self.codes[rows])
+
+    def _has_one_of(
+        self, few: UInt[np.ndarray, "few"], truth: bool, rows: slice
+    ) -> Bool[np.ndarray, "m"]:
+        codes = self.codes[rows]
+        found = codes == few[0] if len(few) else np.zeros(len(codes), bool)
+        for code in few[1:]:
+            found |= codes == code
+        return found if truth else np.logical_not(found, out=found)
 
     def with_rows(self, insertion: Insertion, column: pa.ChunkedArray) -> "Coded":
         """Adds new rows, given in any order."""
@@ -170,21 +189,6 @@ def repeated(values: Sequence[str], counts: Int64[np.ndarray, "values"]) -> Code
     """Makes a column in which each of some texts stands so many times in a row."""
     codes = np.arange(1, len(values) + 1, dtype=_smallest(len(values) + 1))
     return Coded(np.repeat(codes, counts), pa.array([None, *values], pa.string()))
-
-
-def _looked_up(
-    table: Bool[np.ndarray, "values"], codes: UInt[np.ndarray, "m"]
-) -> Bool[np.ndarray, "m"]:
-    """Gives what a table says of each code."""
-    for truth in (True, False):
-        # Those that are so, or all but those that are not.
-        few = np.flatnonzero(table == truth).astype(codes.dtype)
-        if len(few) <= _ONE_BY_ONE:
-            found = codes == few[0] if len(few) else np.zeros(len(codes), bool)
-            for code in few[1:]:
-                found |= codes == code
-            return found if truth else np.logical_not(found, out=found)
-    return np.take(table, codes)
 
 
 def _floats(column: pa.ChunkedArray) -> Float64[np.ndarray, "M"]:

@@ -204,7 +204,7 @@ class _Reader:
         found = pc.call_function("is_in", [column.values], options)
         unknown = pa.scalar(None, pa.bool_())
         found = _call("if_else", _call("is_null", column.values), unknown, found)
-        return functools.partial(column.where, found if truth else _call("invert", found))
+        return column.test(found if truth else _call("invert", found))
 
     def _like(self, value: "Expression", pattern: "Expression", truth: bool, *, fold: bool) -> Test:
         """Makes the test of LIKE, or of ILIKE."""
@@ -215,8 +215,7 @@ class _Reader:
             raise Elsewhere
         options = pc.MatchSubstringOptions(pattern.this, ignore_case=fold)
         found = pc.call_function("match_like", [column.values], options)
-        holds = found if truth else _call("invert", found)
-        return functools.partial(column.where, holds)
+        return column.test(found if truth else _call("invert", found))
 
     def _named(self, value: "Expression", texts: list[str]) -> Test | None:
         """Makes the test whether a clip has one of some names, if it is its name that counts."""
@@ -357,7 +356,7 @@ def _all_ascii(values: pa.Array) -> bool:
 
 def _of_column(column: Coded, function: str, *arguments: Any) -> Test:
     """Makes the test whether a function holds of a row's value."""
-    return functools.partial(column.where, _call(function, column.values, *arguments))
+    return column.test(_call(function, column.values, *arguments))
 
 
 def _joined(tests: Sequence[Test], *, all_of: bool) -> Test:

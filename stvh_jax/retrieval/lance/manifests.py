@@ -53,11 +53,16 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _varint(message: bytes, place: int) -> tuple[int, int]:
-    """Reads a number, and gives the place behind it."""
-    number = shift = 0
-    while True:
+    """Reads a number, and gives the place behind it.
+
+    Raises:
+      IndexError: it ends too early, or never.
+    """
+    number = 0
+    for shift in range(0, 70, 7):
         byte = message[place]
         number |= (byte & 127) << shift
-        place, shift = place + 1, shift + 7
+        place += 1
         if byte < 128:
             return number, place
+    raise IndexError

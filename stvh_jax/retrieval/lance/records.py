@@ -4,7 +4,7 @@ A million clips with times, three labels and a file each take 30 MiB. Columns of
 `_MOST_BYTES` together stay on disk: records are then taken by Lance, which takes longer.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,10 @@ _MOST_BYTES = 1 << 30
 
 # So many rows are read at once. To take a few rows takes Lance as long as to read `_TAKING` rows;
 # larger tables are read once what was taken from them has taken as long as that.
-_AT_ONCE, _TAKING = 1 << 20, 1 << 16
+_AT_ONCE, _TAKING = 1 << 17, 1 << 16
+
+# A column that was not used for so many writes is dropped.
+_WRITES = 8
 
 
 class Records:
@@ -36,17 +39,17 @@ class Records:
       row_ids: Lance's own numbers of the rows.
     """
 
-    def __init__(
-        self, row_ids: RowIds, fields: pa.Schema, columns: Mapping[str, Column] | None = None
-    ):
+    def __init__(self, row_ids: RowIds, fields: pa.Schema):
         """Reads nothing yet.
 
         Args:
           row_ids: see there.
           fields: the columns.
-          columns: those that are in memory already.
         """
-        self.row_ids, self._fields, self._columns = row_ids, fields, dict(columns or {})
+        self.row_ids, self._fields = row_ids, fields
+        self._columns: dict[str, Column] = {}
+        # Of columns as they were some writes ago, what was written since.
+        self._earlier: dict[str, tuple[Column, list[tuple[Insertion, pa.Table]]]] = {}
         self._on_disk, self._takings = False, 0
 
     def column(self, name: str) -> Column:
@@ -60,20 +63,19 @@ class Records:
 
     def taken(self, rows: Int64[np.ndarray, "k"], names: Sequence[str]) -> dict[str, pa.Array]:
         """Gives some columns of some rows."""
-        missing = [name for name in names if name not in self._columns]
-        if missing:
+        if any(name not in self._columns and name not in self._earlier for name in names):
             worth = _AT_ONCE + _TAKING * self._takings
             self._takings += 1
             if self._on_disk or worth < len(self.row_ids.known):
                 return self._taken_by_lance(rows, names)
-            try:
-                self._read(missing)
-            except OnDisk:
-                return self._taken_by_lance(rows, names)
+        try:
+            self._read(names)
+        except OnDisk:
+            return self._taken_by_lance(rows, names)
         return {name: self._columns[name].taken(rows) for name in names}
 
     def with_rows(self, row_ids: RowIds, insertion: Insertion, clips: pa.Table) -> "Records":
-        """Gives the records with those of new rows, in the columns that are in memory.
+        """Gives the records with those of new rows; they are put into columns when these are used.
 
         Args:
           row_ids: of all rows.
@@ -82,14 +84,28 @@ class Records:
         """
         records = Records(row_ids, self._fields)
         records._on_disk, records._takings = self._on_disk, self._takings
-        try:
-            for name, column in self._columns.items():
-                records._columns[name] = column.with_rows(insertion, clips[name])
-            if records._size > _MOST_BYTES:
-                raise OnDisk
-        except OnDisk:
-            records._columns = {}
+        written = (insertion, clips.select(self._fields.names))
+        for name, column in self._columns.items():
+            records._earlier[name] = (column, [written])
+        for name, (column, since) in self._earlier.items():
+            if len(since) < _WRITES:
+                records._earlier[name] = (column, [*since, written])
         return records
+
+    def _catch_up(self, name: str) -> None:
+        """Puts what was written since into a column that is in memory as it was earlier.
+
+        Raises:
+          OnDisk: it cannot stay in memory.
+        """
+        column, since = self._earlier[name]
+        for insertion, clips in since:
+            column = column.with_rows(insertion, clips[name])
+        if self._size + column.nbytes > _MOST_BYTES:
+            self._on_disk = True
+            raise OnDisk
+        self._columns[name] = column
+        self._earlier.pop(name, None)
 
     @property
     def _size(self) -> int:
@@ -101,6 +117,8 @@ class Records:
         Raises:
           OnDisk: they have to stay on disk.
         """
+        for name in set(names) & self._earlier.keys() - self._columns.keys():
+            self._catch_up(name)
         names = [name for name in names if name not in self._columns]
         if not names:
             return
