@@ -1,7 +1,8 @@
 """The records of a snapshot's clips: columns in memory, each read when first used.
 
-A million clips with times, three labels and a file each take 30 MiB. Columns of more than
-`_MOST_BYTES` together stay on disk: records are then taken by Lance, which takes longer.
+Of 10^7 clips, each fraction takes 76 MiB, and each text of which there are few 10 MiB. Columns of
+more than `_MOST_BYTES` together stay on disk: Lance then takes records and evaluates conditions,
+which takes longer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,8 @@ from stvh_jax.retrieval.lance.columns import (
 from stvh_jax.retrieval.lance.row_ids import RowIds
 from stvh_jax.retrieval.lance.storage import ROW_ID, column_batches, storage_errors
 
-# The most that the columns of one snapshot take in memory: those of 10^7 clips do.
+# The most that the columns of one snapshot take in memory. Those of 10^7 clips take less, with a
+# file of its own for each clip too.
 _MOST_BYTES = 1 << 30
 
 # So many rows are read at once. To take a few rows takes Lance as long as to read `_TAKING` rows;
