@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import faiss
 import numpy as np
-from jaxtyping import Int, Int64, UInt8
+from jaxtyping import Bool, Int, Int64, UInt8
 
 from stvh_jax.codes.packing import check_codes
 from stvh_jax.errors import UserError
@@ -127,6 +127,7 @@ def weighted_nearest(
     *,
     radius: int | None = None,
     without: Sequence[Range] = (),
+    among: Bool[np.ndarray, "M"] | None = None,
 ) -> Neighbours:
     """Finds the rows nearest in a weighted sum of Hamming distances, in one pass over the codes.
 
@@ -135,6 +136,7 @@ def weighted_nearest(
       k: how many; None for all within the radius.
       radius: the largest sum, itself included; None for any.
       without: see `nearest`.
+      among: says of each row whether it may be found; None for all rows.
 
     Raises:
       UserError: as `nearest`, or the terms do not have codes of as many rows.
@@ -158,6 +160,8 @@ def weighted_nearest(
                 chunk = slice(start, min(start + size, stop))
                 sums = _weighted_sum(terms, chunk, kind)
                 near = np.flatnonzero(sums <= limit)
+                if among is not None:
+                    near = near[among[chunk][near]]
                 if len(near):
                     pairs.append((sums[near], near + start))
                     held += len(near)

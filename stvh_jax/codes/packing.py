@@ -113,5 +113,6 @@ def hamming_distances(
 
 def _words(codes: UInt8[np.ndarray, "B bytes"]) -> Shaped[np.ndarray, "B words"]:
     """Views codes as 64-bit words, padded with zero bytes, which differ in no bit."""
-    padded = np.pad(codes, ((0, 0), (0, -codes.shape[1] % 8)))
-    return np.ascontiguousarray(padded).view(np.uint64)
+    if spare := -codes.shape[1] % 8:
+        codes = np.pad(codes, ((0, 0), (0, spare)))
+    return np.ascontiguousarray(codes).view(np.uint64)

@@ -38,9 +38,9 @@ _CHAIN = 32
 # The most of a condition that a message repeats.
 _SHOWN = 200
 
-_COMPARISONS = {"eq": "=", "neq": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-_ARITHMETIC = {"add": "+", "sub": "-", "mul": "*", "div": "/", "mod": "%"}
-_PATTERNS = {"like": "LIKE", "ilike": "ILIKE"}
+COMPARISONS = {"eq": "=", "neq": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+ARITHMETIC = {"add": "+", "sub": "-", "mul": "*", "div": "/", "mod": "%"}
+PATTERNS = {"like": "LIKE", "ilike": "ILIKE"}
 _FUNCTIONS = {"lower": "LOWER", "upper": "UPPER", "length": "LENGTH"}
 _TYPES = {
     "BIGINT": "BIGINT", "INT": "INT", "DOUBLE": "DOUBLE", "FLOAT": "FLOAT",
@@ -103,8 +103,18 @@ def as_sql(where: str, fields: Sequence[str]) -> str:
     Raises:
       UserError: it is something else; says what.
     """
+    return read(where, fields)[1]
+
+
+def read(where: str, fields: Sequence[str]) -> tuple["Expression", str]:
+    """Reads a condition: gives its tree, all of it checked, beside what `as_sql` gives.
+
+    Raises:
+      UserError: as there.
+    """
     with explaining(where, fields):
-        return _condition(tree_of(where), fields)
+        tree = tree_of(where)
+        return tree, _condition(tree, fields)
 
 
 def tree_of(where: str) -> "Expression":
@@ -264,8 +274,8 @@ def _condition(node: "Expression", fields: Sequence[str]) -> str:
         return _joined([_condition(part, fields) for part in chain(node)], kind.upper())
     if kind == "not":
         return f"(NOT {_condition(node.this, fields)})"
-    if kind in _COMPARISONS or kind in _PATTERNS:
-        operator = (_COMPARISONS | _PATTERNS)[kind]
+    if kind in COMPARISONS or kind in PATTERNS:
+        operator = (COMPARISONS | PATTERNS)[kind]
         written = f"({_value(node.this, fields)} {operator} {_value(node.expression, fields)})"
         return f"(NOT {written})" if node.args.get("negate") else written
     if kind == "in":
@@ -295,14 +305,14 @@ def _value(node: "Expression", fields: Sequence[str]) -> str:
     if kind == "column":
         return field_of(node, fields)
     if kind == "literal":
-        return quoted(node.this) if node.is_string else _number(node.this)
+        return quoted(node.this) if node.is_string else number_of(node.this)
     if kind in ("null", "boolean"):
         return "NULL" if kind == "null" else str(node.this).upper()
     if kind == "neg":
         return f"(- {_value(node.this, fields)})"
-    if kind in _ARITHMETIC:
+    if kind in ARITHMETIC:
         left, right = _value(node.this, fields), _value(node.expression, fields)
-        return f"({left} {_ARITHMETIC[kind]} {right})"
+        return f"({left} {ARITHMETIC[kind]} {right})"
     if kind in _FUNCTIONS:
         return f"{_FUNCTIONS[kind]}({_value(node.this, fields)})"
     if kind in ("cast", "trycast"):
@@ -312,7 +322,7 @@ def _value(node: "Expression", fields: Sequence[str]) -> str:
             raise Unreadable(f"there is no type {shown(_text_of(node.args['to']))}")
         function = "CAST" if kind == "cast" else "TRY_CAST"
         return f"{function}({_value(node.this, fields)} AS {type_})"
-    if kind in ("and", "or", "not", "in", "between", "is", *_COMPARISONS, *_PATTERNS):
+    if kind in ("and", "or", "not", "in", "between", "is", *COMPARISONS, *PATTERNS):
         return _condition(node, fields)
     raise misplaced(node)
 
@@ -333,7 +343,7 @@ def quoted(text: str) -> str:
     return f"'{quotes}'"
 
 
-def _number(text: str) -> str:
+def number_of(text: str) -> str:
     """Writes a number; one that no integer of 64 bits holds as a fraction, as engines read it."""
     if re.fullmatch(r"[0-9]{1,18}", text):
         return text

@@ -58,6 +58,18 @@ def test_as_brute_force(kind, without):
             check(found, near, len(near))
 
 
+@pytest.mark.parametrize("kind", CODES)
+def test_only_some_rows_are_found(kind):
+    random = np.random.default_rng(0)
+    codes = CODES[kind](random)
+    for share in (0, 0.01, 0.5, 1):
+        among = random.random(len(codes)) < share
+        wanted = [pair for pair in brute_force(codes, codes[0], [(1, 3)]) if among[pair[1]]]
+        for k in (1, 11):
+            term = Term(codes, codes[0])
+            check(weighted_nearest([term], k, without=[(1, 3)], among=among), wanted, k)
+
+
 def test_a_weighted_sum_of_several_codes():
     random = np.random.default_rng(1)
     # More rows than one chunk.

@@ -276,7 +276,7 @@ def test_a_caller_can_tell_mistakes_apart(small, tmp_path, mistake):
 @pytest.mark.parametrize(
     ("place", "call"),
     [
-        ("snapshot.natural_numbers", lambda index: names(index)),
+        ("ordering.natural_numbers", lambda index: names(index)),
         ("snapshot.ClipSnapshot.first_of", lambda index: add(index, ["z"], [1])),
         ("engine.as_stored", lambda index: add(index, ["z"], [1])),
         ("engine.ClipSnapshot.read", lambda index: index.holds([("a", 1)])),

@@ -6,10 +6,14 @@ a digest of its own.
 
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
+from jaxtyping import Int64
 
 from stvh_jax.codes.visual_maps import Adaptation
-from stvh_jax.errors import Damaged
+from stvh_jax.errors import Damaged, UserError
+from stvh_jax.names import printable
+from stvh_jax.retrieval.lance.snapshot import ClipSnapshot
 from stvh_jax.retrieval.lance.storage import connect, storage_errors
 
 _TABLE = "adaptations"
@@ -48,4 +52,23 @@ def read(uri: str, storage_options: Mapping[str, str] | None, number: int) -> Ad
     found = Adaptation.from_bytes(rows[0]["content"], where=where, cure=_CURE)
     if found.number != number:
         raise Damaged(f"{where} is another, {found.number}; {_CURE}")
+    return found
+
+
+def rows_of_all(uri: str, snapshot: ClipSnapshot, names: pa.Table) -> Int64[np.ndarray, "M"]:
+    """Finds the rows of clips that are all that there are.
+
+    Raises:
+      UserError: one is not in the store, is given twice, or there are others.
+    """
+    pairs = list(zip(names["match"].to_pylist(), names["clip"].to_pylist()))
+    rows = snapshot.find(pairs)
+    if None in rows:
+        raise UserError(f"clip {printable('/'.join(pairs[rows.index(None)]))} is not in {uri}")
+    found = np.array(rows, np.int64)
+    if len(np.unique(found)) < len(found) or len(found) < len(snapshot):
+        raise UserError(
+            f"{uri} has {len(snapshot)} clips and {len(np.unique(found))} of them are given, "
+            f"in {len(found)} rows; an index is adapted with each of its clips once"
+        )
     return found

@@ -1,25 +1,51 @@
 """Numbers that stand for the names of a store's clips in memory, in their natural order."""
 
+import bisect
 import dataclasses
+import functools
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int64
 
-from stvh_jax.names import MOST_DIGITS, decimal_numbers, natural_numbers
+from stvh_jax.names import (
+    MOST_DIGITS,
+    decimal_name,
+    decimal_numbers,
+    natural_key,
+    natural_numbers,
+)
+
+# How far apart the numbers of names are: names that are added find room between them.
+_GAP = 1 << 36
+
+# The most names that are added one by one.
+_FEW = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipNumbers:
     """Numbers of clips, ordered as the clips' names are.
 
+    Snapshots of one store share `by_name`: a name that is added changes no other's number.
+
     Attributes:
       by_name: the number of each name; None where all names are decimal, so that the number of any
         follows from the name alone.
+      in_order: the names in their order; None where they are not sorted yet.
     """
 
     by_name: dict[str, int] | None
+    in_order: list[str] | None = None
+
+    @functools.cached_property
+    def ordered(self) -> list[str]:
+        """The names in their order."""
+        if self.in_order is not None:
+            return self.in_order
+        by_name = self.by_name or {}
+        return sorted(by_name, key=by_name.__getitem__)
 
     @classmethod
     def read(cls, names: pa.ChunkedArray) -> tuple["ClipNumbers", Int64[np.ndarray, "M"]]:
@@ -27,8 +53,42 @@ class ClipNumbers:
         if (numbers := _decimal(names)) is not None:
             return cls(None), numbers
         distinct, places = dictionary(names)
-        numbers = natural_numbers(distinct)
+        numbers = _GAP * natural_numbers(distinct)
         return cls(dict(zip(distinct, numbers.tolist()))), numbers[places]
+
+    def with_names(
+        self, names: pa.ChunkedArray
+    ) -> tuple["ClipNumbers", Int64[np.ndarray, "m"]] | None:
+        """Numbers the names of further clips, too; None if there is no room for them."""
+        if self.by_name is None:
+            numbers = _decimal(names)
+            return None if numbers is None else (self, numbers)
+        texts = names.cast(pa.string()).to_pylist()
+        new = {name for name in texts if name not in self.by_name}
+        # If it has other names, they were added to what came after these.
+        if len(new) > _FEW or len(self.ordered) < len(self.by_name):
+            return None
+        ordered = self.ordered.copy() if new else self.ordered
+        for name in new:
+            place = bisect.bisect_left(ordered, natural_key(name), key=natural_key)
+            above = ordered[place : place + 1]
+            highest = self.by_name[above[0]] if above else None
+            lowest = self.by_name[ordered[place - 1]] if place else (highest or 0) - 2 * _GAP
+            number = (lowest + (lowest + 2 * _GAP if highest is None else highest)) // 2
+            if number in (lowest, -1):
+                return None
+            ordered.insert(place, name)
+            self.by_name[name] = number
+        numbers = np.array([self.by_name[name] for name in texts], np.int64)
+        return ClipNumbers(self.by_name, ordered), numbers
+
+    def names(self, numbers: Int64[np.ndarray, "k"]) -> list[str]:
+        """Gives the names that have some numbers."""
+        if self.by_name is None:
+            return [decimal_name(number) for number in numbers.tolist()]
+        number_of = self.by_name.__getitem__
+        places = [bisect.bisect_left(self.ordered, each, key=number_of) for each in numbers]
+        return [self.ordered[place] for place in places]
 
     def of(self, names: pa.ChunkedArray) -> Int64[np.ndarray, "m"]:
         """Gives the numbers of other names, -1 to one that no clip of the store has."""

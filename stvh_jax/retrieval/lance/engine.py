@@ -5,29 +5,33 @@ Every write is one new version of the store, there as a whole or not at all.
 
 import contextlib
 import datetime
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool
 from lancedb.table import LanceTable
 
 from stvh_jax import files
 from stvh_jax.codes.visual_maps import Adaptation
 from stvh_jax.errors import Damaged, Exists, NotFound, UserError
-from stvh_jax.names import printable
 from stvh_jax.retrieval.clip_table import as_stored, code_columns, codes_of_table
 from stvh_jax.retrieval.engine import clip_exists, no_adaptation, no_index
 from stvh_jax.retrieval.index_info import IndexInfo
 from stvh_jax.retrieval.lance import adaptations
+from stvh_jax.retrieval.lance.appending import Added, with_added
+from stvh_jax.retrieval.lance.row_ids import OpenTable
 from stvh_jax.retrieval.lance.seals import seals_of
 from stvh_jax.retrieval.lance.snapshot import ClipSnapshot
 from stvh_jax.retrieval.lance.storage import (
     TABLE,
     connect,
     local_folder,
+    only_writer,
     open_table,
+    read_behind,
     storage_errors,
 )
 from stvh_jax.retrieval.record import ADAPTATION, NAMES, code_column
@@ -64,6 +68,7 @@ class LanceEngine:
             self.version: int = self._table.version
         self._adaptation = self._number_of_adaptation() or 0
         self._snapshot: ClipSnapshot | None = None
+        self._added: Added | None = None
 
     @classmethod
     def exists(cls, uri: str, *, storage_options: Mapping[str, str] | None) -> bool:
@@ -98,7 +103,7 @@ class LanceEngine:
         if folder is not None:
             with files.writing(uri):
                 folder.mkdir(parents=True, exist_ok=True)
-        with _only_writer(uri):
+        with only_writer(uri):
             seals = seals_of(uri, TABLE)
             if seals is not None:
                 seals.check_newest(seals.newest_sealed(), seals.newest())
@@ -141,13 +146,33 @@ class LanceEngine:
         return cls(uri, info, storage_options=storage_options, version=version)
 
     def snapshot(self) -> ClipSnapshot:
-        """Gives the version in memory, read again where the store has moved on."""
+        """Gives the version in memory, brought up to date where the store has moved on."""
         if self._snapshot is None or self._snapshot.version != self.version:
-            with storage_errors(self.uri):
-                # A handle of its own: what is written does not move it.
-                table = open_table(self.uri, self._storage_options, self.version)
-            self._snapshot = ClipSnapshot.read(self.uri, table, self.info)
+            before, opener, snapshot = self._snapshot, self._opener(), None
+            clips = None if before is None else self._added_to(before, opener)
+            if before is not None and clips is not None:
+                snapshot = with_added(before, clips, self.version, opener)
+            if snapshot is None:
+                snapshot = ClipSnapshot.read(self.uri, opener, self.info)
+            self._snapshot, self._added = snapshot, None
         return self._snapshot
+
+    def _added_to(self, before: ClipSnapshot, opener: OpenTable) -> pa.Table | None:
+        """Gives the clips added since a snapshot; None if something else was written, or may be."""
+        if self._added is not None and self._added.follows(before.version, self.version):
+            return self._added.clips
+        if self._seals is None or not self._seals.only_added(before.version, self.version):
+            return None
+        with storage_errors(self.uri):
+            return read_behind(opener(), self.info.schema.names, len(before))
+
+    def _opener(self) -> OpenTable:
+        """Gives what opens the version searched, when it is first needed.
+
+        A handle of its own: what is written does not move it.
+        """
+        options = self._storage_options
+        return functools.cache(functools.partial(open_table, self.uri, options, self.version))
 
     def versions(self) -> list[dict[str, Any]]:
         """Lists the versions there are, oldest first: number, time and clips."""
@@ -187,8 +212,8 @@ class LanceEngine:
             raise no_adaptation(self.uri)
         with self._writing():
             snapshot = self.snapshot()
-            rows = _rows_of_all(self.uri, snapshot, names)
-            clips = snapshot.records(rows).drop_columns([ADAPTATION.name])
+            rows = adaptations.rows_of_all(self.uri, snapshot, names)
+            clips = snapshot.records(rows)
             focus = self.info.last_focus
             codes = weights.with_visual(codes_of_table(self.info, clips)[focus], bits)
             column = code_columns(self.info, {focus: codes})[code_column(focus)]
@@ -214,10 +239,12 @@ class LanceEngine:
         stored = as_stored(self.info, clips, self._adaptation)
         with self._writing():
             self._check_adaptation()
-            if (name := self.snapshot().first_of(clips)) is not None:
+            snapshot = self.snapshot()
+            if (name := snapshot.first_of(clips)) is not None:
                 raise clip_exists(self.uri, name)
             with storage_errors(self.uri, writing=True):
                 self._table.add(stored)
+        self._added = Added(snapshot.version, stored)
 
     def upsert(self, clips: pa.Table) -> None:
         """Adds clips, in place of those of the same name."""
@@ -316,7 +343,7 @@ class LanceEngine:
                 f"{self.uri} was opened at version {self.version}; to write, open it without a "
                 "version"
             )
-        with _only_writer(self.uri):
+        with only_writer(self.uri):
             checked = contextlib.nullcontext() if over_damage else self._checked(newest=True)
             with checked, storage_errors(self.uri):
                 self._table.checkout_latest()
@@ -337,25 +364,6 @@ class LanceEngine:
                     self._seal()
 
 
-def _rows_of_all(uri: str, snapshot: ClipSnapshot, names: pa.Table) -> Int64[np.ndarray, "M"]:
-    """Finds the rows of clips that are all that there are.
-
-    Raises:
-      UserError: one is not in the store, is given twice, or there are others.
-    """
-    pairs = list(zip(names["match"].to_pylist(), names["clip"].to_pylist()))
-    rows = snapshot.find(pairs)
-    if None in rows:
-        raise UserError(f"clip {printable('/'.join(pairs[rows.index(None)]))} is not in {uri}")
-    found = np.array(rows, np.int64)
-    if len(np.unique(found)) < len(found) or len(found) < len(snapshot.clips):
-        raise UserError(
-            f"{uri} has {len(snapshot.clips)} clips and {len(np.unique(found))} of them are given, "
-            f"in {len(found)} rows; an index is adapted with each of its clips once"
-        )
-    return found
-
-
 def _check_version(uri: str, table: LanceTable, version: int) -> None:
     """Checks that there is a version.
 
@@ -373,15 +381,3 @@ def _check_version(uri: str, table: LanceTable, version: int) -> None:
             f"{uri} has no version {version}; the oldest is {min(numbers)}, the newest "
             f"{max(numbers)}"
         )
-
-
-@contextlib.contextmanager
-def _only_writer(uri: str) -> Iterator[None]:
-    """Keeps other processes from writing; a bucket has no locks."""
-    folder = local_folder(uri)
-    with contextlib.ExitStack() as stack:
-        if folder is not None:
-            with files.writing(uri):
-                lock = files.lock(folder / "writer.lock", busy=f"another process writes to {uri}")
-                stack.enter_context(lock)
-        yield

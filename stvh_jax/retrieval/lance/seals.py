@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from stvh_jax import digests, files
 from stvh_jax.errors import Damaged, NotFound
+from stvh_jax.retrieval.lance.manifests import fragments
 from stvh_jax.retrieval.lance.storage import local_folder
 
 _MANIFESTS = "_versions"
@@ -120,6 +121,21 @@ class Seals:
     def is_sealed(self, version: int) -> bool:
         """Says whether the manifest of a version has a digest."""
         return self.versions().get(version) in self._recorded()
+
+    def only_added(self, before: int, after: int) -> bool:
+        """Says whether a version has all that an earlier one had, as it was, and more behind it.
+
+        Files are never changed, and no two have the same name, whatever was restored in between.
+        """
+        manifests, parts = self.versions(), []
+        for version in (before, after):
+            if version not in manifests:
+                return False
+            path = self._table / manifests[version]
+            with files.reading(path, "a version of an index", _CURE):
+                parts.append(fragments(path.read_bytes()))
+        first, second = parts
+        return bool(first) and second is not None and second[: len(first)] == first
 
     def forget_after(self, version: int) -> None:
         """Drops the digests of versions that are lost; called by the one writer."""

@@ -6,39 +6,34 @@ The clips stand in the order of (match, clip), so that a match is one range of r
 import collections
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int64, Shaped, UInt8
-from lancedb.table import LanceTable
+from jaxtyping import Bool, Float, Int64, UInt8
 
 from stvh_jax.codes import nearest
 from stvh_jax.codes.nearest import Neighbours, Range, Term
 from stvh_jax.codes.weighted_bits import ScannedCodes
 from stvh_jax.errors import Damaged
-from stvh_jax.names import natural_numbers
-from stvh_jax.retrieval.clip_table import as_record, codes_of_table
+from stvh_jax.retrieval.clip_table import code_columns, codes_of_table
 from stvh_jax.retrieval.engine import LinearRequest, Name, SearchRequest
 from stvh_jax.retrieval.index_info import CodePart, IndexInfo
 from stvh_jax.retrieval.lance.clip_numbers import ClipNumbers, dictionary
+from stvh_jax.retrieval.lance.columns import Column, OnDisk, repeated
+from stvh_jax.retrieval.lance.conditions import Elsewhere, rows_that_meet
 from stvh_jax.retrieval.lance.derived_codes import derived_codes
+from stvh_jax.retrieval.lance.ordering import gather, in_order, ordered_matches
+from stvh_jax.retrieval.lance.records import Records
+from stvh_jax.retrieval.lance.row_ids import OpenTable, RowIds
 from stvh_jax.retrieval.lance.storage import ROW_ID, read_columns, storage_errors
+from stvh_jax.retrieval.lance.subsets import Subset
 from stvh_jax.retrieval.record import ADAPTATION, NAMES, code_column
 from stvh_jax.retrieval.surroundings import Surroundings, unknown_times
-from stvh_jax.retrieval.where import as_sql
+from stvh_jax.retrieval.where import read
 
 # Conditions whose clips are kept in memory, with their codes side by side.
 _CONDITIONS = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class _Subset:
-    """The clips that meet a condition: their rows, and their codes side by side."""
-
-    rows: Int64[np.ndarray, "M"]
-    codes: dict[CodePart, UInt8[np.ndarray, "M part"]] = dataclasses.field(default_factory=dict)
-    scanned: dict[Sequence[CodePart], ScannedCodes] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -47,10 +42,10 @@ class ClipSnapshot:
 
     Attributes:
       uri: where the store is.
-      table: the store at this version; it stays there, whatever is written.
       version: its number.
       info: what the index is.
       row_ids: Lance's own numbers of the rows.
+      store: where their records are.
       matches: the place of each match in their order.
       starts: where the rows of each match start, and where the last one's end.
       numbers: of the clips' names.
@@ -62,10 +57,10 @@ class ClipSnapshot:
     """
 
     uri: str
-    table: LanceTable
     version: int
     info: IndexInfo
-    row_ids: Int64[np.ndarray, "M"]
+    row_ids: RowIds
+    store: Records
     matches: dict[str, int]
     starts: Int64[np.ndarray, "matches_and_one"]
     numbers: ClipNumbers
@@ -73,31 +68,33 @@ class ClipSnapshot:
     codes: dict[CodePart, UInt8[np.ndarray, "M part"]]
     adaptation: int
     scanned: dict[Sequence[CodePart], ScannedCodes] = dataclasses.field(default_factory=dict)
-    subsets: collections.OrderedDict[str, _Subset] = dataclasses.field(
+    subsets: collections.OrderedDict[str, Subset] = dataclasses.field(
         default_factory=collections.OrderedDict
     )
 
     @classmethod
-    def read(cls, uri: str, table: LanceTable, info: IndexInfo) -> "ClipSnapshot":
+    def read(cls, uri: str, open_table: OpenTable, info: IndexInfo) -> "ClipSnapshot":
         """Reads what a search needs of every clip."""
         adaptation = [] if info.bit_weights is None else [ADAPTATION.name]
         columns = [*NAMES, *map(code_column, info.stored_foci), *adaptation]
         with storage_errors(uri):
+            table = open_table()
             stored = read_columns(table, columns)
             version = table.version
-        matches, places = _ordered_matches(stored["match"])
+        matches, places = ordered_matches(stored["match"])
         numbers, clips = ClipNumbers.read(stored["clip"])
         row_ids, codes = stored[ROW_ID].to_numpy(), codes_of_table(info, stored)
-        if not _in_order(places, clips):
+        if not in_order(places, clips):
             order = np.lexsort((clips, places))
             places, clips, row_ids = places[order], clips[order], row_ids[order]
-            codes = {focus: _gather(values, order) for focus, values in codes.items()}
+            codes = {focus: gather(values, order) for focus, values in codes.items()}
+        ids = RowIds(uri, open_table, row_ids.astype(np.int64))
         return cls(
             uri=uri,
-            table=table,
             version=version,
             info=info,
-            row_ids=row_ids.astype(np.int64),
+            row_ids=ids,
+            store=Records(ids, info.record),
             matches=matches,
             starts=np.searchsorted(places, np.arange(len(matches) + 1)),
             numbers=numbers,
@@ -106,9 +103,20 @@ class ClipSnapshot:
             adaptation=_one_adaptation(uri, stored) if adaptation else 0,
         )
 
+    @property
+    def fields(self) -> pa.Schema:
+        """What is told of the clips, as it is stored."""
+        return self.info.record
+
+    def __len__(self) -> int:
+        """Counts the clips."""
+        return len(self.clips)
+
     def search(self, request: SearchRequest) -> list[Neighbours]:
         """Finds the nearest clips; see `Snapshot.search`."""
         subset = None if request.where is None else self._subset(request.where)
+        if subset is not None and not subset.pays_to_gather(len(request.groups)):
+            return [self._nearest_among(subset.met, request)]
         without = self._ranges(request.without, None if subset is None else subset.rows)
         codes = {part: self._codes(subset, part) for part in request.weights}
         if len(request.weights) == len(request.groups[0]) == 1:
@@ -117,14 +125,7 @@ class ClipSnapshot:
         else:
             neighbours = [
                 nearest.weighted_nearest(
-                    [
-                        Term(codes[part], request.queries[part][query], weight)
-                        for part, weight in request.weights.items()
-                        for query in group
-                    ],
-                    request.k,
-                    radius=request.limit,
-                    without=without,
+                    _terms(codes, request, group), request.k, radius=request.limit, without=without
                 )
                 for group in request.groups
             ]
@@ -145,25 +146,73 @@ class ClipSnapshot:
         )
         return found if subset is None else dataclasses.replace(found, rows=subset.rows[found.rows])
 
+    def _nearest_among(self, met: Bool[np.ndarray, "M"], request: SearchRequest) -> Neighbours:
+        """Finds the nearest of the clips that meet a condition, in one pass over all codes."""
+        codes = {part: self._codes(None, part) for part in request.weights}
+        return nearest.weighted_nearest(
+            _terms(codes, request, request.groups[0]),
+            request.k,
+            radius=request.limit,
+            without=self._ranges(request.without, None),
+            among=met,
+        )
+
     def records(self, rows: Int64[np.ndarray, "k"]) -> pa.Table:
         """Gives the records and codes of some rows, in their order."""
-        ids = self.row_ids[rows].tolist()
-        columns = self.info.schema.names
-        if not ids:
-            return as_record(self.info, self.info.schema.empty_table())
-        with storage_errors(self.uri):
-            taken = self.table.take_row_ids(ids).select([*columns, ROW_ID]).to_arrow()
-        place = {row_id: row for row, row_id in enumerate(taken[ROW_ID].to_pylist())}
-        return as_record(self.info, taken.take([place[row_id] for row_id in ids]).select(columns))
+        matches = np.searchsorted(self.starts, rows, "right") - 1
+        fields = self.info.fields
+        columns = {
+            "match": [self._match_names[place] for place in matches.tolist()],
+            "clip": self.numbers.names(self.clips[rows]),
+            **self.store.taken(rows, [name for name in fields.names if name not in NAMES]),
+        }
+        record = pa.table([columns[name] for name in fields.names], fields)
+        codes = {focus: self.codes[CodePart(focus)][rows] for focus in self.info.stored_foci}
+        return pa.table(
+            dict(zip(record.column_names, record.columns)) | code_columns(self.info, codes)
+        )
+
+    @functools.cached_property
+    def _match_names(self) -> list[str]:
+        """The matches in their order."""
+        return sorted(self.matches, key=self.matches.__getitem__)
+
+    def column(self, name: str) -> Column:
+        """Gives a column of the record, by which conditions are evaluated.
+
+        Raises:
+          Elsewhere: it is not kept in memory.
+        """
+        if name == "match":
+            return self._match_column
+        try:
+            return self.store.column(name)
+        except OnDisk:
+            raise Elsewhere from None
+
+    @functools.cached_property
+    def _match_column(self) -> Column:
+        return repeated(self._match_names, np.diff(self.starts))
+
+    def named(self, clips: Sequence[str]) -> Callable[[slice], Bool[np.ndarray, "m"]] | None:
+        """Says which rows have one of some names; None where clips are stored as numbers."""
+        if not pa.types.is_string(self.info.record.field("clip").type):
+            return None
+        numbers = [self.numbers.of_name(clip) for clip in clips]
+        if len(numbers) == 1:
+            return lambda rows: self.clips[rows] == numbers[0]
+        return lambda rows: np.isin(self.clips[rows], numbers)
 
     def list_clips(self, where: str | None = None, *, codes: bool = False) -> pa.Table:
         """Gives the records of the clips that meet a condition; see `Snapshot.list_clips`."""
-        fields, schema = self.info.record.names, self.info.schema
-        condition = None if where is None else as_sql(where, fields)
-        with storage_errors(self.uri, where, fields=fields):
-            stored = read_columns(self.table, schema.names if codes else fields, condition)
-        order = np.argsort(self._rows_of_ids(stored[ROW_ID].to_numpy()))
-        return as_record(self.info, stored.drop_columns([ROW_ID]).take(order))
+        rows = np.arange(len(self)) if where is None else self._subset(where).rows
+        table = self.records(rows)
+        if not codes:
+            return table.select(self.info.fields.names)
+        if self.info.bit_weights is None:
+            return table
+        numbers = np.full(len(table), self.adaptation, np.int64)
+        return table.append_column(ADAPTATION, pa.array(numbers))
 
     def find(self, names: Sequence[Name]) -> list[int | None]:
         """Finds the rows of clips by (match, clip); None for one that is not there."""
@@ -185,18 +234,25 @@ class ClipSnapshot:
         first = int(here.argmax())
         return clips["match"][first].as_py(), clips["clip"][first].as_py()
 
+    def _times(self, start: int, stop: int) -> Float[np.ndarray, "2 m"]:
+        """Start and stop of the clips of a range of rows in seconds, NaN where unknown."""
+        try:
+            columns = [self.store.column(name) for name in ("start", "stop")]
+        except OnDisk:
+            return self._times_on_disk[:, start:stop]
+        return np.stack([column.values[start:stop] for column in columns])
+
     @functools.cached_property
-    def times(self) -> Float[np.ndarray, "M 2"]:
-        """Start and stop of every clip in seconds, NaN where unknown."""
+    def _times_on_disk(self) -> Float[np.ndarray, "2 M"]:
         with storage_errors(self.uri):
-            stored = read_columns(self.table, ["start", "stop"])
-        times = np.empty((len(stored), 2))
-        rows = self._rows_of_ids(stored[ROW_ID].to_numpy())
-        for column, name in enumerate(("start", "stop")):
-            times[rows, column] = stored[name].to_numpy()
+            stored = read_columns(self.row_ids.open_table(), ["start", "stop"])
+        times = np.empty((2, len(stored)))
+        times[:, self.row_ids.rows_of(stored[ROW_ID].to_numpy())] = [
+            stored[name].to_numpy() for name in ("start", "stop")
+        ]
         return times
 
-    def _codes(self, subset: _Subset | None, part: CodePart) -> UInt8[np.ndarray, "M part"]:
+    def _codes(self, subset: Subset | None, part: CodePart) -> UInt8[np.ndarray, "M part"]:
         """Gives the codes of a part, of the clips searched."""
         if part not in self.codes:
             self.codes[part] = self._made(part)
@@ -204,7 +260,7 @@ class ClipSnapshot:
         if subset is None:
             return codes
         if part not in subset.codes:
-            subset.codes[part] = _gather(codes, subset.rows)
+            subset.codes[part] = gather(codes, subset.rows)
         return subset.codes[part]
 
     def _made(self, part: CodePart) -> UInt8[np.ndarray, "M part"]:
@@ -215,26 +271,23 @@ class ClipSnapshot:
         assert info.filter_matrix is not None  # or the focus could not be searched
         return derived_codes(self.uri, info.name, info.filter_matrix, last, part.focus)
 
-    def _subset(self, where: str) -> _Subset:
+    def _subset(self, where: str) -> Subset:
         """Gives the clips that meet a condition; those of the last few are kept."""
         if where not in self.subsets:
-            condition = as_sql(where, self.info.record.names)
-            with storage_errors(self.uri, where, fields=self.info.record.names):
-                row_ids = read_columns(self.table, [], condition)[ROW_ID].to_numpy()
-            self.subsets[where] = _Subset(np.sort(self._rows_of_ids(row_ids)))
+            fields = self.info.record.names
+            tree, condition = read(where, fields)
+            try:
+                met = rows_that_meet(tree, self)
+            except Elsewhere:
+                with storage_errors(self.uri, where, fields=fields):
+                    stored = read_columns(self.row_ids.open_table(), [], condition)
+                met = np.zeros(len(self), bool)
+                met[self.row_ids.rows_of(stored[ROW_ID].to_numpy())] = True
+            self.subsets[where] = Subset(met)
             if len(self.subsets) > _CONDITIONS:
                 self.subsets.popitem(last=False)
         self.subsets.move_to_end(where)
         return self.subsets[where]
-
-    @functools.cached_property
-    def _by_row_id(self) -> Int64[np.ndarray, "M"]:
-        return np.argsort(self.row_ids)
-
-    def _rows_of_ids(self, row_ids: Shaped[np.ndarray, "m"]) -> Int64[np.ndarray, "m"]:
-        """Finds the rows of Lance's numbers."""
-        places = np.searchsorted(self.row_ids, row_ids.astype(np.int64), sorter=self._by_row_id)
-        return self._by_row_id[places]
 
     def _match_range(self, match: str) -> Range:
         """Gives the rows of a match; none if there is no such match."""
@@ -273,11 +326,11 @@ class ClipSnapshot:
         start, stop = self._match_range(match)
         if seconds is None:
             return [(start, stop)]
-        times = self.times[start:stop]
-        if np.isnan(times).any():
+        starts, stops = self._times(start, stop)
+        if np.isnan(starts).any() or np.isnan(stops).any():
             raise unknown_times(match)
         earliest, latest = seconds
-        near = np.flatnonzero((times[:, 0] < latest) & (times[:, 1] > earliest)) + start
+        near = np.flatnonzero((starts < latest) & (stops > earliest)) + start
         return [(row, row + 1) for row in near.tolist()]
 
 
@@ -294,6 +347,17 @@ def _one_adaptation(uri: str, stored: pa.Table) -> int:
             "restore an older version of it, or index the clips again"
         )
     return int(numbers[0]) if len(numbers) else 0
+
+
+def _terms(
+    codes: Mapping[CodePart, UInt8[np.ndarray, "M part"]], request: SearchRequest, group: range
+) -> list[Term]:
+    """Gives the summands of the distance from the queries of a group."""
+    return [
+        Term(codes[part], request.queries[part][query], weight)
+        for part, weight in request.weights.items()
+        for query in group
+    ]
 
 
 def _one_part(
@@ -317,31 +381,6 @@ def _one_part(
 def _side_by_side(codes: Sequence[UInt8[np.ndarray, "M part"]]) -> UInt8[np.ndarray, "M parts"]:
     """Joins the codes of parts, as a linear query weighs them."""
     return codes[0] if len(codes) == 1 else np.concatenate(codes, axis=1)
-
-
-def _ordered_matches(column: pa.ChunkedArray) -> tuple[dict[str, int], Int64[np.ndarray, "M"]]:
-    """Gives the place of each match in their natural order, and that of each clip's match."""
-    matches, places = dictionary(column)
-    order = np.argsort(natural_numbers(matches))
-    place_of = np.empty(len(matches), np.int64)
-    place_of[order] = np.arange(len(matches))
-    return dict(zip(matches, place_of.tolist())), place_of[places]
-
-
-def _in_order(places: Int64[np.ndarray, "M"], clips: Int64[np.ndarray, "M"]) -> bool:
-    same = places[1:] == places[:-1]
-    return bool(((places[1:] > places[:-1]) | (same & (clips[1:] > clips[:-1]))).all())
-
-
-def _gather(
-    codes: UInt8[np.ndarray, "M bytes"], rows: Int64[np.ndarray, "m"]
-) -> UInt8[np.ndarray, "m bytes"]:
-    """Picks rows of codes, in large words where their size allows: a tenth of the time."""
-    size = codes.shape[1]
-    for word in (np.complex128, np.uint64):
-        if size % np.dtype(word).itemsize == 0:
-            return np.take(codes.view(word), rows, axis=0).view(np.uint8)
-    return np.take(codes, rows, axis=0)
 
 
 def _disjoint(ranges: Sequence[Range]) -> list[Range]:

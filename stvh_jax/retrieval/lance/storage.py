@@ -9,6 +9,7 @@ import lancedb
 import pyarrow as pa
 from lancedb.table import LanceTable
 
+from stvh_jax import files
 from stvh_jax.errors import Damaged, UserError
 from stvh_jax.retrieval.index_info import listed
 from stvh_jax.retrieval.record import RECORD
@@ -42,8 +43,21 @@ def open_table(
 
 def read_columns(table: LanceTable, columns: Sequence[str], where: str | None = None) -> pa.Table:
     """Reads columns, and the number, of all rows or of those that meet a condition."""
+    return column_batches(table, columns, where).read_all()
+
+
+def read_behind(table: LanceTable, columns: Sequence[str], rows: int) -> pa.Table:
+    """Reads columns of the rows behind so many others."""
+    query = table.search().offset(rows).limit(max(0, table.count_rows() - rows))
+    return query.select([*columns]).to_batches(_ROWS_AT_ONCE).read_all()
+
+
+def column_batches(
+    table: LanceTable, columns: Sequence[str], where: str | None = None
+) -> pa.RecordBatchReader:
+    """Reads columns, and the number, some rows at a time."""
     query = table.search() if where is None else table.search().where(where)
-    return query.with_row_id(True).select([*columns, ROW_ID]).to_batches(_ROWS_AT_ONCE).read_all()
+    return query.with_row_id(True).select([*columns, ROW_ID]).to_batches(_ROWS_AT_ONCE)
 
 
 def local_folder(uri: str) -> pathlib.Path | None:
@@ -100,3 +114,15 @@ def _is_of_lance(error: BaseException) -> bool:
     """
     kinds = (OSError, RuntimeError, ValueError)
     return isinstance(error, kinds) or type(error).__name__ in ("PanicException", "RustPanic")
+
+
+@contextlib.contextmanager
+def only_writer(uri: str) -> Iterator[None]:
+    """Keeps other processes from writing; a bucket has no locks."""
+    folder = local_folder(uri)
+    with contextlib.ExitStack() as stack:
+        if folder is not None:
+            with files.writing(uri):
+                lock = files.lock(folder / "writer.lock", busy=f"another process writes to {uri}")
+                stack.enter_context(lock)
+        yield
