@@ -108,6 +108,7 @@ class ScannedCodes:
         *,
         limit: int | None = None,
         without: Sequence[Range] = (),
+        among: Bool[np.ndarray, "M"] | None = None,
     ) -> Neighbours:
         """Finds the k rows nearest to a query, or all within a distance.
 
@@ -116,6 +117,7 @@ class ScannedCodes:
           k: how many; None for all within the limit.
           limit: the largest distance, itself included; None for any.
           without: ranges of rows (start, stop) that are left out, sorted and disjoint.
+          among: says which rows are searched; None for all.
 
         Raises:
           UserError: the query has another length, or neither k nor a limit is given.
@@ -125,15 +127,17 @@ class ScannedCodes:
             raise UserError("give k, how many rows to find, or a largest distance")
         left_out = sum(stop - start for start, stop in without)
         count = max(_CANDIDATES, _FOR_EACH * (k or 0)) + min(left_out, _LEFT_OUT)
+        if among is not None:
+            count = int(count * len(self) / max(1, np.count_nonzero(among)))
         while len(self) > max(_FEW, _MORE * count):
             rows, beyond = self._scan(query, count)
-            rows = rows[~_inside(rows, without)]
+            rows = _kept(rows, without, among)
             found = _nearest_of(rows, query.distances(self.codes[rows]), k, limit)
             if _is_whole(found, k, limit, beyond):
                 return found
             count *= _MORE
-        rows = np.flatnonzero(~_inside(np.arange(len(self)), without))
-        return _nearest_of(rows, query.distances(self.codes)[rows], k, limit)
+        rows = _kept(np.arange(len(self)), without, among)
+        return _nearest_of(rows, query.distances(self.codes[rows]), k, limit)
 
     def _scan(self, query: WeightedCode, count: int) -> tuple[Int64[np.ndarray, "m"], float]:
         """Finds rows by rounded distances.
@@ -170,12 +174,14 @@ def _nearest_of(rows, distances, k: int | None, limit: int | None) -> Neighbours
     return Neighbours(rows[order], distances[order], 0).cut(len(rows) if k is None else k)
 
 
-def _inside(rows: Int64[np.ndarray, "m"], ranges: Sequence[Range]) -> Bool[np.ndarray, "m"]:
-    """Says which rows are in one of some ranges, which are sorted and disjoint."""
-    if not ranges:
-        return np.zeros(len(rows), bool)
-    edges = np.array(ranges, np.int64).ravel()
-    return np.searchsorted(edges, rows, side="right") % 2 == 1
+def _kept(
+    rows: Int64[np.ndarray, "m"], without: Sequence[Range], among: Bool[np.ndarray, "M"] | None
+) -> Int64[np.ndarray, "kept"]:
+    """Keeps the rows that are searched."""
+    if without:  # sorted and disjoint, so that what is inside one has passed an odd number of edges
+        edges = np.array(without, np.int64).ravel()
+        rows = rows[np.searchsorted(edges, rows, side="right") % 2 == 0]
+    return rows if among is None else rows[among[rows]]
 
 
 def _packed_for_scans(codes: UInt8[np.ndarray, "M bytes"]) -> Any:

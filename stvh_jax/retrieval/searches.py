@@ -3,13 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
+
 from stvh_jax.codes.bit_weights import HUNDREDTHS
 from stvh_jax.codes.linear_query import LinearQuery, weighted_code
+from stvh_jax.codes.query_kinds import from_codes
+from stvh_jax.codes.weighted_bits import WeightedCode
 from stvh_jax.errors import UserError
 from stvh_jax.retrieval.clip_table import Codes, stored_codes
 from stvh_jax.retrieval.comparison import WithCodes, WithLinearQuery
 from stvh_jax.retrieval.engine import Engine, LinearRequest, SearchRequest
 from stvh_jax.retrieval.hits import Hits
+from stvh_jax.retrieval.index_info import IndexInfo
 
 
 def by_codes(
@@ -44,6 +50,7 @@ def by_codes(
         weights=parts,
         weights_per_bit=weights_per_bit,
         together=together,
+        each=() if together or len(parts) == 1 else _query_by_query(info, stored, weights, limits),
         **limits,
     )
     snapshot, answers = engine.snapshot(), []
@@ -52,6 +59,23 @@ def by_codes(
         comparison = WithCodes(info, own, _compared(weights))
         answers.append(Hits(snapshot, info, neighbours, comparison, unit=request.unit))
     return answers
+
+
+def _query_by_query(
+    info: IndexInfo,
+    stored: Mapping[int, UInt8[np.ndarray, "Q bytes"]],
+    weights: Mapping[int, int],
+    limits: Mapping[str, Any],
+) -> list[LinearRequest]:
+    """Gives codes as linear requests, whose distances have the unit of the others."""
+    spaces, requests = info.spaces(weights), []
+    for place in range(len(stored[info.last_focus])):
+        code = from_codes({focus: values[place] for focus, values in stored.items()})
+        query = weighted_code(code, list(spaces.values()), where="this focus")
+        reduced = query.weights // np.gcd.reduce([query.weights.sum() // info.bits, *query.weights])
+        query = WeightedCode(query.code, reduced)
+        requests.append(LinearRequest(parts=tuple(spaces), query=query, bits=info.bits, **limits))
+    return requests
 
 
 def by_linear_query(

@@ -9,11 +9,12 @@ from stvh_jax.codes.weighted_bits import ScannedCodes, WeightedCode
 from stvh_jax.errors import UserError
 
 
-def by_hand(codes, query, k=None, limit=None, without=()):
+def by_hand(codes, query, k=None, limit=None, without=(), among=None):
     """Sorts all rows by (distance, row)."""
     bits, own = np.unpackbits(codes, axis=1), np.unpackbits(query.code)
     distances = [int(query.weights[row != own].sum()) for row in bits]
     rows = [row for row in range(len(codes)) if not any(a <= row < b for a, b in without)]
+    rows = [row for row in rows if among is None or among[row]]
     rows = sorted(rows, key=lambda row: (distances[row], row))
     if limit is not None:
         rows = [row for row in rows if distances[row] <= limit]
@@ -61,6 +62,11 @@ def test_the_nearest_are_found(scanned, bits, kind):
         check(
             searched.nearest(query, 10, without=without),
             by_hand(codes, query, 10, without=without),
+        )
+        among = rng.random(len(codes)) < 0.3
+        check(
+            searched.nearest(query, 10, without=without, among=among),
+            by_hand(codes, query, 10, without=without, among=among),
         )
 
 

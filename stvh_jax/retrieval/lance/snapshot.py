@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from stvh_jax.codes import nearest
 from stvh_jax.codes.nearest import Neighbours, Range, Term
 from stvh_jax.codes.weighted_bits import ScannedCodes
-from stvh_jax.errors import Damaged
 from stvh_jax.retrieval.clip_table import code_columns, codes_of_table
 from stvh_jax.retrieval.engine import LinearRequest, Name, SearchRequest
 from stvh_jax.retrieval.index_info import CodePart, IndexInfo
@@ -26,7 +25,12 @@ from stvh_jax.retrieval.lance.derived_codes import derived_codes
 from stvh_jax.retrieval.lance.ordering import gather, in_order, ordered_matches
 from stvh_jax.retrieval.lance.records import Records
 from stvh_jax.retrieval.lance.row_ids import OpenTable, RowIds
-from stvh_jax.retrieval.lance.storage import ROW_ID, read_columns, storage_errors
+from stvh_jax.retrieval.lance.storage import (
+    ROW_ID,
+    one_adaptation,
+    read_columns,
+    storage_errors,
+)
 from stvh_jax.retrieval.lance.subsets import Subset
 from stvh_jax.retrieval.record import ADAPTATION, NAMES, code_column
 from stvh_jax.retrieval.surroundings import Surroundings, unknown_times
@@ -100,7 +104,7 @@ class ClipSnapshot:
             numbers=numbers,
             clips=clips,
             codes={CodePart(focus): values for focus, values in codes.items()},
-            adaptation=_one_adaptation(uri, stored) if adaptation else 0,
+            adaptation=one_adaptation(uri, stored) if adaptation else 0,
         )
 
     @property
@@ -114,6 +118,8 @@ class ClipSnapshot:
 
     def search(self, request: SearchRequest) -> list[Neighbours]:
         """Finds the nearest clips; see `Snapshot.search`."""
+        if len(request.weights) > 1 and request.each:  # in one scan, whatever the bits weigh
+            return [self.search_linear(each) for each in request.each]
         subset = None if request.where is None else self._subset(request.where)
         if subset is not None and not subset.pays_to_gather(len(request.groups)):
             return [self._nearest_among(subset.met, request)]
@@ -136,15 +142,26 @@ class ClipSnapshot:
     def search_linear(self, request: LinearRequest) -> Neighbours:
         """Finds the clips nearest to a linear query; see `Snapshot.search_linear`."""
         subset = None if request.where is None else self._subset(request.where)
-        without = self._ranges(request.without, None if subset is None else subset.rows)
-        scanned = self.scanned if subset is None else subset.scanned
-        parts = tuple(request.parts)
-        if parts not in scanned:
-            scanned[parts] = ScannedCodes(_side_by_side([self._codes(subset, p) for p in parts]))
-        found = scanned[parts].nearest(
-            request.query, request.k, limit=request.limit, without=without
+        met = None
+        if subset is not None and not subset.is_small:
+            subset, met = None, subset.met
+        found = self._scanned(subset, tuple(request.parts)).nearest(
+            request.query,
+            request.k,
+            limit=request.limit,
+            without=self._ranges(request.without, None if subset is None else subset.rows),
+            among=met,
         )
         return found if subset is None else dataclasses.replace(found, rows=subset.rows[found.rows])
+
+    def _scanned(self, subset: Subset | None, parts: tuple[CodePart, ...]) -> ScannedCodes:
+        """Gives the codes of parts side by side, of the clips searched, as they are scanned."""
+        scanned = self.scanned if subset is None else subset.scanned
+        if parts not in scanned:
+            codes = [self._codes(subset, part) for part in parts]
+            whole = codes[0] if len(codes) == 1 else np.concatenate(codes, axis=1)
+            scanned[parts] = ScannedCodes(whole)
+        return scanned[parts]
 
     def _nearest_among(self, met: Bool[np.ndarray, "M"], request: SearchRequest) -> Neighbours:
         """Finds the nearest of the clips that meet a condition, in one pass over all codes."""
@@ -334,21 +351,6 @@ class ClipSnapshot:
         return [(row, row + 1) for row in near.tolist()]
 
 
-def _one_adaptation(uri: str, stored: pa.Table) -> int:
-    """Gives the number of the adaptation of all clips; 0 for none.
-
-    Raises:
-      Damaged: they have several, and their codes cannot be compared.
-    """
-    numbers = np.unique(stored[ADAPTATION.name].to_numpy())
-    if len(numbers) > 1:
-        raise Damaged(
-            f"{uri} has visual bits of {len(numbers)} adaptations, which cannot be compared; "
-            "restore an older version of it, or index the clips again"
-        )
-    return int(numbers[0]) if len(numbers) else 0
-
-
 def _terms(
     codes: Mapping[CodePart, UInt8[np.ndarray, "M part"]], request: SearchRequest, group: range
 ) -> list[Term]:
@@ -376,11 +378,6 @@ def _one_part(
         near = (nearest.within(codes, query, limit // weight, without=without) for query in queries)
         neighbours = [each if k is None else each.cut(k) for each in near]
     return [dataclasses.replace(each, distances=weight * each.distances) for each in neighbours]
-
-
-def _side_by_side(codes: Sequence[UInt8[np.ndarray, "M part"]]) -> UInt8[np.ndarray, "M parts"]:
-    """Joins the codes of parts, as a linear query weighs them."""
-    return codes[0] if len(codes) == 1 else np.concatenate(codes, axis=1)
 
 
 def _disjoint(ranges: Sequence[Range]) -> list[Range]:

@@ -126,3 +126,18 @@ def only_writer(uri: str) -> Iterator[None]:
                 lock = files.lock(folder / "writer.lock", busy=f"another process writes to {uri}")
                 stack.enter_context(lock)
         yield
+
+
+def one_adaptation(uri: str, stored: pa.Table) -> int:
+    """Gives the number of the adaptation of all clips; 0 for none.
+
+    Raises:
+      Damaged: they have several, and their codes cannot be compared.
+    """
+    numbers = np.unique(stored[ADAPTATION.name].to_numpy())
+    if len(numbers) > 1:
+        raise Damaged(
+            f"{uri} has visual bits of {len(numbers)} adaptations, which cannot be compared; "
+            "restore an older version of it, or index the clips again"
+        )
+    return int(numbers[0]) if len(numbers) else 0

@@ -36,7 +36,12 @@ class Subset:
         """Their rows."""
         return np.flatnonzero(self.met)
 
+    @functools.cached_property
+    def is_small(self) -> bool:
+        """Says whether they are so few that it takes less time to gather them than to pass all."""
+        return int(np.count_nonzero(self.met)) < _FEW * len(self.met)
+
     def pays_to_gather(self, queries: int) -> bool:
         """Says whether their codes should be gathered: where they are few, or asked for again."""
         self.searched += queries
-        return self.searched > 1 or int(np.count_nonzero(self.met)) < _FEW * len(self.met)
+        return self.searched > 1 or self.is_small
