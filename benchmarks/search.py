@@ -3,9 +3,10 @@
 taskset -c 1 python -m benchmarks.search [--clips=100000,1000000] [--bits=64,128] [--out=FILE.json]
 
 An index of random codes is made on disk and searched at a stored and a derived focus, between two
-foci, with filters and without a match; every way takes its turn in every round, and the median of
-its processor time counts. What is found is compared with brute force, on uniform codes and on
-codes of which many are equal. Opening and memory are those of processes of their own.
+foci, by a random weight of each bit, with filters and without a match; every way takes its turn in
+every round, and the median of its processor time counts. What is found is compared with brute
+force, on uniform codes and on codes of which many are equal. Opening and memory are those of
+processes of their own.
 """
 
 import collections
@@ -42,6 +43,7 @@ from benchmarks.search_clips import (
 from benchmarks.search_tables import tables
 from stvh_jax.cli import parsing
 from stvh_jax.codes.packing import hamming_distances
+from stvh_jax.queries import from_clip
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.record import code_column
 from stvh_jax.retrieval.surroundings import Surroundings
@@ -94,6 +96,7 @@ def ways_to_search(uri: str, clips: Clips, queries: np.ndarray, k: int) -> dict[
         flat.add(clips.codes)
     table = lancedb.connect(uri).open_table("clips")
     scan = NumpyScan(clips.codes)
+    linear = [from_clip({STORED: weights_of(query)}) for query in queries]
     ways = {
         "limit": lambda: [np.bitwise_xor.reduce(words(clips.codes).ravel()) for _ in range(count)],
         "FAISS, heap": lambda: heap.search(queries, k),
@@ -102,6 +105,7 @@ def ways_to_search(uri: str, clips: Clips, queries: np.ndarray, k: int) -> dict[
         "derived": lambda: index.search(queries, k=k, focus=DERIVED),
         "between": lambda: index.search(queries, k=k, focus=BETWEEN),
         "without": lambda: index.search(queries, k=k, without=[Surroundings(MATCH)]),
+        "linear": lambda: [index.search(query=query, k=k) for query in linear],
         "NumPy": lambda: [scan.nearest(query, k) for query in queries],
     }
     if count == 1 or len(clips.codes) <= LANCE_CLIPS:
@@ -117,6 +121,12 @@ def ways_to_search(uri: str, clips: Clips, queries: np.ndarray, k: int) -> dict[
                 queries, k=k, where=f"{where} AND clip <> '-{next(number)}'"
             )
     return ways
+
+
+def weights_of(query: np.ndarray) -> np.ndarray:
+    """Draws what each bit weighs of a linear query that is on the side of a code."""
+    signs = 2.0 * np.unpackbits(query) - 1
+    return signs * np.abs(np.random.default_rng(int(query[0])).standard_normal(len(signs)))
 
 
 def _filtered(index, flat, clips: Clips, share: str, queries, k: int) -> dict[str, Callable]:
@@ -162,6 +172,10 @@ def _ways_to_compare(uri: str, index: Index, clips: Clips, k: int) -> dict[str, 
         found = lance_nearest(table, query, k)
         return found["_distance"].to_numpy(), found["clip"].cast("int64").to_numpy()
 
+    def by_weights(query):
+        (hits,) = index.search(query=from_clip({STORED: weights_of(query)}), k=k)
+        return hits.distances, np.array([int(hit.clip) for hit in hits])
+
     plain, between = {STORED: 1}, index.info.weights(BETWEEN)
     return {
         "stored": (plain, everybody, ours),
@@ -171,6 +185,7 @@ def _ways_to_compare(uri: str, index: Index, clips: Clips, k: int) -> dict[str, 
             lambda query: ours(query, focus=DERIVED),
         ),
         "between": (between, everybody, lambda query: ours(query, focus=BETWEEN)),
+        "linear": (_weighted_apart, everybody, by_weights),
         "without": (plain, ~match, lambda query: ours(query, without=[Surroundings(MATCH)])),
         **{
             share: (plain, passing, lambda query, share=share: ours(query, where=CONDITIONS[share]))
@@ -181,6 +196,16 @@ def _ways_to_compare(uri: str, index: Index, clips: Clips, k: int) -> dict[str, 
         "NumPy": (plain, everybody, lambda query: scan.nearest(query, k)),
         "Lance": (plain, everybody, by_lance),
     }
+
+
+def _weighted_apart(query: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Adds up the weights of the bits in which codes differ from a query, in bits."""
+    weights = np.abs(weights_of(query))
+    total = np.zeros(len(codes))
+    for bit in range(len(weights)):
+        differs = (codes[:, bit // 8] ^ query[bit // 8]) >> (7 - bit % 8) & 1
+        total += weights[bit] * differs
+    return total * len(weights) / weights.sum()
 
 
 def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
@@ -201,10 +226,16 @@ def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
         own = {focus: index.info.codes_of(focus, {STORED: query[None]}) for focus in codes}
         apart = {focus: hamming_distances(own[focus], codes[focus])[0] for focus in codes}
         for name, (weights, passing, way) in ways.items():
-            total = sum(weight * apart[focus] for focus, weight in weights.items())
+            if callable(weights):
+                total, unit = weights(query, clips.codes), 1
+            else:
+                total = sum(weight * apart[focus] for focus, weight in weights.items())
+                unit = sum(weights.values())
             distances, rows = brute_force(total, passing, k)
             found_distances, found_rows = way(query)
-            equal = np.array_equal(found_distances, distances / sum(weights.values()))
+            # A linear query's weights are rounded to whole numbers.
+            close = np.allclose if callable(weights) else np.array_equal
+            equal = close(found_distances, distances / unit)
             equal = equal and np.array_equal(found_rows, rows)
             scores[name].append((np.isin(rows, found_rows).mean(), equal))
     return {
@@ -262,8 +293,13 @@ def first_searches(uri: str) -> dict[str, float]:
     index = Index.open(uri)
     query = np.zeros(index.info.bits // 8, np.uint8)
     found = {}
-    for name, focus in (("stored", "activity"), ("derived", DERIVED)):
-        index.search(query, focus=focus)
+    linear = from_clip({STORED: weights_of(query)})
+    for name, ask in (
+        ("stored", {"codes": query}),
+        ("derived", {"codes": query, "focus": DERIVED}),
+        ("linear", {"query": linear}),
+    ):
+        index.search(**ask)
         found[f"{name}_seconds"] = time.perf_counter() - start
         found[f"{name}_memory"] = memory("VmHWM") - before
         start = time.perf_counter()

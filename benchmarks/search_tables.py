@@ -42,7 +42,7 @@ def _ratios(spent: Mapping[str, float], names: Sequence[str]) -> list:
 
 def searches_table(searches: Sequence[Mapping]) -> str:
     """Lays out the searches of all clips, one row each."""
-    names = ["stored", "derived", "between", "without", "NumPy", "Lance"]
+    names = ["stored", "derived", "between", "linear", "without", "NumPy", "Lance"]
     rows = []
     for search in searches:
         spent = search["milliseconds"]
@@ -73,8 +73,9 @@ def indexes_table(indexes: Sequence[Mapping]) -> str:
     rows = []
     for one in indexes:
         absent, present = one["absent"], one["present"]
-        seconds = [absent["stored_seconds"], absent["derived_seconds"], present["derived_seconds"]]
-        memory = [absent["stored_memory"], absent["derived_memory"], present["derived_memory"]]
+        steps = [(absent, "stored"), (absent, "derived"), (present, "derived"), (present, "linear")]
+        seconds = [process[f"{step}_seconds"] for process, step in steps]
+        memory = [process[f"{step}_memory"] for process, step in steps]
         disk = [one["store_bytes"], one["derived_bytes"]]
         mebibytes = [size / 2**20 for size in (*disk, one["build_memory"], *memory)]
         rows.append([one["clips"], one["bits"], one["build_seconds"], *seconds, *mebibytes])
@@ -85,9 +86,10 @@ def indexes_table(indexes: Sequence[Mapping]) -> str:
         "first search, s",
         "first derived, s",
         "again opened, s",
+        "first linear, s",
     ]
     header += ["store, MiB", "derived, MiB", "adding, MiB", "search, MiB", "deriving, MiB"]
-    return markdown([*header, "again opened, MiB"], rows)
+    return markdown([*header, "again opened, MiB", "linear, MiB"], rows)
 
 
 def comparisons_table(comparisons: Sequence[Mapping]) -> str:

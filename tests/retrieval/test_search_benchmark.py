@@ -78,6 +78,7 @@ def test_all_is_measured_and_every_way_finds_the_right_clips(small_batches, monk
             "stored",
             "derived",
             "between",
+            "linear",
             "without",
             *search_clips.CONDITIONS,
         }
