@@ -62,12 +62,14 @@ else:  # unseen by type checkers, for which this function would make every name 
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         home = _HOMES[name]
-        if home == __name__:  # a module of this package
-            return importlib.import_module(f"{home}.{name}")
+        is_module = home == __name__
         try:
+            if is_module:
+                return importlib.import_module(f"{home}.{name}")
             return getattr(importlib.import_module(home), name)
         except ModuleNotFoundError as error:
-            if not home.startswith("stvh_jax.retrieval"):  # the others need the library alone
+            # The others need the library alone.
+            if not (is_module or home.startswith("stvh_jax.retrieval")):
                 raise
             from stvh_jax.errors import UserError
 
