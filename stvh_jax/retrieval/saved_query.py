@@ -144,5 +144,13 @@ def _check_values(values: dict[str, Any]) -> None:
         raise ValueError("its focus is neither a number nor a name")
     for name in ("liked", "not_liked"):
         texts = values[name]
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"{name} is not a list of names")
+        if not isinstance(texts, list) or not all(map(_is_clip, texts)):
+            raise ValueError(f"{name} is not a list of clips, MATCH/CLIP")
+
+
+def _is_clip(text: Any) -> bool:
+    """Says whether a value is the name of a clip, MATCH/CLIP."""
+    if not isinstance(text, str):
+        return False
+    match, _, clip = text.rpartition("/")
+    return bool(match and clip)

@@ -226,7 +226,8 @@ def test_a_query_of_another_model_is_refused(index, tmp_path):
     "change",
     [
         {"format": "stvh query 9"}, {"query": {}}, {"bits": "x"}, {"bits": True}, {"title": 3},
-        {"liked": "13/9"}, {"liked": [3]}, {"focus": []}, {"focus": True}, {"checkpoint": 1},
+        {"liked": "13/9"}, {"liked": [3]}, {"liked": ["x"]}, {"liked": ["/"]},
+        {"focus": []}, {"focus": True}, {"checkpoint": 1},
         {"adaptation": None}, {"more": 1}, {"title": "x" * 10_000},
     ],
     ids=str,

@@ -5,6 +5,7 @@ import socket
 import numpy as np
 import pytest
 
+from stvh_jax import queries
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.codes.packing import unpack
 from stvh_jax.errors import Damaged, Exists, NotFound, UserError
@@ -266,6 +267,21 @@ def test_clips_like_those_of_the_index(pair, clips, near, options):
         place = [record[name] for name in ("match", "clip", "start", "stop")]
         without += around(*place, **near)
     check_same(pair, codes, together=True, without=without, **options)
+
+
+def test_linear_queries_rank_what_has_most_of_their_signs(pair):
+    """All clips of the small index are ranked, so that the answer is that of the index on disk."""
+    weights = np.random.default_rng(8).standard_normal((LAYERS + 1, BITS))
+    query = queries.from_clip(dict(enumerate(weights)))
+    for focus in (0, LAYERS):
+        for options in ({"k": 7}, {"k": 5, "where": "match = '2'"}, {"k": None, "radius": 12}):
+            there, here = (index.search(query=query, focus=focus, **options)[0] for index in pair)
+            assert [(hit.match, hit.clip) for hit in there] == [
+                (hit.match, hit.clip) for hit in here
+            ]
+            np.testing.assert_allclose(there.distances, here.distances)
+    with pytest.raises(UserError, match="searches a linear query at one focus at a time"):
+        [index for index in pair if index.version is None][0].search(query=query, focus=0.5)
 
 
 def test_what_the_server_leaves_out_is_asked_for_in_parts(pair, monkeypatch):

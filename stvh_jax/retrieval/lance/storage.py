@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import lancedb
+import numpy as np
 import pyarrow as pa
 from lancedb.table import LanceTable
 
 from stvh_jax import files
 from stvh_jax.errors import Damaged, UserError
 from stvh_jax.retrieval.index_info import listed
-from stvh_jax.retrieval.record import RECORD
+from stvh_jax.retrieval.record import ADAPTATION, RECORD
 from stvh_jax.retrieval.where import shown
 
 TABLE = "clips"

@@ -290,6 +290,51 @@ def run_matrix(folder: pathlib.Path, name: str):
     expect(np.array_equal(found.derive(codes, 0), right.derive(codes, 0)), "it derives others")
 
 
+def make_query(random: Random, folder: pathlib.Path):
+    from stvh_jax import queries
+    from stvh_jax.codes import query_json
+
+    codes = np.frombuffer(random.randbytes(2), np.uint8)
+    h = {1: [random.gauss(0, 1) for _ in range(16)]}
+    kinds = [
+        queries.from_codes(codes), queries.from_clip(h), queries.by_name("r_set"),
+        queries.toward_class_of(codes), queries.toward_class([0.1, 0.2, 0.3, 0.4]),
+    ]  # fmt: skip
+    query = random.choice(kinds) + random.uniform(0.1, 2) * random.choice(kinds)
+    if random.random() < 0.5:
+        query = queries.like(np.stack([codes, ~codes]), not_like=codes[None] ^ 5, prior=query)
+    values = {
+        "format": "stvh query 1", "query": query_json.to_json(query), "title": "a query",
+        "bits": 16, "checkpoint": None, "adaptation": 0, "focus": random.choice([None, 1.0]),
+        "liked": ["1/100"], "not_liked": [],
+    }  # fmt: skip
+    if random.random() < 0.7:
+        content = broken_json(random, json.dumps(values))
+    else:
+        content = broken_bytes(random, json.dumps(values).encode())
+    (folder / "query.json").write_bytes(content)
+
+
+def run_query(folder: pathlib.Path, case):
+    from stvh_jax.retrieval import asking, saved_query
+    from stvh_jax.retrieval.index import Index
+
+    index = Index.open(material.INDEX)
+    loaded = saved_query.load(folder / "query.json")
+    asked = asking.ask(index, saved=loaded)
+    focus = "activity" if loaded.focus is None else loaded.focus
+    hits = asking.search(index, asked, focus=focus, k=5)
+    expect(bool(np.isfinite(hits.distances).all()), "distances are not finite")
+    expect(
+        bool(((hits.distances >= 0) & (hits.distances <= 16)).all()), "distances beyond the code"
+    )
+    asked.saved(index, focus).save(folder / "again.json")
+    again = asking.ask(index, saved=saved_query.load(folder / "again.json"))
+    same = asking.search(index, again, focus=focus, k=5)
+    names = [[(hit.match, hit.clip) for hit in each] for each in (hits, same)]
+    expect(names[0] == names[1], "what is saved again finds others")
+
+
 TARGETS = (
     Target("checkpoints", make_checkpoint, run_checkpoint),
     Target("packed runs", make_packed, run_packed),
@@ -300,4 +345,5 @@ TARGETS = (
     Target("feature cache", make_features, run_features),
     Target("prepared sets", make_prepared, run_prepared, seconds=60),
     Target("filter matrix", make_matrix, run_matrix),
+    Target("saved query", make_query, run_query),
 )
