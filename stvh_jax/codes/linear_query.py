@@ -41,7 +41,15 @@ class CodeSpace:
     codes_of: Callable[[Codes], UInt8[np.ndarray, "..."]]
 
     def length(self, direction: Float[np.ndarray, "K"]) -> float:
-        """Gives the length of a direction."""
+        """Gives the length of a direction.
+
+        Raises:
+          UserError: it has another number of weights than the codes have bits.
+        """
+        if direction.shape != self.bit_weights.shape:
+            raise UserError(
+                f"the query has {len(direction)} weights, the codes {len(self.bit_weights)} bits"
+            )
         return float(np.sqrt(self.bit_weights @ np.square(direction)))
 
     def unit(self, direction: Float[np.ndarray, "K"]) -> Float[np.ndarray, "K"]:
@@ -143,10 +151,6 @@ def weighted_code(
     parts, length = [], None
     for space, share in spaces:
         direction = query.direction(space)
-        if direction.shape != space.bit_weights.shape:
-            raise UserError(
-                f"the query has {len(direction)} weights, the codes {len(space.bit_weights)} bits"
-            )
         own = space.length(direction)
         length = length or own
         # The same factor, 1, where all are of one length, as codes are: whole numbers stay so.

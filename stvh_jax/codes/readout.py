@@ -69,11 +69,18 @@ class Readout:
         powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
         return powers / powers.sum(axis=-1, keepdims=True)
 
-    def direction(self, probabilities: Float[np.ndarray, "G"]) -> Float[np.ndarray, "K"]:
+    def direction(self, probabilities: Float[np.ndarray, "any"]) -> Float[np.ndarray, "K"]:
         """Gives what codes of these activities have in common, and those of others have not.
 
         The columns of the kernel, less their mean, weighed by the probabilities.
+
+        Raises:
+          UserError: there are probabilities of another number of activities.
         """
+        if probabilities.shape != self.bias.shape:
+            raise UserError(
+                f"{len(probabilities)} probabilities; this index knows {len(self.names)} activities"
+            )
         kernel = self.kernel.astype(np.float64)
         return (kernel - kernel.mean(axis=1, keepdims=True)) @ probabilities
 

@@ -231,6 +231,17 @@ def test_only_queries_are_added():
         queries.by_name("set") * "x"
 
 
+def test_what_is_of_other_codes_is_refused(space):
+    with pytest.raises(UserError, match="2 probabilities; this index knows 3 activities"):
+        queries.toward_class([0.5, 0.5]).direction(space)
+    for query in (
+        queries.from_clip({3: [1, 2]}),
+        queries.from_clip({3: [1]}) + queries.by_name("set"),
+    ):
+        with pytest.raises(UserError, match="weights, the codes 16 bits"):
+            weighted_code(query, [(space, 1)], where="focus 3")
+
+
 def test_an_unknown_activity_is_named(space):
     with pytest.raises(UserError, match="no activity 'dance'; this index knows set, spike, pass"):
         queries.by_name("dance").direction(space)

@@ -51,6 +51,13 @@ def milvus():
             process.stdout.close()
 
 
+@pytest.fixture(params=["part by part", "in one scan"])
+def parts_at_once(request, monkeypatch):
+    """Searches several parts of codes one after the other, or in one scan as of many clips."""
+    if request.param == "in one scan":
+        monkeypatch.setattr("stvh_jax.retrieval.lance.snapshot._MANY", 0)
+
+
 @pytest.fixture
 def small(tmp_path):
     """Gives an index of one focus with three clips."""

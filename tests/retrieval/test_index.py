@@ -103,7 +103,7 @@ def test_names_of_foci(filled):
 
 
 @pytest.mark.parametrize("focus", [0.5, 2.3, 1.07])
-def test_a_blend_of_two_foci(filled, focus):
+def test_a_blend_of_two_foci(parts_at_once, filled, focus):
     index, codes, oracle = filled
     below = int(focus)
     share = focus - below

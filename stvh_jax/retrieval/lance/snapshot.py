@@ -36,6 +36,9 @@ from stvh_jax.retrieval.record import ADAPTATION, NAMES, code_column
 from stvh_jax.retrieval.surroundings import Surroundings, unknown_times
 from stvh_jax.retrieval.where import read
 
+# So many clips are searched by several parts in one scan, whatever the bits weigh: of fewer, what
+# prepares it takes longer than to add up the distances of each.
+_MANY = 1 << 18
 # Conditions whose clips are kept in memory, with their codes side by side.
 _CONDITIONS = 4
 
@@ -118,7 +121,7 @@ class ClipSnapshot:
 
     def search(self, request: SearchRequest) -> list[Neighbours]:
         """Finds the nearest clips; see `Snapshot.search`."""
-        if len(request.weights) > 1 and request.each:  # in one scan, whatever the bits weigh
+        if len(request.weights) > 1 and request.each and len(self) >= _MANY:
             return [self.search_linear(each) for each in request.each]
         subset = None if request.where is None else self._subset(request.where)
         if subset is not None and not subset.pays_to_gather(len(request.groups)):
