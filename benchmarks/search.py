@@ -38,6 +38,8 @@ from benchmarks.search_clips import (
     derive_by_product,
     drawn,
     filter_matrix,
+    weighted_apart,
+    weights_of,
     words,
 )
 from benchmarks.search_tables import tables
@@ -123,12 +125,6 @@ def ways_to_search(uri: str, clips: Clips, queries: np.ndarray, k: int) -> dict[
     return ways
 
 
-def weights_of(query: np.ndarray) -> np.ndarray:
-    """Draws what each bit weighs of a linear query that is on the side of a code."""
-    signs = 2.0 * np.unpackbits(query) - 1
-    return signs * np.abs(np.random.default_rng(int(query[0])).standard_normal(len(signs)))
-
-
 def _filtered(index, flat, clips: Clips, share: str, queries, k: int) -> dict[str, Callable]:
     """Gives the ways to search the clips of a filter that are known already."""
     passing = clips.masks[share]
@@ -185,7 +181,7 @@ def _ways_to_compare(uri: str, index: Index, clips: Clips, k: int) -> dict[str, 
             lambda query: ours(query, focus=DERIVED),
         ),
         "between": (between, everybody, lambda query: ours(query, focus=BETWEEN)),
-        "linear": (_weighted_apart, everybody, by_weights),
+        "linear": (weighted_apart, everybody, by_weights),
         "without": (plain, ~match, lambda query: ours(query, without=[Surroundings(MATCH)])),
         **{
             share: (plain, passing, lambda query, share=share: ours(query, where=CONDITIONS[share]))
@@ -196,16 +192,6 @@ def _ways_to_compare(uri: str, index: Index, clips: Clips, k: int) -> dict[str, 
         "NumPy": (plain, everybody, lambda query: scan.nearest(query, k)),
         "Lance": (plain, everybody, by_lance),
     }
-
-
-def _weighted_apart(query: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Adds up the weights of the bits in which codes differ from a query, in bits."""
-    weights = np.abs(weights_of(query))
-    total = np.zeros(len(codes))
-    for bit in range(len(weights)):
-        differs = (codes[:, bit // 8] ^ query[bit // 8]) >> (7 - bit % 8) & 1
-        total += weights[bit] * differs
-    return total * len(weights) / weights.sum()
 
 
 def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
@@ -226,11 +212,14 @@ def compare(uri: str, clips: Clips, k: int) -> dict[str, dict[str, float]]:
         own = {focus: index.info.codes_of(focus, {STORED: query[None]}) for focus in codes}
         apart = {focus: hamming_distances(own[focus], codes[focus])[0] for focus in codes}
         for name, (weights, passing, way) in ways.items():
-            if callable(weights):
-                total, unit = weights(query, clips.codes), 1
-            else:
-                total = sum(weight * apart[focus] for focus, weight in weights.items())
-                unit = sum(weights.values())
+            total, unit = (
+                weights(query, clips.codes)
+                if callable(weights)
+                else (
+                    sum(weight * apart[focus] for focus, weight in weights.items()),
+                    sum(weights.values()),
+                )
+            )
             distances, rows = brute_force(total, passing, k)
             found_distances, found_rows = way(query)
             # A linear query's weights are rounded to whole numbers.

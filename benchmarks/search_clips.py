@@ -148,3 +148,18 @@ def derive_by_product(matrix: FilterMatrix, codes: np.ndarray, focus: int) -> np
         means = values.mean(axis=1, dtype=np.float64, keepdims=True)
         derived[start : start + CHUNK] = np.packbits(values >= means, axis=1)
     return derived
+
+
+def weights_of(query: np.ndarray) -> np.ndarray:
+    """Draws what each bit weighs of a linear query that is on the side of a code."""
+    signs = 2.0 * np.unpackbits(query) - 1
+    return signs * np.abs(np.random.default_rng(int(query[0])).standard_normal(len(signs)))
+
+
+def weighted_apart(query: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, int]:
+    """Adds up the weights of the bits in which codes differ from a query, in units of a bit."""
+    weights = np.abs(weights_of(query))
+    total = np.zeros(len(codes))
+    for bit, weight in enumerate(weights):
+        total += weight * ((codes[:, bit // 8] ^ query[bit // 8]) >> (7 - bit % 8) & 1)
+    return total * len(weights) / weights.sum(), 1

@@ -28,7 +28,7 @@ from stvh_jax.retrieval.hits import Hits
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.index_info import Number
 from stvh_jax.retrieval.queries import Query
-from stvh_jax.retrieval.saved_query import SavedQuery, adaptation_of, taught
+from stvh_jax.retrieval.saved_query import LONGEST_TITLE, SavedQuery, adaptation_of, taught
 from stvh_jax.retrieval.surroundings import around
 
 RANKINGS = ("class", "asymmetric", "hamming")
@@ -115,41 +115,36 @@ def ask(
       NotFound: an example is not in the index.
     """
     liked, not_liked = (tuple(dict.fromkeys(names)) for names in (liked, not_liked))
+    if clips is None:
+        ranking = None
+    else:
+        ranking = ranking or default_ranking(index)
+        _check_ranking(index, clips, ranking)
     parts, titles = [], []
     if saved is not None:
         saved.check_of(index)
+        parts.append(saved.query)
         titles.append(saved.title)
-    if clips is not None:
-        ranking = ranking or default_ranking(index)
-        _check_ranking(index, clips, ranking)
-        titles.append(clips.name)
-    else:
-        ranking = None
-    if activity is not None:
-        if index.info.readout is None:
-            raise UserError("this index does not know activities by name; index the clips again")
-        index.info.readout.one_hot(activity)
-        parts.append(by_name(activity))
-        titles.append(activity)
     if clips is not None and ranking is not None:
-        alone = not (parts or saved or liked or not_liked)
-        if not alone or ranking != "hamming":
-            parts.insert(0, _linear(index, clips, ranking))
-    query = None if saved is None else saved.query
-    for part in parts:
-        query = part if query is None else query + part
+        titles.append(clips.name)
+        if ranking != "hamming" or parts or activity or liked or not_liked:
+            parts.append(_linear(index, clips, ranking))
+    if activity is not None:
+        parts.append(_by_name(index, activity))
+        titles.append(activity)
+    query = functools.reduce(operator.add, parts) if parts else None
     if liked or not_liked:
-        known = (saved.liked, saved.not_liked) if saved else ((), ())
-        _check_examples([*liked], [*not_liked], *known)
+        before = (saved.liked, saved.not_liked) if saved else ((), ())
+        _check_examples(liked, not_liked, *before)
         query = taught(query, *(_codes(index, names) for names in (liked, not_liked)))
         titles.append(f"{len(liked)} liked, {len(not_liked)} not")
-    if query is None and clips is None:
+    if not titles:
         raise UserError("nothing is asked for; give a clip, an activity, examples or a saved query")
     return Asked(
         clips,
         ranking,
         query,
-        title=", ".join(titles)[:1000],
+        title=", ".join(titles)[:LONGEST_TITLE],
         liked=(*_names(saved and saved.liked), *liked),
         not_liked=(*_names(saved and saved.not_liked), *not_liked),
     )
@@ -193,6 +188,18 @@ def search(
         assert asked.clips is not None
         (hits,) = index.search(asked.clips.codes, together=True, without=without, **options)
     return hits
+
+
+def _by_name(index: Index, activity: str) -> LinearQuery:
+    """Asks for an activity by its name.
+
+    Raises:
+      UserError: the index knows no activities, or no such one.
+    """
+    if index.info.readout is None:
+        raise UserError("this index does not know activities by name; index the clips again")
+    index.info.readout.one_hot(activity)
+    return by_name(activity)
 
 
 def _linear(index: Index, clips: Query, ranking: str) -> LinearQuery:

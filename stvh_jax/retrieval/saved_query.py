@@ -19,7 +19,7 @@ from stvh_jax.retrieval.index import Index
 
 _FORMAT = "stvh query 1"
 # The most bytes of a file, and the most characters of what a query is called.
-_MOST_BYTES, _LONGEST_TITLE = 1 << 24, 1000
+_MOST_BYTES, LONGEST_TITLE = 1 << 24, 1000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ def _check_values(values: dict[str, Any]) -> None:
     fields = {field.name for field in dataclasses.fields(SavedQuery)}
     if values.keys() != fields:
         raise ValueError(f"it has the fields {shown(sorted(values))}, not {sorted(fields)}")
-    if not isinstance(values["title"], str) or len(values["title"]) > _LONGEST_TITLE:
+    if not isinstance(values["title"], str) or len(values["title"]) > LONGEST_TITLE:
         raise ValueError("its title is not a short text")
     for name in ("bits", "adaptation"):
         if not isinstance(values[name], int) or isinstance(values[name], bool):
