@@ -62,7 +62,7 @@ def watch(
       asked: what is asked for.
       within: the largest distance in bits, itself included.
       interval: seconds between two looks.
-      until: seconds after which the watch ends.
+      until: seconds after which the watch ends, from the first look on.
       wait: waits so many seconds.
       clock: gives the time in seconds.
       **options: focus and where, as `Index.search` has them.
@@ -73,7 +73,8 @@ def watch(
     if not 0 < interval < math.inf:
         raise UserError(f"an interval of {interval} seconds; give more than 0")
     near = functools.partial(_near, index, asked, within, options)
-    begun, version, reported = clock(), index.version, set(near())
+    version, reported = index.version, set(near())
+    begun = clock()
 
     def added() -> Iterator[Hit]:
         nonlocal version, reported

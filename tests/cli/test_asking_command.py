@@ -4,11 +4,11 @@ import json
 import pathlib
 import re
 import shutil
-import threading
 
 import numpy as np
 import pytest
 
+from stvh_jax.retrieval import watching
 from stvh_jax.retrieval.index import Index
 
 pytestmark = pytest.mark.slow
@@ -57,14 +57,21 @@ def test_moments_are_shown_where_windows_overlap(command, indexed, tmp_path):
     assert " 1 moments in 6 clips" in out
 
 
-def test_a_watch_reports_what_is_added(command, indexed):
+def test_a_watch_reports_what_is_added(command, indexed, monkeypatch):
     shutil.copytree(indexed / "index", "index")
-    index = Index.open("index")
+    index, look, looks = Index.open("index"), watching._near, []
     codes, _ = index.get([("1", "100")])
-    threading.Timer(0.5, lambda: index.add(codes, match=["live"], clip=["7"], start=[61])).start()
+
+    def first_look_then_a_clip(*arguments):
+        looks.append(look(*arguments))
+        if len(looks) == 1:
+            index.add(codes, match=["live"], clip=["7"], start=[61])
+        return looks[-1]
+
+    monkeypatch.setattr(watching, "_near", first_look_then_a_clip)
     status, out, err = command(
-        "watch", "--index", "index", *CLIP, *HAMMING, "--within", 3, "--interval", 0.1, "--for", 3,
-        "--out", "found.jsonl", "--post", "http://127.0.0.1:9/",
+        "watch", "--index", "index", *CLIP, *HAMMING, "--within", 3, "--interval", 0.1,
+        "--for", 1, "--out", "found.jsonl", "--post", "http://127.0.0.1:9/",
     )  # fmt: skip
     assert status == 0 and out == "0 bits away  live/7  at 0:01:01.0\n"
     first, second = err.splitlines()

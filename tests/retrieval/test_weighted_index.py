@@ -134,7 +134,7 @@ def test_several_queries_are_one(filled):
 
 
 @pytest.mark.parametrize("focus", [0, 1, 2.25, LAYERS])
-def test_conditions_and_what_is_left_out(parts_at_once, filled, focus):
+def test_conditions_and_what_is_left_out(filled, focus):
     index, signs, oracle = filled
     matches = {"2", "it's"}
     name = next(name for name in oracle.signs if name[0] in matches)
@@ -161,7 +161,7 @@ def test_conditions_and_what_is_left_out(parts_at_once, filled, focus):
 
 
 @pytest.mark.parametrize("focus", [0, 1.37, LAYERS])
-def test_within_a_radius(parts_at_once, filled, focus):
+def test_within_a_radius(filled, focus):
     index, signs, oracle = filled
     query, expected = pack(signs[8]), oracle.search([signs[8]], focus)
     (everything,) = index.search(query, focus=focus, k=None, radius=index.info.bits)
