@@ -119,11 +119,9 @@ def test_synthesized_matches_check_and_prepare(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("dataset", "matches"),
-    [
-        ("collective_activity", 15),
-        pytest.param("collective_activity_extended", 21, marks=pytest.mark.soak),
-    ],
+    [("collective_activity", 15), ("collective_activity_extended", 21)],
 )
+@pytest.mark.soak
 def test_synthesized_streets_train_and_are_evaluated(dataset, matches, tmp_path, capsys):
     raw, sets = str(tmp_path / "raw"), str(tmp_path / "sets")
     amount = ["--matches", str(matches), "--clips-per-match", "2", "--image-size", "48", "80"]

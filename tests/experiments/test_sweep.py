@@ -91,7 +91,11 @@ def started(arguments):
 
 
 @pytest.mark.parametrize(
-    "sign", [pytest.param(signal.SIGTERM, marks=pytest.mark.soak), signal.SIGKILL, signal.SIGINT]
+    "sign",
+    [
+        signal.SIGINT,
+        *(pytest.param(sign, marks=pytest.mark.soak) for sign in (signal.SIGTERM, signal.SIGKILL)),
+    ],
 )
 def test_a_sweep_that_is_stopped_goes_on_where_it_was(folder, sign):
     """The experiments are a process here; the training that runs is stopped, or left to end."""

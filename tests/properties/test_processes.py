@@ -15,6 +15,7 @@ from tests.helpers.fakes import FakeDataset, tiny_config
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.soak
 def test_two_processes_of_two_devices_train_as_one_process_of_four(trained, tmp_path):
     processes = trainings.start_two(tmp_path, devices=2)
     try:

@@ -61,7 +61,7 @@ def test_the_product_derives_the_same_codes(small_batches, bits):
         np.testing.assert_array_equal(derived, matrix.derive(codes, focus))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_all_is_measured_and_every_way_finds_the_right_clips(small_batches, monkeypatch, tmp_path):
     def in_this_process(step, uri, clips, bits, distinct):
         made = step == "build"
