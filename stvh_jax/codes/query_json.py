@@ -58,7 +58,7 @@ def _read(values: Any, *, depth: int) -> LinearQuery:
         raise ValueError(f"queries stand in one another more than {_DEEPEST} deep")
     read = _READERS.get(values["kind"])
     if read is None:
-        raise ValueError(f"there is no query of kind {values['kind']!r}")
+        raise ValueError(f"{values['kind']!r} is not a kind of query")
     return read(values, depth + 1)
 
 

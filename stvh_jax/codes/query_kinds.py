@@ -18,7 +18,7 @@ from stvh_jax.codes.packing import check_codes, unpack
 from stvh_jax.errors import UserError, shown
 
 # How far examples may lead away from the query that they are added to, which has the length of one;
-# chosen on validation clips (docs/searching.md).
+# chosen on validation clips (docs/asking.md).
 _FREEDOM = 5.0
 # How many examples may be given.
 _MOST_EXAMPLES = 10_000
@@ -123,7 +123,7 @@ class Like(LinearQuery):
     The direction v has the least of m+ + m- + |v - p|^2 / 2 c. Here m+ is the mean over the
     examples x of log(1 + exp(-v . x)), m- that over the counter-examples of log(1 + exp(v . x)),
     so that both count alike, however many there are; x is a code and p the direction of the other
-    query, both of length one, and c is `_FREEDOM`. There is no intercept: it changes no ranking.
+    query, both of length one, and c is `_FREEDOM`. There is no intercept, as only v ranks clips.
     """
 
     these: Codes

@@ -88,7 +88,7 @@ class Readout:
         """Gives the probabilities of a clip that is of one activity.
 
         Raises:
-          UserError: there is no such activity.
+          UserError: the activity is not known.
         """
         if activity not in self.names:
             raise UserError(

@@ -35,7 +35,7 @@ _ROWS = 1 << 15
 # Rows that FAISS scans together: three quarters of the time of its default of 32.
 _SCANNED_TOGETHER = 96
 # The largest sum of weights: distances, and sums of them, stay exact in 64 bits.
-MOST_WEIGHT = 1 << 40
+_MOST_WEIGHT = 1 << 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class WeightedCode:
                 f"{len(self.weights)} weights for a code of {8 * len(self.code)} bits; give one "
                 "for each"
             )
-        if self.weights.min() < 0 or self.weights.sum() > MOST_WEIGHT:
+        if self.weights.min() < 0 or self.weights.sum() > _MOST_WEIGHT:
             raise UserError("the weights of bits must be 0 or more, and not add up to 2^40")
 
     @property
@@ -86,7 +86,7 @@ class WeightedCode:
 
 
 class ScannedCodes:
-    """Packed codes, and the order of them in which FAISS scans four bits of 32 codes at once."""
+    """Packed codes, kept a second time in the order in which FAISS scans them."""
 
     def __init__(self, codes: UInt8[np.ndarray, "M bytes"]):
         """Takes codes; they are packed anew, once, when the first scan needs it.

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -62,14 +62,14 @@ class SearchRequest(Limits):
       weights: what a bit of each part weighs, positive whole numbers.
       weights_per_bit: how much of that, from one query, is a distance of one bit.
       together: the queries are one, and their distances are added.
-      each: the same, query by query, by a weight of each bit; none for several together.
+      each: gives the same, query by query, by a weight of each bit; None for several together.
     """
 
     queries: Mapping[CodePart, UInt8[np.ndarray, "Q part"]]
     weights: Mapping[CodePart, int]
     weights_per_bit: int
     together: bool = False
-    each: Sequence["LinearRequest"] = ()
+    each: Callable[[], Sequence["LinearRequest"]] | None = None
 
     @functools.cached_property
     def groups(self) -> list[range]:

@@ -67,10 +67,10 @@ def check_values(field: pa.Field, values: Sequence[Any]) -> None:
         return
     for value in values:
         if isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"{value} is no number")
+            raise TypeError(f"{value} is not a number")
         fraction = isinstance(value, (float, np.floating)) and not math.isnan(value)
         if fraction and pa.types.is_integer(field.type) and value % 1:
-            raise TypeError(f"{value} is no whole number")
+            raise TypeError(f"{value} is not a whole number")
 
 
 def _check_name(name: Any) -> None:

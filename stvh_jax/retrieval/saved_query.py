@@ -96,8 +96,8 @@ def load(path: epath.PathLike) -> SavedQuery:
     """
     what = "a saved query"
     with files.reading(path, what):
-        values = json.loads(files.read_bytes(path, what, most=_MOST_BYTES))
-        if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
+        values = files.read_json(path, what, most=_MOST_BYTES)
+        if values.pop("format", None) != _FORMAT:
             raise ValueError(f"it does not say that its format is {_FORMAT!r}")
         _check_values(values)
         try:

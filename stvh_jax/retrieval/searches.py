@@ -50,7 +50,7 @@ def by_codes(
         weights=parts,
         weights_per_bit=weights_per_bit,
         together=together,
-        each=() if together or len(parts) == 1 else _query_by_query(info, stored, weights, limits),
+        each=None if together else lambda: _query_by_query(info, stored, weights, limits),
         **limits,
     )
     snapshot, answers = engine.snapshot(), []

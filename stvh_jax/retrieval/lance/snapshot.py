@@ -121,8 +121,8 @@ class ClipSnapshot:
 
     def search(self, request: SearchRequest) -> list[Neighbours]:
         """Finds the nearest clips; see `Snapshot.search`."""
-        if len(request.weights) > 1 and request.each and len(self) >= _MANY:
-            return [self.search_linear(each) for each in request.each]
+        if len(request.weights) > 1 and request.each is not None and len(self) >= _MANY:
+            return [self.search_linear(each) for each in request.each()]
         subset = None if request.where is None else self._subset(request.where)
         if subset is not None and not subset.pays_to_gather(len(request.groups)):
             return [self._nearest_among(subset.met, request)]
