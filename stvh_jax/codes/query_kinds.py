@@ -3,6 +3,7 @@
 Each is a `LinearQuery`. The functions check what they are given; what they make can be added.
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from stvh_jax.codes.linear_query import Codes, CodeSpace, LinearQuery
 from stvh_jax.codes.packing import check_codes, unpack
+from stvh_jax.codes.readout import Readout
 from stvh_jax.errors import UserError, shown
 
 # How far examples may lead away from the query that they are added to, which has the length of one;
@@ -61,59 +63,61 @@ class FromClip(LinearQuery):
         return self.relaxed[space.focus].astype(np.float64)
 
 
+class _OfClasses(LinearQuery):
+    """Activities, each by its probability: nothing where none are read from the codes."""
+
+    @abc.abstractmethod
+    def probabilities_at(self, space: CodeSpace, readout: Readout) -> Float[np.ndarray, "G"]:
+        """Gives the probabilities of the activities that the readout knows."""
+
+    @property
+    def name(self) -> str:
+        """Says what is asked for."""
+        return "its class"
+
+    def direction(self, space: CodeSpace) -> Float[np.ndarray, "K"]:
+        """Gives the direction at a focus."""
+        if space.readout is None:
+            return np.zeros(len(space.bit_weights))
+        return space.readout.direction(self.probabilities_at(space, space.readout))
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class TowardClass(LinearQuery):
-    """The classes that a clip is thought to be of: each by its probability."""
+class TowardClass(_OfClasses):
+    """The activities that a clip is thought to be of."""
 
     probabilities: Float[np.ndarray, "G"]
 
-    @property
-    def name(self) -> str:
-        """Says what is asked for."""
-        return "its class"
-
-    def direction(self, space: CodeSpace) -> Float[np.ndarray, "K"]:
-        """Gives the direction at a focus."""
-        if space.readout is None:
-            return np.zeros(len(space.bit_weights))
-        return space.readout.direction(self.probabilities)
+    def probabilities_at(self, space: CodeSpace, readout: Readout) -> Float[np.ndarray, "G"]:
+        """Gives those that are known."""
+        return self.probabilities
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class TowardClassOf(LinearQuery):
-    """The same, of the classes that are read from a code."""
+class TowardClassOf(_OfClasses):
+    """The activities that are read from a code."""
 
     codes: Codes
 
-    @property
-    def name(self) -> str:
-        """Says what is asked for."""
-        return "its class"
-
-    def direction(self, space: CodeSpace) -> Float[np.ndarray, "K"]:
-        """Gives the direction at a focus."""
-        if space.readout is None:
-            return np.zeros(len(space.bit_weights))
-        signs = unpack(space.codes_of(self.codes))
-        return space.readout.direction(space.readout.probabilities(signs))
+    def probabilities_at(self, space: CodeSpace, readout: Readout) -> Float[np.ndarray, "G"]:
+        """Reads them."""
+        return readout.probabilities(unpack(space.codes_of(self.codes)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class ByName(LinearQuery):
-    """A class, by its name alone."""
+class ByName(_OfClasses):
+    """One activity, by its name alone."""
 
     activity: str
 
     @property
     def name(self) -> str:
-        """Says what is asked for."""
+        """The activity's."""
         return self.activity
 
-    def direction(self, space: CodeSpace) -> Float[np.ndarray, "K"]:
-        """Gives the direction at a focus."""
-        if space.readout is None:
-            return np.zeros(len(space.bit_weights))
-        return space.readout.direction(space.readout.one_hot(self.activity))
+    def probabilities_at(self, space: CodeSpace, readout: Readout) -> Float[np.ndarray, "G"]:
+        """Gives all to the one activity."""
+        return readout.one_hot(self.activity)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

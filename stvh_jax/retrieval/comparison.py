@@ -1,6 +1,8 @@
 """How clips compare with what was searched for: the distance at each focus, the bits that agree."""
 
+import contextlib
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
@@ -10,6 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from stvh_jax.codes.linear_query import LinearQuery, weighted_code
 from stvh_jax.codes.weighted_bits import WeightedCode
 from stvh_jax.errors import UserError
+from stvh_jax.retrieval.code_spaces import spaces_of
 from stvh_jax.retrieval.index_info import HUNDREDTHS, IndexInfo
 
 # Packed codes of clips by focus.
@@ -71,25 +74,25 @@ class WithLinearQuery:
     def distances(self, stored: StoredCodes) -> dict[int, Float[np.ndarray, "M"]]:
         """Gives the distance of each clip at every focus at which the query says something."""
         found = {}
-        for focus in self.info.foci:
-            weighted = self._weighted(focus)
-            if weighted is not None:
-                distances = weighted.distances(self.info.codes_of(focus, stored))
-                found[focus] = distances / (int(weighted.weights.sum()) / self.info.bits)
+        for focus, weighted in self._weighted.items():
+            distances = weighted.distances(self.info.codes_of(focus, stored))
+            found[focus] = distances / (int(weighted.weights.sum()) / self.info.bits)
         return found
 
     def agreeing(self, stored: StoredCodes) -> Bool[np.ndarray, "M K"]:
         """Says which bits of each clip are on the side of the query, of those that it weighs."""
-        clips, weighted = self.info.codes_of(self.focus, stored), self._weighted(self.focus)
+        clips, weighted = self.info.codes_of(self.focus, stored), self._weighted.get(self.focus)
         if weighted is None:  # of a blend of two foci, at the one that weighs more
             return np.zeros((len(clips), self.info.bits), bool)
         same = np.unpackbits(np.bitwise_xor(clips, weighted.code), axis=1) == 0
         return same & (weighted.weights > 0)
 
-    def _weighted(self, focus: int) -> WeightedCode | None:
-        """Gives what each bit weighs at a focus; None where the query says nothing."""
-        spaces = self.info.spaces({focus: HUNDREDTHS}).values()
-        try:
-            return weighted_code(self.query, list(spaces), where=f"focus {focus}")
-        except UserError:
-            return None
+    @functools.cached_property
+    def _weighted(self) -> dict[int, WeightedCode]:
+        """What each bit weighs, by the foci at which the query says something."""
+        found = {}
+        for focus in self.info.foci:
+            spaces = list(spaces_of(self.info, {focus: HUNDREDTHS}).values())
+            with contextlib.suppress(UserError):
+                found[focus] = weighted_code(self.query, spaces, where=f"focus {focus}")
+        return found

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
 from stvh_jax import files
 from stvh_jax.codes.bit_weights import HUNDREDTHS, BitWeights
 from stvh_jax.codes.filter_matrix import FilterMatrix
-from stvh_jax.codes.linear_query import CodeSpace
 from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.codes.readout import Readout
 from stvh_jax.errors import UserError, shown
@@ -210,28 +209,6 @@ class IndexInfo:
         common = math.gcd(unit, *parts.values())
         return {part: weight // common for part, weight in parts.items()}, unit // common
 
-    def spaces(self, weights: Mapping[int, int]) -> dict[CodePart, tuple[CodeSpace, int]]:
-        """Gives the codes that a linear query is compared with, and how much each counts.
-
-        Args:
-          weights: of each focus, in hundredths; see `weights`.
-        """
-        if self.bit_weights is not None:
-            of_bits = self.bit_weights.at(sum(focus * share for focus, share in weights.items()))
-            return {CodePart(self.last_focus): (self._space(self.last_focus, of_bits), 1)}
-        ones = np.ones(self.bits, np.int64)
-        return {
-            CodePart(focus): (self._space(focus, ones), weight) for focus, weight in weights.items()
-        }
-
-    def _space(self, focus: int, of_bits: Int[np.ndarray, "K"]) -> CodeSpace:
-        return CodeSpace(
-            focus=focus,
-            bit_weights=of_bits.astype(np.float64),
-            readout=self.readout if focus == self.last_focus else None,
-            codes_of=lambda codes: self._codes_of_query(focus, codes),
-        )
-
     def codes_of_part(
         self, part: CodePart, stored: Mapping[int, UInt8[np.ndarray, "M bytes"]]
     ) -> UInt8[np.ndarray, "M part"]:
@@ -239,16 +216,6 @@ class IndexInfo:
         if self.bit_weights is None or part.group is None:
             return self.codes_of(part.focus, stored)
         return self.bit_weights.part(stored[part.focus], part.group)
-
-    def _codes_of_query(self, focus: int, codes: Any) -> UInt8[np.ndarray, "..."]:
-        """Gives the codes of a focus, of one clip or several, of those that are stored.
-
-        Raises:
-          UserError: those of a focus are missing, or have other bits.
-        """
-        stored = _by_focus(self, codes)
-        rows = {each: np.atleast_2d(array) for each, array in stored.items()}
-        return self.codes_of(focus, rows).reshape(stored[self.last_focus].shape)
 
     def mean_distances(
         self,
@@ -350,27 +317,6 @@ class IndexInfo:
 def is_whole(value: Any) -> bool:
     """Says whether a value is a whole number; true and false are none."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def _by_focus(info: IndexInfo, codes: Any) -> Mapping[int, UInt8[np.ndarray, "..."]]:
-    """Gives the stored codes of a query by focus.
-
-    Raises:
-      UserError: those of a focus are missing, or have other bits.
-    """
-    by_focus = codes if isinstance(codes, Mapping) else {info.last_focus: codes}
-    for focus in info.stored_foci:
-        if focus not in by_focus:
-            raise UserError(
-                f"the query: codes of focus {focus} are missing; this index stores those of "
-                f"{listed(info.stored_foci)}"
-            )
-        if 8 * by_focus[focus].shape[-1] != info.bits:
-            raise UserError(
-                f"the query: codes have {8 * by_focus[focus].shape[-1]} bits, this index has "
-                f"{info.bits}"
-            )
-    return by_focus
 
 
 def listed(values: Iterable) -> str:

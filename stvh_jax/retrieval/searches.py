@@ -12,6 +12,7 @@ from stvh_jax.codes.query_kinds import from_codes
 from stvh_jax.codes.weighted_bits import WeightedCode
 from stvh_jax.errors import UserError
 from stvh_jax.retrieval.clip_table import Codes, stored_codes
+from stvh_jax.retrieval.code_spaces import spaces_of
 from stvh_jax.retrieval.comparison import WithCodes, WithLinearQuery
 from stvh_jax.retrieval.engine import Engine, LinearRequest, SearchRequest
 from stvh_jax.retrieval.hits import Hits
@@ -68,7 +69,7 @@ def _query_by_query(
     limits: Mapping[str, Any],
 ) -> list[LinearRequest]:
     """Gives codes as linear requests, whose distances have the unit of the others."""
-    spaces, requests = info.spaces(weights), []
+    spaces, requests = spaces_of(info, weights), []
     for place in range(len(stored[info.last_focus])):
         code = from_codes({focus: values[place] for focus, values in stored.items()})
         query = weighted_code(code, list(spaces.values()), where="this focus")
@@ -95,7 +96,7 @@ def by_linear_query(
     if not isinstance(query, LinearQuery):
         raise UserError(f"query of type {type(query).__name__}; see stvh_jax.queries")
     info = engine.info
-    spaces = info.spaces(weights)
+    spaces = spaces_of(info, weights)
     where = f"focus {sum(focus * share for focus, share in weights.items()) / HUNDREDTHS:g}"
     request = LinearRequest(
         parts=tuple(spaces),

@@ -13,6 +13,7 @@ from stvh_jax.codes.readout import Readout
 from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.names import natural_key
 from stvh_jax.retrieval import asking, saved_query
+from stvh_jax.retrieval.code_spaces import spaces_of
 from stvh_jax.retrieval.hits_report import hits_table, hits_to_dict
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.queries import Query
@@ -69,7 +70,7 @@ def all_queries(index):
 def by_hand(index, query, focus, keep=lambda name: True):
     """Adds up what the bits weigh that are not on the query's side, clip by clip, bit by bit."""
     info, found = index.info, []
-    parts = info.spaces(info.weights(focus))
+    parts = spaces_of(info, info.weights(focus))
     directions = [np.array(query.direction(space), float) for space, _ in parts.values()]
     stored, _ = index.get(PLACES)
     for row, name in enumerate(PLACES):
