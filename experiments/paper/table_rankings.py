@@ -59,7 +59,7 @@ def report(study: Study) -> Report:
         "h is what the network makes of the query before the signs, d the direction of its class "
         "(the classifier's columns, less their mean, by their probabilities), both of length one; "
         "the base has bits alone. Ever found: the share of the base that is among the ten of any "
-        "query. Equals in random order.",
+        "query. Here one order of equals was drawn at random, in place of the expectation.",
         "By match the test clips search all clips but those near in time, at the visual end.",
     ]
     values = {
