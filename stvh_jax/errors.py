@@ -49,10 +49,12 @@ class Damaged(UserError):
 
 # The packages of the extras in pyproject.toml, by the name they are imported with.
 EXTRAS = {
+    "av": "video",
     "faiss": "search",
     "h5py": "train",
     "lancedb": "search",
     "matplotlib": "report",
+    "onnxruntime": "video",
     "pyarrow": "search",
     "pymilvus": "milvus",
     "safetensors": "train",

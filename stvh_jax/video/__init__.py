@@ -1,0 +1,1 @@
+"""Own footage: video files, the tracks of their people, and the windows that become clips."""
