@@ -156,12 +156,13 @@ def weighted_code(
         # The same factor, 1, where all are of one length, as codes are: whole numbers stay so.
         factor = share * (length / own if own else 0.0)
         parts.append(factor * space.bit_weights * direction)
-    weights = np.concatenate(parts)
-    if not np.isfinite(weights).all():
-        raise UserError("the query has weights that are not finite numbers")
-    if not weights.any():
-        raise UserError(f"{query.name} says nothing at {where}; choose another focus")
+    weights = parts[0] if len(parts) == 1 else np.concatenate(parts)
     whole = np.abs(weights)
-    if (whole % 1).any() or whole.sum() > _SUM_OF_WEIGHTS:
-        whole = np.round(whole / whole.sum() * _SUM_OF_WEIGHTS)
+    total = float(whole.sum())
+    if not np.isfinite(total):
+        raise UserError("the query has weights that are not finite numbers")
+    if not total:
+        raise UserError(f"{query.name} says nothing at {where}; choose another focus")
+    if total > _SUM_OF_WEIGHTS or (np.rint(whole) != whole).any():
+        whole = np.rint(whole / total * _SUM_OF_WEIGHTS)
     return WeightedCode(np.packbits(weights > 0), whole.astype(np.int64))

@@ -7,7 +7,7 @@ their order is settled here, and how many there are is counted.
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import faiss
 import numpy as np
@@ -19,9 +19,10 @@ from stvh_jax.errors import UserError
 # Neighbours asked for beyond k: usually all that are as near as the k-th are among them, and one
 # pass over the codes is enough.
 _SLACK = 32
-# Rows whose distances are summed at a time: at most as many as stay in a core's own cache, and few
-# at first, as those are sifted in full.
-_FIRST_CHUNK, _CHUNK = 1 << 10, 1 << 16
+# Rows whose distances are summed at a time: what stays in a core's own cache.
+_CHUNK = 1 << 17
+# Rows of the first of them from which it is seen how near the nearest may be.
+_SAMPLE = 1 << 12
 # FAISS makes these when it is imported, where type checkers do not see them.
 _hammings, _hamming_range_search = (
     getattr(faiss, name) for name in ("hammings", "hamming_range_search")
@@ -152,29 +153,52 @@ def weighted_nearest(
     most = 8 * sum(term.weight * term.codes.shape[1] for term in terms)
     kind = np.int32 if most < 1 << 31 else np.int64
     limit = most if radius is None else radius
-    pairs, held, sifted = [_NONE], 0, 0
-    size = _FIRST_CHUNK
+    pairs, held, sifted = [], 0, 0
     with _threads(1):
-        for start, stop in _complement(without, len(terms[0].codes)):
-            while start < stop:
-                chunk = slice(start, min(start + size, stop))
-                sums = _weighted_sum(terms, chunk, kind)
-                near = np.flatnonzero(sums <= limit)
-                if among is not None:
-                    near = near[among[chunk][near]]
-                if len(near):
-                    pairs.append((sums[near], near + start))
-                    held += len(near)
-                # What is farther than the k-th so far is no longer of interest; its equals are.
-                # They may be many, and are sifted again only when they have doubled.
-                if k is not None and held > max(k, 2 * sifted):
-                    sums, rows = (np.concatenate(values) for values in zip(*pairs))
-                    limit = min(limit, int(np.partition(sums, k - 1)[k - 1]))
-                    pairs = [(sums[sums <= limit], rows[sums <= limit])]
-                    held = sifted = len(pairs[0][0])
-                start, size = chunk.stop, min(8 * size, _CHUNK)
-    sums, rows = (np.concatenate(values) for values in zip(*pairs))
-    return _sorted(rows, sums).cut(len(rows) if k is None else k)
+        for start, stop in _chunks(without, len(terms[0].codes)):
+            sums = _weighted_sum(terms, slice(start, stop), kind)
+            if k is not None and not held:
+                # The k-th of some is as near as that of all, or farther.
+                some = sums[: 2 * k + _SAMPLE]
+                some = some if among is None else some[among[start : start + len(some)]]
+                limit = min(limit, _largest_of(some, k)) if len(some) >= k else limit
+            near = (sums <= limit).nonzero()[0]
+            if among is not None:
+                near = near[among[start:stop][near]]
+            pairs.append((sums[near], near + start))
+            held += len(near)
+            # What is farther than the k-th so far is no longer of interest; its equals are.
+            # They may be many, and are sifted again only when they have doubled.
+            if k is not None and held > max(k, 2 * sifted):
+                pairs = [_as_near_as(k, *_joined(pairs))]
+                limit = min(limit, int(pairs[0][0].max()))
+                held = sifted = len(pairs[0][0])
+    sums, rows = _joined(pairs)
+    # Rows are in order, so that a stable sort leaves equals in theirs.
+    order = sums.argsort(kind="stable")
+    found = Neighbours(rows[order], sums[order].astype(np.int64), 0)
+    return found.cut(len(rows) if k is None else k)
+
+
+def _largest_of(sums: Int[np.ndarray, "m"], k: int) -> int:
+    """Gives the k-th smallest of k distances or more."""
+    return int(np.partition(sums, k - 1)[k - 1])
+
+
+def _as_near_as(
+    k: int, sums: Int[np.ndarray, "m"], rows: Int64[np.ndarray, "m"]
+) -> tuple[Int[np.ndarray, "near"], Int64[np.ndarray, "near"]]:
+    """Keeps the rows that are as near as the k-th, in their order."""
+    near = sums <= _largest_of(sums, k)
+    return sums[near], rows[near]
+
+
+def _joined(pairs) -> tuple[Int[np.ndarray, "m"], Int64[np.ndarray, "m"]]:
+    """Joins distances and rows that were found one after the other."""
+    if len(pairs) == 1:
+        return pairs[0]
+    distances, rows = zip(*pairs, _NONE)
+    return np.concatenate(distances), np.concatenate(rows)
 
 
 def _check(codes, queries, k: int, *, axes: int = 2) -> None:
@@ -197,6 +221,13 @@ def _complement(without: Sequence[Range], rows: int) -> list[Range]:
     if any(first > second for first, second in itertools.pairwise(edges)):
         raise UserError("the ranges to leave out are not sorted and disjoint, or beyond the codes")
     return [(start, stop) for start, stop in zip(edges[::2], edges[1::2]) if start < stop]
+
+
+def _chunks(without: Sequence[Range], rows: int) -> Iterator[Range]:
+    """Divides the ranges that are left into pieces whose distances stay in a core's own cache."""
+    for first, last in _complement(without, rows):
+        for start in range(first, last, _CHUNK):
+            yield start, min(start + _CHUNK, last)
 
 
 def _nearest_in_part(codes, part: Range, queries, k: int):

@@ -8,6 +8,8 @@ must hold the nearest: their distances are then computed in full, and everything
 """
 
 import dataclasses
+import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +23,7 @@ from stvh_jax.errors import UserError
 
 # FAISS makes these when it is imported, where type checkers do not see them as they are.
 _IndexPQFastScan: Any = faiss.IndexPQFastScan
-_PostProcessing: Any = vars(faiss)["FastScanDistancePostProcessing"]
+_NOTHING_AFTER: Any = vars(faiss)["FastScanDistancePostProcessing"]()
 # The bits of each of the 256 bytes.
 _BITS_OF_BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.int64)
 # Below so many rows, adding up all distances in full is as fast as a scan.
@@ -34,6 +36,8 @@ _CANDIDATES, _FOR_EACH, _MORE, _LEFT_OUT = 64, 4, 8, 1 << 10
 _ROWS = 1 << 15
 # Rows that FAISS scans together: three quarters of the time of its default of 32.
 _SCANNED_TOGETHER = 96
+# Rows that are packed at a time, and scanned by one thread.
+_ROWS_OF_A_PIECE = 1 << 19
 # The largest sum of weights: distances, and sums of them, stay exact in 64 bits.
 _MOST_WEIGHT = 1 << 40
 
@@ -62,8 +66,13 @@ class WeightedCode:
                 f"{len(self.weights)} weights for a code of {8 * len(self.code)} bits; give one "
                 "for each"
             )
-        if self.weights.min() < 0 or self.weights.sum() > _MOST_WEIGHT:
+        if self.weights.min() < 0 or self.total > _MOST_WEIGHT:
             raise UserError("the weights of bits must be 0 or more, and not add up to 2^40")
+
+    @functools.cached_property
+    def total(self) -> int:
+        """The sum of the weights: the largest distance."""
+        return int(self.weights.sum())
 
     @property
     def signed(self) -> Int64[np.ndarray, "K"]:
@@ -85,6 +94,14 @@ class WeightedCode:
         return total
 
 
+@dataclasses.dataclass(frozen=True)
+class _Piece:
+    """So many rows, side by side, as FAISS scans them."""
+
+    rows: int
+    index: Any
+
+
 class ScannedCodes:
     """Packed codes, kept a second time in the order in which FAISS scans them."""
 
@@ -95,11 +112,32 @@ class ScannedCodes:
           UserError: they are no packed codes.
         """
         check_codes(codes, "codes")
-        self.codes, self._index = codes, None
+        self.codes = codes
+        self._pieces: list[_Piece] | None = None
 
     def __len__(self) -> int:
         """Counts the codes."""
         return len(self.codes)
+
+    def with_rows(
+        self, codes: UInt8[np.ndarray, "rows bytes"], at: Int64[np.ndarray, "m"]
+    ) -> "ScannedCodes":
+        """Gives the same with new rows between the old; what has none is not packed again.
+
+        Args:
+          codes: of all rows, old and new.
+          at: before which of the old rows each new one stands, ascending.
+        """
+        scanned = ScannedCodes(codes)
+        if self._pieces is not None:
+            ends = np.cumsum([piece.rows for piece in self._pieces])
+            ends += np.searchsorted(at, ends, side="right")
+            scanned._pieces = [
+                new
+                for piece, start, stop in zip(self._pieces, [0, *ends[:-1]], ends)
+                for new in ([piece] if stop - start == piece.rows else _packed(codes[start:stop]))
+            ]
+        return scanned
 
     def nearest(
         self,
@@ -145,15 +183,31 @@ class ScannedCodes:
         Returns:
           The rows, and a distance that no other row is nearer than.
         """
-        if self._index is None:
-            self._index = _packed_for_scans(self.codes)
         signed = _as_scanned(query.signed.astype(np.float32))[None]
         # A row's similarity is the weight of all bits less twice its distance.
         similarities, rows = self._index.search(signed, count)
-        most = float(similarities[0, -1]) + _largest_rounding(self._index, signed)
-        total = float(query.weights.sum())
+        most = float(similarities[0, -1]) + _largest_rounding(self._first.index, signed)
         # FAISS adds up in 32 bits.
-        return rows[0].astype(np.int64), (total - most) / 2 - 1e-6 * total
+        return rows[0], (query.total - most) / 2 - 1e-6 * query.total
+
+    @property
+    def _first(self) -> _Piece:
+        if self._pieces is None:
+            self._pieces = _packed(self.codes)
+        return self._pieces[0]
+
+    @functools.cached_property
+    def _index(self) -> Any:
+        """All pieces as one; several, of so many rows, are divided among FAISS's threads."""
+        first = self._first
+        assert self._pieces is not None  # the first is one of them
+        if len(self._pieces) == 1:
+            return first.index
+        bits, threaded = 8 * self.codes.shape[1], faiss.omp_get_max_threads() > 1
+        shards = faiss.IndexShards(bits, threaded, True)
+        for piece in self._pieces:
+            shards.add_shard(piece.index)
+        return shards
 
 
 def _is_whole(found: Neighbours, k: int | None, limit: int | None, beyond: float) -> bool:
@@ -171,7 +225,8 @@ def _nearest_of(rows, distances, k: int | None, limit: int | None) -> Neighbours
         near = distances <= np.partition(distances, k - 1)[k - 1]
         rows, distances = rows[near], distances[near]
     order = np.lexsort((rows, distances))
-    return Neighbours(rows[order], distances[order], 0).cut(len(rows) if k is None else k)
+    found = Neighbours(rows[order], distances[order], 0)
+    return found.cut(len(rows) if k is None else k)
 
 
 def _kept(
@@ -184,8 +239,15 @@ def _kept(
     return rows if among is None else rows[among[rows]]
 
 
-def _packed_for_scans(codes: UInt8[np.ndarray, "M bytes"]) -> Any:
-    """Gives FAISS the codes, as those of a quantizer that has signs for its centroids."""
+def _packed(codes: UInt8[np.ndarray, "M bytes"]) -> list[_Piece]:
+    """Packs codes in pieces of about the same size, so that little is held twice meanwhile."""
+    pieces = -(-len(codes) // _ROWS_OF_A_PIECE)
+    edges = [len(codes) * place // pieces for place in range(pieces + 1)]
+    return [_packed_piece(codes[start:stop]) for start, stop in itertools.pairwise(edges)]
+
+
+def _packed_piece(codes: UInt8[np.ndarray, "M bytes"]) -> _Piece:
+    """Gives FAISS codes, as those of a quantizer that has signs for its centroids."""
     bits = 8 * codes.shape[1]
     signs = 2 * np.unpackbits(np.arange(16, dtype=np.uint8)[:, None], axis=1)[:, 4:] - np.float32(1)
     plain = faiss.IndexPQ(bits, bits // 4, 4, faiss.METRIC_INNER_PRODUCT)
@@ -194,7 +256,7 @@ def _packed_for_scans(codes: UInt8[np.ndarray, "M bytes"]) -> Any:
     faiss.copy_array_to_vector(np.ascontiguousarray(codes).ravel(), plain.codes)
     plain.ntotal = len(codes)
     # At once: of blocks of more than 32 rows FAISS does not join two indexes rightly.
-    return _IndexPQFastScan(plain, _SCANNED_TOGETHER)
+    return _Piece(len(codes), _IndexPQFastScan(plain, _SCANNED_TOGETHER))
 
 
 def _largest_rounding(index: Any, query: Float[np.ndarray, "1 K"]) -> float:
@@ -205,7 +267,7 @@ def _largest_rounding(index: Any, query: Float[np.ndarray, "1 K"]) -> float:
     parts = query.shape[1] // 4
     rounded, scale = np.empty(16 * parts, np.uint8), np.empty(2, np.float32)
     asked, table, scales = (faiss.swig_ptr(array) for array in (query, rounded, scale))
-    index.compute_quantized_LUT(1, asked, table, scales, _PostProcessing())
+    index.compute_quantized_LUT(1, asked, table, scales, _NOTHING_AFTER)
     return parts / 2 / float(scale[0])
 
 

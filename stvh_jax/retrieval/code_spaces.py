@@ -1,5 +1,6 @@
 """The codes of an index as spaces in which a linear query is a direction."""
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,14 +26,16 @@ def spaces_of(info: IndexInfo, weights: Mapping[int, int]) -> dict[CodePart, tup
 
 
 def _space(info: IndexInfo, focus: int, of_bits: Int[np.ndarray, "K"]) -> CodeSpace:
-    def codes_of(codes: Codes) -> UInt8[np.ndarray, "..."]:
-        stored = stored_codes(info, codes, what="the query")
-        shape = np.shape(codes[info.last_focus] if isinstance(codes, Mapping) else codes)
-        return info.codes_of(focus, stored).reshape(shape)
-
     return CodeSpace(
         focus=focus,
         bit_weights=of_bits.astype(np.float64),
         readout=info.readout if focus == info.last_focus else None,
-        codes_of=codes_of,
+        codes_of=functools.partial(_codes_of, info, focus),
     )
+
+
+def _codes_of(info: IndexInfo, focus: int, codes: Codes) -> UInt8[np.ndarray, "..."]:
+    """Picks, or derives, the codes of a focus."""
+    stored = stored_codes(info, codes, what="the query")
+    shape = np.shape(codes[info.last_focus] if isinstance(codes, Mapping) else codes)
+    return info.codes_of(focus, stored).reshape(shape)

@@ -76,7 +76,7 @@ class WithLinearQuery:
         found = {}
         for focus, weighted in self._weighted.items():
             distances = weighted.distances(self.info.codes_of(focus, stored))
-            found[focus] = distances / (int(weighted.weights.sum()) / self.info.bits)
+            found[focus] = distances / (weighted.total / self.info.bits)
         return found
 
     def agreeing(self, stored: StoredCodes) -> Bool[np.ndarray, "M K"]:

@@ -100,7 +100,7 @@ class LinearRequest(Limits):
     @property
     def unit(self) -> int | float:
         """How many units of the distances that an engine returns make one bit."""
-        return int(self.query.weights.sum()) / self.bits
+        return self.query.total / self.bits
 
 
 @runtime_checkable

@@ -73,7 +73,7 @@ def _query_by_query(
     for place in range(len(stored[info.last_focus])):
         code = from_codes({focus: values[place] for focus, values in stored.items()})
         query = weighted_code(code, list(spaces.values()), where="this focus")
-        reduced = query.weights // np.gcd.reduce([query.weights.sum() // info.bits, *query.weights])
+        reduced = query.weights // np.gcd.reduce([query.total // info.bits, *query.weights])
         query = WeightedCode(query.code, reduced)
         requests.append(LinearRequest(parts=tuple(spaces), query=query, bits=info.bits, **limits))
     return requests

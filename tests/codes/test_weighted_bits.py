@@ -96,11 +96,52 @@ def test_few_rows_are_compared_in_full():
     assert sum(compared) < 1000
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pieces_are_searched_as_one(threads, monkeypatch):
+    monkeypatch.setattr(weighted_bits, "_FEW", 8)
+    monkeypatch.setattr(weighted_bits, "_ROWS_OF_A_PIECE", 700)
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(threads)
+    try:
+        rng = np.random.default_rng(5)
+        codes = rng.integers(0, 256, (3000, 4), np.uint8)
+        codes[1000:2000] = codes[rng.integers(0, 1000, 1000)]  # equals, in several pieces
+        query = WeightedCode(codes[3], rng.integers(0, 9, 32))
+        searched = ScannedCodes(codes)
+        for k in (1, 10, 60):
+            check(searched.nearest(query, k), by_hand(codes, query, k))
+        assert len(searched._pieces) == 5
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+@pytest.mark.parametrize("at", [[0], [3000], [600, 600, 601], [599], [1, 700, 2999], [5] * 900])
+def test_new_rows_are_packed_with_those_beside_them(at, monkeypatch):
+    monkeypatch.setattr(weighted_bits, "_FEW", 8)
+    monkeypatch.setattr(weighted_bits, "_ROWS_OF_A_PIECE", 700)
+    rng = np.random.default_rng(6)
+    codes = rng.integers(0, 256, (3000, 4), np.uint8)
+    query = WeightedCode(codes[3], rng.integers(1, 9, 32))
+    searched = ScannedCodes(codes)
+    searched.nearest(query, 5)
+    new = rng.integers(0, 256, (len(at), 4), np.uint8)
+    new[-1] = codes[3]
+    whole = np.insert(codes, at, new, axis=0)
+    later = searched.with_rows(whole, np.array(at))
+    kept = {id(piece) for piece in searched._pieces} & {id(piece) for piece in later._pieces}
+    assert len(kept) >= 5 - len(set(at))
+    assert sum(piece.rows for piece in later._pieces) == len(whole)
+    for k in (1, 10, 60):
+        check(later.nearest(query, k), by_hand(whole, query, k))
+        check(searched.nearest(query, k), by_hand(codes, query, k))
+
+
 def test_rounding_is_within_its_bound():
     """What FAISS adds up is no farther from the truth than is reckoned with."""
     rng = np.random.default_rng(2)
     codes = rng.integers(0, 256, (5000, 16), np.uint8)
-    index = weighted_bits._packed_for_scans(codes)
+    (piece,) = weighted_bits._packed(codes)
+    index = piece.index
     signs = 2.0 * np.unpackbits(codes, axis=1) - 1
     for spread in (0.1, 1, 4):
         weights = np.exp(spread * rng.standard_normal(128)).astype(np.float32)

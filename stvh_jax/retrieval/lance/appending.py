@@ -12,7 +12,7 @@ from stvh_jax.retrieval.index_info import CodePart, IndexInfo
 from stvh_jax.retrieval.lance.clip_numbers import dictionary
 from stvh_jax.retrieval.lance.columns import Insertion
 from stvh_jax.retrieval.lance.row_ids import OpenTable, RowIds
-from stvh_jax.retrieval.lance.snapshot import ClipSnapshot
+from stvh_jax.retrieval.lance.snapshot import ClipSnapshot, side_by_side
 from stvh_jax.retrieval.record import ADAPTATION
 
 # Clips that go to more places than this between others are read with them instead.
@@ -77,6 +77,7 @@ def with_added(
         return None
     counts = matches.counts + np.bincount(places, minlength=len(matches.counts))
     ids = -1 - (len(snapshot) + insertion.order)
+    codes = _codes(info, snapshot.codes, clips, insertion)
     row_ids = RowIds(snapshot.uri, open_table, insertion.into(snapshot.row_ids.found, ids))
     return dataclasses.replace(
         snapshot,
@@ -87,8 +88,11 @@ def with_added(
         starts=np.concatenate([[0], np.cumsum(counts)]),
         numbers=names_of_clips,
         clips=insertion.into(snapshot.clips, numbers[insertion.order]),
-        codes=_codes(info, snapshot.codes, clips, insertion),
-        scanned={},
+        codes=codes,
+        scanned={
+            parts: scanned.with_rows(side_by_side(codes, parts), insertion.at)
+            for parts, scanned in snapshot.scanned.items()
+        },
         subsets=type(snapshot.subsets)(),
     )
 

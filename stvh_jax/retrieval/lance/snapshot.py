@@ -161,9 +161,8 @@ class ClipSnapshot:
         """Gives the codes of parts side by side, of the clips searched, as they are scanned."""
         scanned = self.scanned if subset is None else subset.scanned
         if parts not in scanned:
-            codes = [self._codes(subset, part) for part in parts]
-            whole = codes[0] if len(codes) == 1 else np.concatenate(codes, axis=1)
-            scanned[parts] = ScannedCodes(whole)
+            codes = {part: self._codes(subset, part) for part in parts}
+            scanned[parts] = ScannedCodes(side_by_side(codes, parts))
         return scanned[parts]
 
     def _nearest_among(self, met: Bool[np.ndarray, "M"], request: SearchRequest) -> Neighbours:
@@ -354,6 +353,15 @@ class ClipSnapshot:
         return [(row, row + 1) for row in near.tolist()]
 
 
+def side_by_side(
+    codes: Mapping[CodePart, UInt8[np.ndarray, "M part"]], parts: Sequence[CodePart]
+) -> UInt8[np.ndarray, "M bytes"]:
+    """Gives the codes of several parts as one code of each clip."""
+    if len(parts) == 1:
+        return codes[parts[0]]
+    return np.concatenate([codes[part] for part in parts], axis=1)
+
+
 def _terms(
     codes: Mapping[CodePart, UInt8[np.ndarray, "M part"]], request: SearchRequest, group: range
 ) -> list[Term]:
@@ -380,6 +388,8 @@ def _one_part(
     else:
         near = (nearest.within(codes, query, limit // weight, without=without) for query in queries)
         neighbours = [each if k is None else each.cut(k) for each in near]
+    if weight == 1:
+        return neighbours
     return [dataclasses.replace(each, distances=weight * each.distances) for each in neighbours]
 
 
