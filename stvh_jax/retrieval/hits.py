@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
-from jaxtyping import Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
 
 from stvh_jax import files
 from stvh_jax.codes.nearest import Neighbours
@@ -28,6 +28,25 @@ if TYPE_CHECKING:
 
 # The hits that a list of them shows of itself.
 _SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class _Compared:
+    """How the clips that were found compare with what was searched for; worked out when asked."""
+
+    comparison: Comparison
+    stored: dict[int, UInt8[np.ndarray, "k bytes"]]
+
+    @functools.cached_property
+    def distances(self) -> dict[int, list[float]]:
+        """The distance of each at every focus."""
+        found = self.comparison.distances(self.stored)
+        return {focus: values.tolist() for focus, values in found.items()}
+
+    @functools.cached_property
+    def agreeing(self) -> Bool[np.ndarray, "k K"]:
+        """The bits in which each agrees."""
+        return self.comparison.agreeing(self.stored)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +71,19 @@ class Hit:
     match: str
     clip: str
     record: dict[str, Any]
-    distances: dict[int, float]
-    agreeing_bits: list[int]
+    _compared: _Compared
+    _place: int
+
+    @functools.cached_property
+    def distances(self) -> dict[int, float]:
+        """See above."""
+        values = self._compared.distances
+        return {focus: of_clips[self._place] for focus, of_clips in values.items()}
+
+    @functools.cached_property
+    def agreeing_bits(self) -> list[int]:
+        """See above."""
+        return np.flatnonzero(self._compared.agreeing[self._place]).tolist()
 
     def __repr__(self) -> str:
         return f"Hit({self.match}/{self.clip}, {self.distance:.4g} bits away)"
@@ -143,18 +173,10 @@ class Hits(Sequence[Hit]):
     @functools.cached_property
     def _hits(self) -> list[Hit]:
         stored, records = codes_and_records(self._snapshot, self._info, self._rows)
-        distances = self._comparison.distances(stored)
-        agreeing = self._comparison.agreeing(stored)
+        compared = _Compared(self._comparison, stored)
         return [
-            Hit(
-                distance=float(self.distances[place]),
-                match=record.pop("match"),
-                clip=record.pop("clip"),
-                record=record,
-                distances={focus: float(values[place]) for focus, values in distances.items()},
-                agreeing_bits=np.flatnonzero(agreeing[place]).tolist(),
-            )
-            for place, record in enumerate(records)
+            Hit(distance, record.pop("match"), record.pop("clip"), record, compared, place)
+            for place, (distance, record) in enumerate(zip(self.distances.tolist(), records))
         ]
 
     def to_pandas(self) -> "pandas.DataFrame":

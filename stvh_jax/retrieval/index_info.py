@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -100,7 +101,7 @@ class IndexInfo:
             what = "columns" if _EXTENDED in (self.format, fitting) else "bit weights"
             raise UserError(f"format {self.format} and its {what} do not go together")
 
-    @property
+    @functools.cached_property
     def foci(self) -> tuple[int, ...]:
         """The foci that can be searched: with a filter matrix or bit weights, all of them."""
         if self.filter_matrix is None and self.bit_weights is None:
@@ -117,7 +118,7 @@ class IndexInfo:
         """The record of a clip as it is stored, with the user's own columns."""
         return RECORD_1 if self.format == 1 else self.fields
 
-    @property
+    @functools.cached_property
     def fields(self) -> pa.Schema:
         """The record of a clip as it is given and returned: `RECORD` and the user's own columns."""
         return pa.schema([*RECORD, *own_fields(self.columns)])
