@@ -7,11 +7,12 @@ their order is settled here, and how many there are is counted.
 import contextlib
 import dataclasses
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 
 import faiss
 import numpy as np
-from jaxtyping import Bool, Int, Int64, UInt8
+from jaxtyping import Bool, Int, Int32, Int64, UInt8
 
 from stvh_jax.codes.packing import check_codes
 from stvh_jax.errors import UserError
@@ -29,6 +30,17 @@ _hammings, _hamming_range_search = (
 )
 
 Range = tuple[int, int]
+
+
+class _OwnMemory(threading.local):
+    """What each thread works in: to be given so much memory anew takes as long as a search."""
+
+    def __init__(self):
+        self.sums, self.distances = np.empty((2, _CHUNK), np.int32)
+        self.is_near = np.empty(_CHUNK, bool)
+
+
+_own = _OwnMemory()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +174,7 @@ def weighted_nearest(
                 some = sums[: 2 * k + _SAMPLE]
                 some = some if among is None else some[among[start : start + len(some)]]
                 limit = min(limit, _largest_of(some, k)) if len(some) >= k else limit
-            near = (sums <= limit).nonzero()[0]
+            near = np.less_equal(sums, limit, out=_own.is_near[: len(sums)]).nonzero()[0]
             if among is not None:
                 near = near[among[start:stop][near]]
             pairs.append((sums[near], near + start))
@@ -278,17 +290,18 @@ def _within_part(codes, part: Range, query, radius: int):
 
 def _weighted_sum(terms: Sequence[Term], chunk: slice, kind: type) -> Int[np.ndarray, "M"]:
     """Adds up the distances of some rows, in integers of a kind that holds the largest sum."""
-    first, *others = terms
-    total = _weighted_distances(first, chunk, kind)
-    for term in others:
-        total += _weighted_distances(term, chunk, kind)
+    total = _weighted_distances(terms[0], chunk, kind, _own.sums)
+    for term in terms[1:]:
+        total += _weighted_distances(term, chunk, kind, _own.distances)
     return total
 
 
-def _weighted_distances(term: Term, chunk: slice, kind: type) -> Int[np.ndarray, "M"]:
+def _weighted_distances(
+    term: Term, chunk: slice, kind: type, memory: Int32[np.ndarray, "chunk"]
+) -> Int[np.ndarray, "M"]:
     """Gives one term of a weighted distance for some rows."""
     codes, query = term.codes[chunk], np.ascontiguousarray(term.query)
-    distances = np.empty(len(codes), np.int32)
+    distances = memory[: len(codes)]
     pointers = [faiss.swig_ptr(array) for array in (query, codes, distances)]
     _hammings(pointers[0], pointers[1], 1, len(codes), codes.shape[1], pointers[2])
     distances = distances.astype(kind, copy=False)
