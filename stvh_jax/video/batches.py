@@ -171,7 +171,7 @@ class _Batch:
                 frame[...] = picture
         self.windows.append(window)
 
-    def whole(self, match: str, rate: float) -> FootageBatch:
+    def whole(self, match: str, rate: float | int) -> FootageBatch:
         """Gives the batch, filled with clips that do not count."""
         size, count = len(self._mask), len(self.windows)
         num_frames, num_actors = self._boxes.shape[1:3]
@@ -206,7 +206,7 @@ def _with_pictures(
     waiting: collections.deque[_Window] = collections.deque()
     kept: dict[int, Picture] = {}
 
-    def finished(until: float) -> Iterator[tuple[_Window, list[Picture]]]:
+    def finished(until: float | int) -> Iterator[tuple[_Window, list[Picture]]]:
         while waiting and waiting[0].frames[-1] <= until:
             window = waiting.popleft()
             # A frame that is not there was lost.

@@ -19,7 +19,7 @@ from stvh_jax.video.pictures import Turn, turn_of
 # Stands for a time that a file does not give.
 _NONE = -(2**63)
 # Frames that end this much earlier than the file says are too few, in seconds and as a share.
-_TOO_EARLY, _TOO_EARLY_SHARE = 1.0, 0.02
+_TOO_EARLY, _TOO_EARLY_SHARE = 0.5, 0.01
 # What is assumed of a file that says nothing, as FFmpeg does.
 _RATE = 25.0
 
