@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import functools
+import itertools
 import math
 from collections.abc import Callable, Collection, Iterator
 
@@ -69,9 +71,8 @@ def clips(
 ) -> Iterator[FootageBatch]:
     """Cuts a video into clips of those people whom its tracks know.
 
-    A clip is named by the time at which it begins, in milliseconds. Windows with nobody, and those
-    of which a frame cannot be decoded, are left out. No frame is decoded twice, and as many are
-    kept as a window and a batch hold; the caller's batch and the next are in memory together.
+    A clip is named by when it begins, in milliseconds. Windows with nobody, or with a frame that
+    cannot be decoded, are left out. No frame is decoded twice; two batches are in memory at once.
 
     Args:
       video: as `open_video` gives it.
@@ -81,10 +82,9 @@ def clips(
       rate: how many frames per second the model takes.
       every: seconds between the beginnings of clips.
       start: where the first clip begins, in seconds.
-      stop: where the last ends at the latest; None for the end of the video.
+      stop: where the last ends at the latest; None for the end.
       region: corners, `[x, y]` in 0..1 of the frame; people outside do not count.
-      frame_size: height and width of the frames; None for a model that needs boxes alone, for
-        which nothing is decoded.
+      frame_size: height and width; None for boxes alone, for which nothing is decoded.
       batch_size: B; the last batch may have fewer clips.
       match: the name of the video; None for that of its file.
       skip: names of clips that are left out, because they are done.
@@ -97,55 +97,53 @@ def clips(
       Damaged: no frame can be decoded.
       UserError: a number is not possible, or the video cannot be read.
     """
-    match = video.path.stem if match is None else match
+    match = _checked(video.path.stem if match is None else match, num_actors, batch_size)
+    times = {"rate": rate, "every": every, "start": start, "stop": stop}
+    chosen = windows(video.times, num_frames=num_frames, **times)
+    begins = start + np.arange(len(chosen)) * every
+    counts, lines = collections.Counter(), []
+    people = TrackedPeople.of(tracks)
+    each = _with_people(people, chosen, begins, num_actors, region, frozenset(skip), counts)
+    shot = _with_pictures(video, each, frame_size, counts, lines.append)
+    new = functools.partial(_Batch, batch_size, num_frames, num_actors, frame_size)
+    for batch in _batched(shot, batch_size, new):
+        yield batch.whole(match, rate)
+        del batch  # or it would stay in memory while the next is made
+    if report:
+        for line in (*_left_out(counts, num_actors), *lines, *_repeating(video, rate)):
+            report(line)
+
+
+def _checked(match: str, num_actors: int, batch_size: int) -> str:
     if not 0 < len(match) <= LONGEST_NAME:
         raise UserError(f"the match {shown(match)} has {len(match)} characters; give another name")
     if num_actors < 1 or batch_size < 1:
         raise UserError(f"{num_actors} people, {batch_size} clips in a batch; give 1 or more")
-    chosen = windows(
-        video.times, num_frames=num_frames, rate=rate, every=every, start=start, stop=stop
-    )
-    counts: collections.Counter[str] = collections.Counter()
-    lines: list[str] = []
-    people = TrackedPeople.of(tracks)
+    return match
 
-    def with_people() -> Iterator[_Window]:
-        for number, frames in enumerate(chosen):
-            begin = start + number * every
-            name = str(math.floor(1000 * begin + 0.5))
-            if name in skip:
-                counts["done"] += 1
-                continue
-            boxes, left_out = people_of(people, frames, most=num_actors, region=region)
-            if boxes.shape[1]:
-                counts["crowded"] += left_out > 0
-                counts["people"] += left_out
-                yield _Window(name, begin, frames, boxes)
-            else:
-                counts["empty"] += 1
 
-    each = with_people()
-    if frame_size is None:
-        shot = ((window, None) for window in each)
-    else:
-        shot = _with_pictures(video, each, frame_size, counts, lines.append)
-    batch = None
-    for window, pictures in shot:
-        if batch is None:
-            batch = _Batch(batch_size, num_frames, num_actors, frame_size)
-        batch.add(window, pictures)
-        if len(batch.windows) == batch_size:
-            full, batch = batch.whole(match, rate), None
-            yield full
-            del full  # or it would stay in memory while the next is made
-    if batch is not None:
-        yield batch.whole(match, rate)
-    if report:
-        for line in (*_left_out(counts, num_actors), *lines):
-            report(line)
-        if video.rate < _SLOWER * rate and len(chosen):
-            report(f"{video.path.name} has {video.rate:.4g} frames per second, and the model takes "
-                   f"{rate:.4g}: frames repeat")  # fmt: skip
+def _with_people(
+    people: TrackedPeople,
+    chosen: Int64[np.ndarray, "W T"],
+    begins: Float64[np.ndarray, "W"],
+    most: int,
+    region: Float[np.ndarray, "P 2"] | None,
+    skip: Collection[str],
+    counts: collections.Counter[str],
+) -> Iterator[_Window]:
+    """Finds the people of windows, one window after the other; counts those left out."""
+    for begin, frames in zip(begins.tolist(), chosen):
+        name = str(math.floor(1000 * begin + 0.5))
+        if name in skip:
+            counts["done"] += 1
+            continue
+        boxes, left_out = people_of(people, frames, most=most, region=region)
+        if not boxes.shape[1]:
+            counts["empty"] += 1
+            continue
+        counts["crowded"] += left_out > 0
+        counts["people"] += left_out
+        yield _Window(name, begin, frames, boxes)
 
 
 class _Batch:
@@ -198,11 +196,14 @@ class _Batch:
 def _with_pictures(
     video: VideoFile,
     each: Iterator[_Window],
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
     counts: collections.Counter[str],
     report: Callable[[str], None],
-) -> Iterator[tuple[_Window, list[Picture]]]:
+) -> Iterator[tuple[_Window, list[Picture] | None]]:
     """Adds the frames of windows, each decoded once and kept for as long as a window needs it."""
+    if size is None:
+        yield from ((window, None) for window in each)
+        return
     waiting: collections.deque[_Window] = collections.deque()
     kept: dict[int, Picture] = {}
 
@@ -245,6 +246,19 @@ def _taken(pending: set[int], until: int | None) -> list[int]:
     return taken
 
 
+def _batched(
+    shot: Iterator[tuple[_Window, list[Picture] | None]], size: int, new: Callable[[], _Batch]
+) -> Iterator[_Batch]:
+    """Fills batches; keeps none that it has given."""
+    for first in shot:
+        batch = new()
+        for window, pictures in itertools.chain([first], itertools.islice(shot, size - 1)):
+            batch.add(window, pictures)
+        del first, window, pictures
+        yield batch
+        del batch
+
+
 def _left_out(counts: collections.Counter[str], most: int) -> Iterator[str]:
     """Says what was left out."""
     texts = {
@@ -256,3 +270,12 @@ def _left_out(counts: collections.Counter[str], most: int) -> Iterator[str]:
     for kind, text in texts.items():
         if counts[kind]:
             yield text.format(counts[kind], most=most, people=counts["people"])
+
+
+def _repeating(video: VideoFile, rate: float | int) -> Iterator[str]:
+    """Says that a video has fewer frames per second than the model takes."""
+    if video.rate < _SLOWER * rate:
+        yield (
+            f"{video.path.name} has {video.rate:.4g} frames per second, and the model takes "
+            f"{rate:.4g}: frames repeat"
+        )

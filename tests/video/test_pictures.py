@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from stvh_jax.video.pictures import Turn
+from stvh_jax.video.pictures import Converter, Turn
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,31 @@ def test_points_go_where_the_matrix_sends_them(matrix):
 
 def test_a_short_matrix_turns_nothing():
     assert Turn.of_matrix(b"") == Turn()
+
+
+# Luma of green, and the two differences, by the standard that the file names.
+GREEN = {"ITU601": (145, 54, 34), "ITU709": (173, 42, 26)}
+
+
+@pytest.mark.parametrize("standard", GREEN)
+@pytest.mark.parametrize("size", [(48, 64), (24, 32), (30, 50), (96, 128)])
+def test_colours_are_those_that_the_file_names(standard, size):
+    av = pytest.importorskip("av")
+    frame = av.VideoFrame(64, 48, "yuv420p")
+    for plane, value in zip(frame.planes, GREEN[standard]):
+        plane.update(bytes([value]) * plane.buffer_size)
+    # The number of the standard in H.264: 1 is BT.709, 6 BT.601.
+    frame.colorspace = {"ITU709": 1, "ITU601": 6}[standard]
+    image = Converter(size, Turn())(frame)
+    assert image.shape == (*size, 3)
+    assert np.abs(image.astype(int) - [0, 255, 0]).max() <= 3
+
+
+@pytest.mark.parametrize("luma", [16, 50, 126, 180, 235])
+def test_grey_keeps_its_level(luma):
+    av = pytest.importorskip("av")
+    frame = av.VideoFrame(64, 48, "yuv420p")
+    for plane, value in zip(frame.planes, (luma, 128, 128)):
+        plane.update(bytes([value]) * plane.buffer_size)
+    for size in ((48, 64), (24, 32), (40, 40)):
+        assert np.abs(Converter(size, Turn())(frame) - (luma - 16) * 255 / 219).max() <= 1
