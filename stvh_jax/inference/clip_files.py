@@ -12,6 +12,7 @@ from stvh_jax import files, images
 from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.inference.boxes import LEAST, MOST, first_fault
 from stvh_jax.names import natural_key
+from stvh_jax.sightings import nearest_seen
 
 _LINE = "frame, person, left, top, width, height, separated by commas"
 # A float holds all whole numbers up to here; of larger ones, two people could become one.
@@ -64,7 +65,7 @@ def read_clip(
     if report and count > num_frames:
         which = f"frame {first}" if first == last else f"frames {first} to {last}"
         report(f"{which} of {count}")
-    boxes = _nearest_seen(boxes[:, present], seen[:, present])
+    boxes = nearest_seen(boxes[:, present], seen[:, present])
     return pixels, boxes.astype(np.float32), np.ones(int(present.sum()), bool)
 
 
@@ -233,11 +234,3 @@ def _boxes_of(
 def _seen(boxes: Float[np.ndarray, "T N 4"]) -> Bool[np.ndarray, "T N"]:
     """Finds who is seen in which frame."""
     return np.all(np.isfinite(boxes), axis=-1)
-
-
-def _nearest_seen(boxes: Float[np.ndarray, "T N 4"], seen: Bool[np.ndarray, "T N"]):
-    """Gives each person's box of the nearest frame where they are seen, the earlier on a tie."""
-    places = np.arange(len(boxes))
-    distance = np.abs(places[:, None, None] - places[None, :, None]) + 0.0
-    nearest = np.where(seen[None], distance, np.inf).argmin(axis=1)
-    return boxes[nearest, np.arange(boxes.shape[1])[None]]

@@ -14,8 +14,8 @@ from stvh_jax.reporting import pages, tables
 from stvh_jax.retrieval.asking import Asked
 from stvh_jax.retrieval.hits import Hit, Hits, check_output
 from stvh_jax.retrieval.index import Index
-from stvh_jax.retrieval.index_info import Number
 from stvh_jax.retrieval.moments import Moment
+from stvh_jax.times import clock
 
 # How a grid is written, by the ending of the file.
 GRIDS = (".png", ".svg")
@@ -121,12 +121,6 @@ def hit_line(hit: Hit) -> str:
         _prediction(hit) if hit.record["predicted"] else "",
     ]
     return printable("  ".join(cell for cell in cells if cell))
-
-
-def clock(seconds: Number) -> str:
-    """Gives a time as h:mm:ss.s."""
-    minutes, rest = divmod(round(10 * seconds) / 10, 60)
-    return f"{int(minutes) // 60}:{int(minutes) % 60:02}:{rest:04.1f}"
 
 
 def hits_to_dict(

@@ -11,7 +11,7 @@ import pytest
 from stvh_jax import queries
 from stvh_jax.errors import UserError
 from stvh_jax.retrieval import asking, watching
-from stvh_jax.retrieval.hits_report import clock, hit_line, hits_to_dict, moments_table
+from stvh_jax.retrieval.hits_report import hit_line, hits_to_dict, moments_table
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.moments import find_moments, moments_of, overlap_in_time
 from stvh_jax.retrieval.queries import Query
@@ -106,14 +106,6 @@ def test_as_many_moments_are_found_as_asked_for(index):
     )
     assert [each["rank"] for each in values["moments"]] == list(range(1, 13))
     assert moments_table(index, query, [], focus="visual").count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0:00:00.0"), (59.96, "0:01:00.0"), (3599.94, "0:59:59.9"), (3600, "1:00:00.0")],
-)
-def test_times_are_written_as_on_a_clock(seconds, text):
-    assert clock(seconds) == text
 
 
 @pytest.fixture
