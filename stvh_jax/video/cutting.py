@@ -12,12 +12,11 @@ from stvh_jax.video.piece_frames import (
     CLOSE,
     Footage,
     even,
-    load_av,
     opened,
     shown_frames,
     upright,
 )
-from stvh_jax.video.pieces import Piece, check_pieces, clock, file_name
+from stvh_jax.video.pieces import Piece, check_pieces, file_name
 from stvh_jax.video.video_files import Encoded, local_path, new_mp4, usable_time_base
 
 # What may stand in an MP4 file so that common players show it; other streams are encoded anew.
@@ -110,7 +109,7 @@ class _NotCopied(UserError):
     """A stream cannot be copied, so that the file begun is dropped."""
 
 
-def _key_frame(footage: Footage, start: float) -> int | None:
+def _key_frame(footage: Footage, start: float | int) -> int | None:
     """Finds the time stamp of the last key frame at the start of a piece or before it."""
     key = None
     for packet in footage.packets(start):
@@ -188,8 +187,8 @@ def _encode(footage: Footage, piece: Piece, path: pathlib.Path) -> None:
             frame = shown.frame
             if video is None:
                 turned = frame.rotation % 180
-                size = (even(frame.width), even(frame.height))
-                size = size[::-1] if turned else size
+                width, height = even(frame.width), even(frame.height)
+                size = (height, width) if turned else (width, height)
                 video = Encoded(container, size, footage.rate, time_base)
                 _describe(video, footage, frame, bool(turned))
             video.put(upright(frame, size), shown.at, shown.lasts)

@@ -79,6 +79,10 @@ class Footage:
         """Opens a file; see `opened`."""
         self.path = pathlib.Path(os.path.abspath(path))
         self._open()
+        self._begin = self.stream.start_time or 0
+        if self.container.format.name == "avi":  # its start is not always that of a frame
+            first = next(self.container.demux(self.stream)).pts
+            self._begin = self._begin if first is None else first
 
     def _open(self) -> None:
         # A playlist that calls itself a video must not make us read from the network.
@@ -98,16 +102,16 @@ class Footage:
 
     def time_of(self, ticks: int) -> float:
         """Turns a time stamp of the stream into seconds."""
-        return float((ticks - (self.stream.start_time or 0)) * self.stream.time_base)
+        return float((ticks - self._begin) * self.stream.time_base)
 
-    def packets(self, time: float) -> Iterator[Any]:
+    def packets(self, time: float | int) -> Iterator[Any]:
         """Gives the packets from a key frame on that is at `time` or not far before it."""
         for back in _BACK:
             if time - back <= 0:
                 break
             ticks = int((time + CLOSE - back) / self.stream.time_base)
             with contextlib.suppress(load_av().error.PermissionError):  # a file without an index
-                self.container.seek(ticks + (self.stream.start_time or 0), stream=self.stream)
+                self.container.seek(ticks + self._begin, stream=self.stream)
                 packets = self.container.demux(self.stream)
                 key = self._first_key(packets, time)
                 if key is not None:
@@ -118,7 +122,7 @@ class Footage:
         self._open()
         yield from self.container.demux(self.stream)
 
-    def _first_key(self, packets: Iterator[Any], time: float) -> Any:
+    def _first_key(self, packets: Iterator[Any], time: float | int) -> Any:
         """Gives the first packet of a key frame; None if none is there before `time`."""
         for packet in packets:
             ticks = packet.dts if packet.pts is None else packet.pts
@@ -128,7 +132,7 @@ class Footage:
                 return packet
         return None
 
-    def frames(self, time: float) -> Iterator[tuple[float, "av.video.frame.VideoFrame"]]:
+    def frames(self, time: float | int) -> Iterator[tuple[float, "av.video.frame.VideoFrame"]]:
         """Gives the frames, each with its time, from one before `time` or the first on."""
         half, earliest = float(1 / self.rate / 2), -float("inf")
         for packet in self.packets(time):
@@ -203,7 +207,7 @@ def upright_size(footage: Footage, rotation: int) -> tuple[int, int]:
     return (height, width) if rotation % 180 else (width, height)
 
 
-def even(value: float) -> int:
+def even(value: float | int) -> int:
     """Gives the even number next to a length, 2 at least: colours have half as many pixels."""
     return max(2, round(value / 2) * 2)
 

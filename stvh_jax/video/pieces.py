@@ -42,7 +42,7 @@ class Piece:
     distance: float | int | None = None
 
     @property
-    def length(self) -> float:
+    def length(self) -> float | int:
         """How long it is, in seconds."""
         return self.stop - self.start
 

@@ -40,8 +40,9 @@ def encoder() -> str:
 
 def usable_time_base(time_base: fractions.Fraction | None) -> fractions.Fraction:
     """Gives the unit in which times are written that were read in another."""
-    fine = time_base is not None and 100 <= 1 / time_base <= _MOST_TICKS
-    return time_base if fine and time_base.numerator == 1 else _USUAL_TICKS
+    if time_base is None or time_base.numerator != 1:
+        return _USUAL_TICKS
+    return time_base if 100 <= time_base.denominator <= _MOST_TICKS else _USUAL_TICKS
 
 
 @contextlib.contextmanager
