@@ -65,4 +65,4 @@ def read_numbers(path, rotated=False):
 def duration(path):
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        return float(stream.duration * stream.time_base)
+        return float((stream.duration or 0) * (stream.time_base or 0))
