@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from stvh_jax.errors import Damaged, shown
+from stvh_jax.errors import Damaged, UserError, shown
 from stvh_jax.video.tracks import UNTRACKED
 
 # The boxes of one video that are held in memory: a hundred people in each of 100,000 frames.
@@ -70,6 +70,16 @@ class Rows:
     def noting(self, *notes: str) -> "Rows":
         """Adds lines to what a user should know; empty ones are none."""
         return dataclasses.replace(self, notes=(*self.notes, *filter(None, notes)))
+
+
+def check_count(count: int) -> None:
+    """Sees to it that a file's boxes fit the memory.
+
+    Raises:
+      UserError: there are too many.
+    """
+    if count > MOST_BOXES:
+        raise UserError(f"it has more than the {MOST_BOXES} boxes that are read of one video")
 
 
 def line_of(place: int) -> str:

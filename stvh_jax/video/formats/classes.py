@@ -6,25 +6,8 @@ from stvh_jax.errors import UserError
 
 # What data sets and annotators call people, in small letters.
 PEOPLE = frozenset(
-    [
-        "person",
-        "persons",
-        "people",
-        "pedestrian",
-        "pedestrians",
-        "human",
-        "humans",
-        "man",
-        "woman",
-        "child",
-        "player",
-        "players",
-        "goalkeeper",
-        "referee",
-        "athlete",
-        "actor",
-        "worker",
-    ]
+    ("person", "persons", "people", "pedestrian", "pedestrians", "human", "humans")
+    + ("man", "woman", "child", "player", "players", "goalkeeper", "referee", "athlete", "worker")
 )
 
 # The class of people in COCO, and so in what most detectors write.

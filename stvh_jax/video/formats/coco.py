@@ -13,7 +13,7 @@ from stvh_jax.errors import Damaged, NotFound, UserError, shown
 from stvh_jax.video.formats.classes import choose_people, listed
 from stvh_jax.video.formats.mot import OTHERS
 from stvh_jax.video.formats.named_columns import numbered_from
-from stvh_jax.video.rows import Rows, frame_numbers, lowest, people_of_names
+from stvh_jax.video.rows import Rows, Where, frame_numbers, lowest, people_of_names
 
 CROWD = "crowds"
 
@@ -153,13 +153,17 @@ def _images(images: Sequence[dict[str, Any]]) -> _Images:
         frames = np.arange(len(images))
         note = "no image says which frame it is; they are taken in their order"
     first_frame = lowest(frames)
-    sizes = {(image.get("width"), image.get("height")) for image in images if "width" in image}
-    size = next(iter(sizes)) if len(sizes) == 1 else (None, None)
-    sized = all(isinstance(length, int) and length > 0 for length in size)
     note = "; ".join(filter(None, [note, numbered_from(first_frame)]))
-    return _Images(
-        dict(zip(keys, frames.tolist())), first_frame, (size[0], size[1]) if sized else None, note
-    )
+    return _Images(dict(zip(keys, frames.tolist())), first_frame, _size(images), note)
+
+
+def _size(images: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
+    """Gives width and height, where all images say the same."""
+    sizes = {(str(image.get("width")), str(image.get("height"))) for image in images}
+    width, height = next(iter(sizes))
+    if len(sizes) > 1 or not (width + height).isdecimal() or len(width + height) > 20:
+        return None
+    return int(width), int(height)
 
 
 def _image(place: int) -> str:
@@ -193,12 +197,13 @@ def _scores(
     annotations: Sequence[Mapping[str, Any]], places: Int64[np.ndarray, "M"]
 ) -> Float64[np.ndarray, "M"]:
     scores = [entry.get("score", entry.get("confidence")) for entry in annotations]
-    return _floats(
-        [np.nan if score is None else score for score in scores], "score", places, _where
-    )
+    scores = [np.nan if score is None else score for score in scores]
+    return _floats(scores, "score", places, _where)
 
 
-def _floats(values: Sequence[Any], what: str, places: Int64[np.ndarray, "M"], where) -> np.ndarray:
+def _floats(
+    values: Sequence[Any], what: str, places: Int64[np.ndarray, "M"], where: Where
+) -> np.ndarray:
     for place, value in zip(places.tolist(), values):
         if not _is_number(value):
             raise Damaged(f"{where(place)}: {what} {shown(value, 40)} is not a number")
@@ -220,10 +225,8 @@ def _people_alone(
 ) -> Rows:
     crowds = np.array([bool(entry.get("iscrowd")) for entry in annotations], bool)
     rows = rows.without(crowds, CROWD)
-    names = {
-        _key(entry): str(entry.get("name", _key(entry)))
-        for entry in _objects(content, "categories")
-    }
+    categories = _objects(content, "categories")
+    names = {_key(entry): str(entry.get("name", _key(entry))) for entry in categories}
     numbers = [
         _hashable(entry.get("category_id", 0))
         for entry, crowd in zip(annotations, crowds.tolist())

@@ -172,9 +172,8 @@ def _filled(rows: Rows, outside: np.ndarray) -> Rows:
         confidences=np.concatenate([seen.confidences, between.confidences]),
         places=np.concatenate([seen.places, between.places]),
     )
-    return filled.noting(
-        f"{len(before)} boxes between keyframes are filled in" if len(before) else ""
-    )
+    count = len(before)
+    return filled.noting(f"{count} boxes between keyframes are filled in" if count else "")
 
 
 def _between(

@@ -13,6 +13,7 @@ from stvh_jax.video.formats.mot import OTHERS
 from stvh_jax.video.rows import (
     Rows,
     Where,
+    check_count,
     frame_numbers,
     line_of,
     lowest,
@@ -68,7 +69,7 @@ def header_of(text: str) -> tuple[list[str], str] | None:
     line = text.lstrip("\n").split("\n", 1)[0][:10_000]
     separator = next((sign for sign in ",;\t" if sign in line), " ")
     try:
-        names = next(csv.reader([line.strip()], delimiter=separator, skipinitialspace=True), [])
+        names = next(csv.reader([line.lstrip("# ").rstrip()], delimiter=separator, skipinitialspace=True), [])
     except csv.Error:
         return None
     return (names, separator) if roles_of(names) else None
@@ -100,6 +101,7 @@ def read_table(text: str, classes: Collection[str] | None) -> Rows:
         for role, place in places.items():
             columns[role].append(cells[place])
         lines.append(reader.line_num)
+        check_count(len(lines))
     return _rows(columns, np.array(lines, np.int64), line_of, classes)
 
 

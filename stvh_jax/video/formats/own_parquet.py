@@ -9,7 +9,7 @@ from etils import epath
 
 from stvh_jax import files
 from stvh_jax.errors import Damaged, UserError
-from stvh_jax.video.rows import MOST_BOXES, Rows
+from stvh_jax.video.rows import Rows, check_count
 from stvh_jax.video.tracks import Tracks
 
 MAGIC = b"PAR1"
@@ -44,8 +44,7 @@ def read(content: bytes) -> Rows:
             raise Damaged(f"its column {name} has no numbers, but {kind}")
         if name in ("frame", "person") and not pa.types.is_integer(kind):
             raise Damaged(f"its column {name} has no whole numbers, but {kind}")
-    if count > MOST_BOXES:
-        raise UserError(f"it has {count} boxes, more than the {MOST_BOXES} that are read")
+    check_count(count)
     size, num_frames = _video((schema.metadata or {}).get(_METADATA))
     names = [name for name in _COLUMNS if name in schema.names]
     with files.reading("it", "a readable Parquet file"):

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from stvh_jax.errors import Damaged, shown
-from stvh_jax.video.rows import line_of
+from stvh_jax.video.rows import check_count, line_of
 
 # So many bytes are looked at at a time, so that what is kept for each byte stays small.
 _CHUNK = 1 << 22
@@ -17,6 +17,9 @@ _SPACES = bytes.maketrans(b",;\t\v\f", b"     ")
 _NUMBER = re.compile(
     rb"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|nan|inf|infinity)", re.I
 )
+
+# A line of separators alone, as spreadsheets write an empty one.
+_NOTHING = re.compile(rb"^[, ]+$", re.M)
 
 # No text holds these; a picture or a program soon does.
 _BINARY = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1a"))
@@ -60,8 +63,9 @@ def decode(content: bytes) -> str:
 
 
 def cells_of(line: str) -> list[str]:
-    """Gives the cells of one line, as `parse_table` sees them."""
-    return line.replace(",", " ").replace(";", " ").split()
+    """Gives the cells of one line, as `parse_table` sees them: empty ones are "nan"."""
+    content = _with_empty_cells(line.encode("utf-8", errors="replace")).translate(_SPACES)
+    return content.decode("utf-8", errors="replace").split()
 
 
 def is_number(cell: str) -> bool:
@@ -82,7 +86,7 @@ def parse_table(text: str, columns: int, *, skipped: int = 0) -> Table:
     """
     content = _with_empty_cells(text.encode("utf-8", errors="replace"))
     content = content.translate(_SPACES)
-    parts, start, before = [], 0, 0
+    parts, start, before, read = [], 0, 0, 0
     while start < len(content):
         end = content.find(b"\n", start + _CHUNK) + 1 or len(content)
         part = content[start:end]
@@ -91,6 +95,8 @@ def parse_table(text: str, columns: int, *, skipped: int = 0) -> Table:
             part = b"\n" * skipped + (cut[skipped] if len(cut) > skipped else b"")
         parts.append(_parse_part(part, columns, before))
         before += part.count(b"\n")
+        read += len(parts[-1].lines)
+        check_count(read)
         start = end
     if not parts:
         return Table(np.zeros((0, columns)), np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -108,6 +114,7 @@ def _with_empty_cells(content: bytes) -> bytes:
     content = content.replace(b"\t", b" ")
     if b" " in content:
         content = re.sub(rb" +", b" ", content).replace(b" ,", b",").replace(b", ", b",")
+    content = _NOTHING.sub(b"", content)
     if b",," in content:
         content = content.replace(b",,", b",nan,").replace(b",,", b",nan,")
     return (b"nan" if content[:1] == b"," else b"") + content.replace(b"\n,", b"\nnan,")

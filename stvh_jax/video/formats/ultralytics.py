@@ -14,11 +14,11 @@ from stvh_jax.names import natural_key
 from stvh_jax.video.formats.classes import choose_people, listed
 from stvh_jax.video.formats.mot import OTHERS
 from stvh_jax.video.formats.text_table import Table, decode, parse_table
-from stvh_jax.video.rows import Rows, frame_numbers, line_of, lowest, people_of_numbers
+from stvh_jax.video.rows import Rows, check_count, frame_numbers, line_of, lowest, people_of_numbers
 
 _NAME = re.compile(r"(?P<video>.*?)_?(?P<frame>\d{1,15})\.txt", re.I | re.S)
 _COLUMNS = 7
-LINE = "class, x and y of the centre, width, height, perhaps confidence and person, in 0..1"
+LINE = "class, x, y, width, height, perhaps confidence and person, but no segments"
 
 
 def read(
@@ -50,9 +50,7 @@ def read(
     places = np.arange(len(table.lines))
     wrong = (table.counts < 5) | (table.counts > _COLUMNS)
     if wrong.any():
-        raise Damaged(
-            f"{where(int(np.argmax(wrong)))}: expected {LINE}; no segments, no key points"
-        )
+        raise Damaged(f"{where(int(np.argmax(wrong)))}: expected {LINE}")
     confidences, people, note = _sixth_and_seventh(table)
     frames = frame_numbers(numbers[file_of].astype(np.float64), places, where)
     first_frame = lowest(numbers)
@@ -107,12 +105,14 @@ def _of_video(
 
 def _tables(paths: Sequence[pathlib.Path]) -> tuple[Table, Int64[np.ndarray, "M"]]:
     """Reads all files, and says which each line is of; lines are numbered by file."""
-    tables, read = [], 0
+    tables, read, count = [], 0, 0
     for path in paths:
         content = files.read_bytes(path, "a readable file of tracks", most=files.MOST_BYTES - read)
         read += len(content)
         try:
             tables.append(parse_table(decode(content), _COLUMNS))
+            count += len(tables[-1].lines)
+            check_count(count)
         except Damaged as error:
             raise Damaged(f"{path.name}, {error}") from error
     fields = (tuple(getattr(table, name) for table in tables) for name in Table.__annotations__)

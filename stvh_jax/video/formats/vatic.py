@@ -17,12 +17,13 @@ LINE = "person xmin ymin xmax ymax frame lost occluded generated label"
 
 
 def fits(line: str) -> bool:
-    """Says whether a line is one of these: nine numbers, and a label that is none."""
+    """Says whether a line is one of these: nine numbers, of them three marks, and a label."""
     cells = line.split()
     return (
         len(cells) > _NUMBERS
         and all(map(is_number, cells[:_NUMBERS]))
-        and not is_number(cells[_NUMBERS])
+        and set(cells[6:_NUMBERS]) <= {"0", "1"}
+        and (cells[_NUMBERS][0] == '"' or cells[_NUMBERS][0].isalpha())
     )
 
 
