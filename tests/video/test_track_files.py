@@ -1,6 +1,7 @@
 """What all formats share: how a file is told apart, fitted to its video, and refused."""
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.video.track_files import read_tracks, write_tracks
 from stvh_jax.video.tracks import UNTRACKED
 
-SIZE = {"width": 640, "height": 480}
+SIZE: dict[str, Any] = {"width": 640, "height": 480}
 
 LINES = """1,7,64,48,64,96,0.9,-1,-1,-1
 1,3,0,0,320,240,0.8,-1,-1,-1

@@ -2,7 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
+from jaxtyping import Bool
+
 from stvh_jax.errors import UserError
+from stvh_jax.names import natural_key
 
 # What data sets and annotators call people, in small letters.
 PEOPLE = frozenset(
@@ -46,6 +50,28 @@ def choose_people(found: Sequence[str], classes: Collection[str] | None) -> tupl
     if not chosen:
         raise UserError(f"{cure}; {there}; name the people's with classes")
     return chosen, ""
+
+
+def others_than_people(
+    labels: Sequence[str], classes: Collection[str] | None
+) -> tuple[Bool[np.ndarray, "M"], str]:
+    """Finds the boxes that are no people's.
+
+    Args:
+      labels: the class of each box.
+      classes: see `choose_people`.
+
+    Returns:
+      Which they are, and a note for the user, or "".
+
+    Raises:
+      UserError: all are.
+    """
+    # As numbers, for an array of texts takes for each the room of the longest.
+    known: dict[str, int] = {}
+    codes = [known.setdefault(label, len(known)) for label in labels]
+    chosen, note = choose_people(sorted(known, key=natural_key), classes)
+    return np.array([name not in chosen for name in known])[codes], note
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:

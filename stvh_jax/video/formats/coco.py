@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from stvh_jax.errors import Damaged, NotFound, UserError, shown
-from stvh_jax.video.formats.classes import choose_people, listed
+from stvh_jax.video.formats.classes import listed, others_than_people
 from stvh_jax.video.formats.mot import OTHERS
 from stvh_jax.video.formats.named_columns import numbered_from
 from stvh_jax.video.rows import Rows, Where, frame_numbers, lowest, people_of_names
@@ -234,6 +234,6 @@ def _people_alone(
     ]
     if not numbers or not names:
         return rows
-    labels = np.array([names.get(number, str(number)) for number in numbers])
-    chosen, note = choose_people(np.unique(labels).tolist(), classes)
-    return rows.noting(note).without(~np.isin(labels, list(chosen)), OTHERS)
+    labels = [names.get(number, str(number)) for number in numbers]
+    others, note = others_than_people(labels, classes)
+    return rows.noting(note).without(others, OTHERS)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from stvh_jax.errors import Damaged, UserError
-from stvh_jax.video.formats.classes import choose_people, listed
+from stvh_jax.video.formats.classes import listed, others_than_people
 from stvh_jax.video.formats.mot import OTHERS
 from stvh_jax.video.formats.text_table import is_number
 from stvh_jax.video.rows import Rows, frame_numbers, line_of
@@ -120,10 +120,8 @@ def read(content: bytes, classes: Collection[str] | None) -> Rows:
         rows = dataclasses.replace(rows, size=(int(width), int(height)))
     outside = table[:, 2] != 0
     if len(table):
-        of_track = np.array(handler.labels)
-        labels = of_track[rows.people]
-        chosen, note = choose_people(np.unique(labels).tolist(), classes)
-        others = ~np.isin(labels, list(chosen))
+        labels = [handler.labels[track] for track in rows.people.tolist()]
+        others, note = others_than_people(labels, classes)
         rows = rows.noting(note).without(others, OTHERS)
         outside = outside[~others]
     return _filled(rows, outside)

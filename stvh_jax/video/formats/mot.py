@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from stvh_jax.errors import Damaged
-from stvh_jax.video.formats.classes import choose_people
+from stvh_jax.video.formats.classes import PERSON_NUMBER, others_than_people
 from stvh_jax.video.formats.text_table import Table, cells_of, is_number, parse_table
 from stvh_jax.video.rows import Rows, frame_numbers, line_of, lowest, people_of_numbers
 
@@ -69,8 +69,8 @@ def _first_line(text: str) -> tuple[int, list[str]]:
     """Gives the number of lines before the first that is no header, and the cells of that."""
     header = False
     for number, line in enumerate(text.split("\n", 100)[:100]):
-        cells = cells_of(line.lstrip("# "))
-        if not cells:
+        cells = cells_of(line[:10_000].lstrip("# "))
+        if set(cells) <= {"nan"}:
             continue
         if not header and not is_number(cells[0]):
             header = True
@@ -117,12 +117,12 @@ def _people_alone(rows: Rows, table: Table, classes: Collection[str] | None) -> 
     numbers = table.values[~ignored, _CLASS]
     if not np.isin(numbers, np.arange(_MOST_CLASS)).all():
         return rows
-    labels = numbers.astype(np.int64).astype(str)
-    found = np.unique(labels).tolist()
-    if classes is None and "0" not in found and _PEDESTRIAN in found:
+    labels = [f"{number:.0f}" for number in numbers.tolist()]
+    found = set(labels)
+    if classes is None and PERSON_NUMBER not in found and _PEDESTRIAN in found:
         classes = [_PEDESTRIAN]
-    chosen, note = choose_people(found, classes)
-    return rows.noting(note).without(~np.isin(labels, list(chosen)), OTHERS)
+    others, note = others_than_people(labels, classes)
+    return rows.noting(note).without(others, OTHERS)
 
 
 def _in_share(rows: Rows) -> Rows:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from stvh_jax.errors import Damaged, UserError, shown
-from stvh_jax.video.formats.classes import choose_people
+from stvh_jax.video.formats.classes import others_than_people
 from stvh_jax.video.formats.mot import OTHERS
 from stvh_jax.video.rows import (
     Rows,
@@ -66,10 +66,10 @@ def roles_of(names: Sequence[str]) -> dict[str, str] | None:
 
 def header_of(text: str) -> tuple[list[str], str] | None:
     """Gives the names and the separator of a table whose first line names its columns, or None."""
-    line = text.lstrip("\n").split("\n", 1)[0][:10_000]
+    line = text.lstrip("\n").split("\n", 1)[0][:10_000].lstrip("# ").rstrip()
     separator = next((sign for sign in ",;\t" if sign in line), " ")
     try:
-        names = next(csv.reader([line.lstrip("# ").rstrip()], delimiter=separator, skipinitialspace=True), [])
+        names = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     except csv.Error:
         return None
     return (names, separator) if roles_of(names) else None
@@ -169,11 +169,11 @@ def _rows(
         where=where,
         first_frame=first_frame,
     ).noting(note, numbered_from(first_frame))
-    labels = np.array([str(label).strip()[:200] for label in columns.get("class", ())])
-    if not labels.size or (labels == "").all() or (labels == "None").all():
+    labels = ["" if label is None else str(label).strip() for label in columns.get("class", ())]
+    if not any(labels):
         return rows
-    chosen, note = choose_people(np.unique(labels).tolist(), classes)
-    return rows.noting(note).without(~np.isin(labels, list(chosen)), OTHERS)
+    others, note = others_than_people(labels, classes)
+    return rows.noting(note).without(others, OTHERS)
 
 
 def numbered_from(first_frame: int) -> str:

@@ -18,9 +18,6 @@ _NUMBER = re.compile(
     rb"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|nan|inf|infinity)", re.I
 )
 
-# A line of separators alone, as spreadsheets write an empty one.
-_NOTHING = re.compile(rb"^[, ]+$", re.M)
-
 # No text holds these; a picture or a program soon does.
 _BINARY = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1a"))
 
@@ -82,13 +79,16 @@ def parse_table(text: str, columns: int, *, skipped: int = 0) -> Table:
       skipped: lines at the beginning that are not read.
 
     Raises:
-      Damaged: a cell is not a number; the message begins with its line.
+      Damaged: a cell is not a number, and the message begins with its line; or a line is endless.
+      UserError: there are too many lines.
     """
     content = _with_empty_cells(text.encode("utf-8", errors="replace"))
     content = content.translate(_SPACES)
     parts, start, before, read = [], 0, 0, 0
     while start < len(content):
         end = content.find(b"\n", start + _CHUNK) + 1 or len(content)
+        if end - start > 2 * _CHUNK:
+            raise Damaged(f"it has a line of more than {_CHUNK >> 20} MiB")
         part = content[start:end]
         if before < skipped:  # only ever a header, which stands in the first part
             cut = part.split(b"\n", skipped)
@@ -112,9 +112,9 @@ def _with_empty_cells(content: bytes) -> bytes:
     if b"," not in content:
         return content
     content = content.replace(b"\t", b" ")
-    if b" " in content:
-        content = re.sub(rb" +", b" ", content).replace(b" ,", b",").replace(b", ", b",")
-    content = _NOTHING.sub(b"", content)
+    while b"  " in content:
+        content = content.replace(b"  ", b" ")
+    content = content.replace(b" ,", b",").replace(b", ", b",")
     if b",," in content:
         content = content.replace(b",,", b",nan,").replace(b",,", b",nan,")
     return (b"nan" if content[:1] == b"," else b"") + content.replace(b"\n,", b"\nnan,")
@@ -140,7 +140,10 @@ def _parse_part(part: bytes, columns: int, before: int) -> Table:
     row[filled] = np.arange(len(filled))
     values = np.full((len(filled), columns), np.nan)
     values[row[line[kept]], column[kept]] = _numbers(signs.tobytes(), int(kept.sum()), before)
-    return Table(values, counts[filled].astype(np.int64), filled.astype(np.int64) + before + 1)
+    # Spreadsheets write an empty line as one of separators.
+    said = ~np.isnan(values).all(axis=1)
+    lines = filled.astype(np.int64) + before + 1
+    return Table(values[said], counts[filled].astype(np.int64)[said], lines[said])
 
 
 def _numbers(content: bytes, count: int, before: int) -> Float64[np.ndarray, "count"]:

@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int64
 from stvh_jax import files
 from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.names import natural_key
-from stvh_jax.video.formats.classes import choose_people, listed
+from stvh_jax.video.formats.classes import listed, others_than_people
 from stvh_jax.video.formats.mot import OTHERS
 from stvh_jax.video.formats.text_table import Table, decode, parse_table
 from stvh_jax.video.rows import Rows, check_count, frame_numbers, line_of, lowest, people_of_numbers
@@ -69,9 +69,9 @@ def read(
     ).noting(note, "" if first_frame else "frames are numbered from 0, for there is a frame 0")
     if not len(places):
         return rows
-    labels = np.array([f"{number:g}" for number in table.values[:, 0].tolist()])
-    chosen, note = choose_people(np.unique(labels).tolist(), classes)
-    return rows.noting(note).without(~np.isin(labels, list(chosen)), OTHERS)
+    labels = [f"{number:g}" for number in table.values[:, 0].tolist()]
+    others, note = others_than_people(labels, classes)
+    return rows.noting(note).without(others, OTHERS)
 
 
 def _of_video(

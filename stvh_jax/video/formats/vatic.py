@@ -5,7 +5,7 @@ from collections.abc import Collection
 import numpy as np
 
 from stvh_jax.errors import Damaged
-from stvh_jax.video.formats.classes import choose_people
+from stvh_jax.video.formats.classes import others_than_people
 from stvh_jax.video.formats.mot import OTHERS
 from stvh_jax.video.formats.text_table import is_number, parse_table
 from stvh_jax.video.rows import Rows, frame_numbers, line_of, people_of_numbers
@@ -55,9 +55,9 @@ def read(text: str, classes: Collection[str] | None) -> Rows:
     if '"' not in text or not len(rows.frames):
         return rows
     lines = text.split("\n")
-    labels = np.array([_label(lines[place - 1]) for place in rows.places.tolist()])
-    chosen, note = choose_people(np.unique(labels).tolist(), classes)
-    return rows.noting(note).without(~np.isin(labels, list(chosen)), OTHERS)
+    labels = [_label(lines[place - 1]) for place in rows.places.tolist()]
+    others, note = others_than_people(labels, classes)
+    return rows.noting(note).without(others, OTHERS)
 
 
 def _label(line: str) -> str:

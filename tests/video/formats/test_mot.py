@@ -1,6 +1,7 @@
 """MOTChallenge's lines, and what trackers make of them."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from stvh_jax.video.track_files import read_tracks
 from stvh_jax.video.tracks import UNTRACKED
 
 FILES = pathlib.Path(__file__).parents[1] / "files"
-SIZE = {"width": 640, "height": 480}
+SIZE: dict[str, Any] = {"width": 640, "height": 480}
 
 
 def read(folder, text, **how):
@@ -119,3 +120,13 @@ def test_many_lines_agree_with_numpy(tmp_path):
     corners = lines[:, [3, 2, 3, 2]] + np.pad(lines[:, [5, 4]], [(0, 0), (2, 0)])
     np.testing.assert_allclose(tracks.boxes, corners / [480, 640, 480, 640], atol=1e-6)
     np.testing.assert_allclose(tracks.confidences, lines[:, 6], atol=1e-6)
+
+
+def test_lines_of_separators_alone_are_empty(tmp_path):
+    tracks, _ = read(tmp_path, ",,,,,\n , ,,,,\n1,5,10,10,20,40\n,,,,,\n2,5,10,10,20,40\n,\n")
+    assert tracks.frames.tolist() == [0, 1]
+
+
+def test_an_endless_line_is_refused(tmp_path):
+    with pytest.raises(UserError, match="a line of more than 4 MiB"):
+        read(tmp_path, "1 " * (5 << 20))

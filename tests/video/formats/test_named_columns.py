@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from stvh_jax.video.tracks import UNTRACKED
 # 0.31.2, CSVSink and JSONSink, from made boxes of frames 0, 1 and 3, the last box of each frame a
 # car; in the third file nobody is followed, no class is known, and its one frame is called 1.
 FILES = pathlib.Path(__file__).parents[1] / "files"
-SIZE = {"width": 500, "height": 500}
+SIZE: dict[str, Any] = {"width": 500, "height": 500}
 
 
 def read(path, **how):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from stvh_jax.errors import Damaged, UserError
 from stvh_jax.video.track_files import read_tracks, write_tracks
 from stvh_jax.video.tracks import Tracks
 
-VIDEO = {"width": 640, "height": 480}
+VIDEO: dict[str, Any] = {"width": 640, "height": 480}
 
 
 def made(count=50):

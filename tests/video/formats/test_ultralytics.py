@@ -1,5 +1,7 @@
 """Ultralytics' save_txt: a file for each frame, as its documentation defines it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.video.track_files import read_tracks
 from stvh_jax.video.tracks import UNTRACKED
 
-SIZE = {"width": 640, "height": 480}
+SIZE: dict[str, Any] = {"width": 640, "height": 480}
 
 
 def write(folder, files):
