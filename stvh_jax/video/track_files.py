@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from etils import epath
 
 from stvh_jax import files
-from stvh_jax.errors import Damaged, UserError
+from stvh_jax.errors import Damaged, UserError, shown
 from stvh_jax.video.formats import (
     coco,
     collective,
@@ -22,7 +22,7 @@ from stvh_jax.video.formats import (
     vatic,
 )
 from stvh_jax.video.formats.own_parquet import write_tracks
-from stvh_jax.video.rows import Rows
+from stvh_jax.video.rows import MOST_NUMBER, Rows
 from stvh_jax.video.settling import settle
 from stvh_jax.video.tracks import Tracks
 
@@ -75,6 +75,8 @@ def read_tracks(
     """
     if width <= 0 or height <= 0 or (num_frames is not None and num_frames <= 0):
         raise UserError(f"a video of {width} x {height} pixels and {num_frames} frames is none")
+    if first_frame is not None and not 0 <= first_frame <= MOST_NUMBER:
+        raise UserError(f"no frame has the number {shown(first_frame)}")
     if not 0 <= min_confidence <= 1 or math.isnan(min_confidence):
         raise UserError(f"{min_confidence} is not a least confidence; give one in 0..1")
     with _naming(path):

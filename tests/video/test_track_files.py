@@ -1,5 +1,6 @@
 """What all formats share: how a file is told apart, fitted to its video, and refused."""
 
+import json
 import random
 from typing import Any
 
@@ -9,6 +10,14 @@ import pytest
 from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.video.track_files import read_tracks, write_tracks
 from stvh_jax.video.tracks import UNTRACKED
+from tests.video.formats import (
+    test_coco,
+    test_collective,
+    test_cvat,
+    test_named_columns,
+    test_own_parquet,
+    test_vatic,
+)
 
 SIZE: dict[str, Any] = {"width": 640, "height": 480}
 
@@ -99,6 +108,8 @@ def test_frames_are_counted_from_0_where_a_frame_0_occurs(tmp_path):
         ({"min_confidence": 0.95}, "no box of a person in this video (3 below the confidence"),
         ({"min_confidence": 1.5}, "1.5 is not a least confidence"),
         ({"min_confidence": float("nan")}, "nan is not a least confidence"),
+        ({"first_frame": -1}, "no frame has the number -1"),
+        ({"first_frame": 10**30}, "no frame has the number 1000"),
         ({"width": 0}, "a video of 0 x 480 pixels"),
     ],
 )
@@ -186,19 +197,18 @@ def test_cut_and_changed_files_raise_user_errors_alone(tmp_path, made_files):
 
 @pytest.fixture
 def made_files(tmp_path):
-    from tests.video.formats import test_coco, test_cvat, test_own_parquet, test_vatic
-
-    write_tracks(tmp_path / "own", test_own_parquet.made(), **test_own_parquet.VIDEO, num_frames=30)
-    from tests.video.formats.test_named_columns import FILES
-
+    """A small file of each format."""
+    own = tmp_path / "own"
+    write_tracks(own, test_own_parquet.made(), **test_own_parquet.VIDEO, num_frames=30)
     return [
         LINES.encode(),
         test_vatic.LINES.encode(),
-        test_coco.dumped(test_coco.of_two_videos()).encode(),
+        test_collective.TEXT.encode(),
+        json.dumps(test_coco.of_one_video()).encode(),
         test_cvat.EXPORT.encode(),
-        (tmp_path / "own").read_bytes(),
-        (FILES / "supervision.csv").read_bytes(),
-        (FILES / "supervision.json").read_bytes(),
+        own.read_bytes(),
+        (test_named_columns.FILES / "supervision.csv").read_bytes(),
+        (test_named_columns.FILES / "supervision.json").read_bytes(),
     ]
 
 

@@ -52,10 +52,11 @@ def read(content: bytes) -> Rows:
         if len(table) != count or any(column.null_count for column in table.columns):
             raise ValueError("cells are missing")
         columns = {name: table[name].to_numpy() for name in names}
-    if (columns["frame"] < 0).any():
+    frames = columns["frame"].astype(np.int64)
+    if (frames < 0).any():
         raise Damaged("it has frames below 0")
     return Rows(
-        frames=columns["frame"].astype(np.int64),
+        frames=frames,
         people=columns["person"].astype(np.int64),
         boxes=np.stack([columns[name].astype(np.float64) for name in _BOX], axis=1),
         confidences=columns.get("confidence", np.full(count, np.nan)).astype(np.float64),

@@ -46,12 +46,8 @@ def of_one_video():
     return content
 
 
-def dumped(content):
-    return json.dumps(content)
-
-
 def read(folder, content, name="a.json", width=100, **how):
-    (folder / name).write_text(dumped(content))
+    (folder / name).write_text(json.dumps(content))
     said = []
     tracks = read_tracks(folder / name, width=width, height=100, report=said.append, **how)
     return tracks, said
