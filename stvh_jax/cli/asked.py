@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from stvh_jax.cli import parsing
+from stvh_jax.cli import own_video, parsing
 from stvh_jax.errors import UserError
 
 
@@ -40,6 +40,13 @@ def add_options(parser: parsing.StrictParser) -> None:
         metavar="FILE",
         help="features of its whole frames, a .npy file [frames, channels], for a model of them",
     )
+    parser.add_argument(
+        "--video", type=pathlib.Path, metavar="FILE", help="one of your videos, with --at TIME"
+    )
+    parser.add_argument(
+        "--at", type=own_video.seconds, metavar="TIME", help="what it shows at h:mm:ss"
+    )
+    own_video.add_tracks(parser)
     _add_examples(parser)
     focus = parser.add_mutually_exclusive_group()
     focus.add_argument("--focus", help="activity (if left out), visual, 0 to L, or 2.3")
@@ -85,20 +92,25 @@ def check(arguments: argparse.Namespace) -> None:
     """
     if arguments.frames and not arguments.boxes:
         raise UserError("--frames needs --boxes FILE, the boxes of the people in them")
-    if arguments.clip and arguments.boxes:
-        raise UserError("give --clip MATCH/CLIP, or --frames DIR with --boxes FILE")
+    if (arguments.video is None) != (arguments.at is None):
+        raise UserError("give --video FILE and --at TIME together: what it shows then")
+    if arguments.tracks and not arguments.video:
+        raise UserError("--tracks are of the people of --video FILE; give that")
+    given = [arguments.clip, arguments.boxes, arguments.video]
+    if len([each for each in given if each]) > 1:
+        raise UserError("give --clip MATCH/CLIP, --frames DIR with --boxes FILE, or --video FILE")
     others = arguments.activity or arguments.like or arguments.not_like or arguments.query
-    if not (arguments.clip or arguments.boxes or others):
+    if not (any(given) or others):
         raise UserError(
-            "give --clip MATCH/CLIP, or --frames DIR with --boxes FILE; or --activity NAME, --like "
-            "MATCH/CLIP, --query FILE"
+            "give --clip MATCH/CLIP, --video FILE --at TIME, or --frames DIR with --boxes FILE; or "
+            "--activity NAME, --like MATCH/CLIP, --query FILE"
         )
     if arguments.start is not None and not arguments.boxes:
         raise UserError("--start chooses among the frames of --boxes FILE; give that")
     if arguments.appearance and not arguments.boxes:
         raise UserError("--appearance is of the clip of --boxes FILE; give that")
-    if arguments.rank and not (arguments.clip or arguments.boxes):
-        raise UserError("--rank says how a clip is compared; give --clip or --boxes")
+    if arguments.rank and not any(given):
+        raise UserError("--rank says how a clip is compared; give --clip, --video or --boxes")
 
 
 def read(arguments: argparse.Namespace, index) -> tuple[Any, str | float, Callable[[], tuple]]:
@@ -131,6 +143,8 @@ def read(arguments: argparse.Namespace, index) -> tuple[Any, str | float, Callab
         names = [queries.parse_clip(text) for text in arguments.clip]
         encode = arguments.rank == "asymmetric"
         clips = queries.clips_query(index, names, open_model, encode=encode)
+    elif arguments.video:
+        clips = _video_query(arguments, index)
     elif arguments.boxes:
         clips = _files_query(arguments, index)
     liked, not_liked = (
@@ -157,17 +171,44 @@ def _focus_of(arguments: argparse.Namespace, index, saved) -> str | float:
     return arguments.focus or ("activity" if before is None else before)
 
 
-def _files_query(arguments: argparse.Namespace, index):
-    from stvh_jax.inference.clip_files import read_appearance, read_clip
+def _video_query(arguments: argparse.Namespace, index):
+    """Takes the clip of the index at a time of a video, or encodes the one that begins there."""
+    from stvh_jax.retrieval import kept_tracks, queries, video_queries
+    from stvh_jax.retrieval.video_indexing import Footage
+    from stvh_jax.video.footage import open_video
+
+    video, at = arguments.video, arguments.at
+    if arguments.rank != "asymmetric":
+        name = video_queries.indexed_clip(index, video, at)
+        if name is not None:
+            return queries.Query(*index.get([name]))
+    match, opened = video_queries.match_of(index, video), open_video(video)
+    video_queries.check_moment(opened, at)
+    if arguments.tracks:
+        tracks = own_video.read_tracks(arguments, video, opened)
+    else:
+        tracks = kept_tracks.read(arguments.index, match, opened)
+    encoder = functools.partial(_encoder_of, arguments, index)
+    return video_queries.moment_query(index, encoder, Footage(opened, tracks, match), at)
+
+
+def _encoder_of(arguments: argparse.Namespace, index):
+    """Loads the model that made an index."""
     from stvh_jax.inference.encoder import load
-    from stvh_jax.retrieval import queries
 
     origin = index.info.origin
-    encoder = load(
+    return load(
         _run_of(arguments, origin),
         checkpoint=origin.get("checkpoint_kind", "best"),
         bits=index.info.bits,
     )
+
+
+def _files_query(arguments: argparse.Namespace, index):
+    from stvh_jax.inference.clip_files import read_appearance, read_clip
+    from stvh_jax.retrieval import queries
+
+    encoder = _encoder_of(arguments, index)
     clip = read_clip(
         arguments.boxes,
         arguments.frames,

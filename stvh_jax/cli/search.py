@@ -11,7 +11,7 @@ import re
 import sys
 
 from stvh_jax import files
-from stvh_jax.cli import asked, parsing
+from stvh_jax.cli import asked, own_video, parsing, taken
 from stvh_jax.errors import UserError, shown
 from stvh_jax.names import printable
 
@@ -36,7 +36,11 @@ def _parser(program: str) -> parsing.StrictParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="index | query | watch")
-    _add_index(commands.add_parser("index", help="add the clips of a prepared set to an index"))
+    _add_index(
+        commands.add_parser(
+            "index", help="add the clips of videos, or of a prepared set, to an index"
+        )
+    )
     _add_query(commands.add_parser("query", help="find the clips like a clip"))
     _add_watch(commands.add_parser("watch", help="report the clips like a clip as they are added"))
     return parser
@@ -69,14 +73,21 @@ def _add_index(parser: parsing.StrictParser) -> None:
         action="store_true",
         help="then fit the visual bits to all clips of the index, without labels; anew each time",
     )
-    parser.add_argument("--fps", type=float, default=25.0, help="frames per second of the videos")
+    parser.add_argument(
+        "--fps",
+        type=float,
+        default=25.0,
+        help="frames per second of the prepared set's videos; of your own, those that the model "
+        "takes. 25",
+    )
     parser.add_argument("--media", default="", help='the file of a clip: "videos/{match}.mp4"')
+    own_video.add_options(parser)
 
 
 def _add_query(parser: parsing.StrictParser) -> None:
     parser.set_defaults(run=_query)
     asked.add_options(parser)
-    parser.add_argument("--save-query", metavar="FILE", help="save what is asked for, as .json")
+    taken.add_options(parser)
     parser.add_argument("--k", type=int, help="how many hits; 10, or all within a radius")
     parser.add_argument("--radius", type=float, help="the largest distance in bits, included")
     parser.add_argument("--filter", type=_renamed, help=argparse.SUPPRESS)
@@ -85,8 +96,6 @@ def _add_query(parser: parsing.StrictParser) -> None:
     )
     parser.add_argument("--exclude-match", action="store_true", help="leave out the query's match")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--grid", metavar="FILE", help="draw the hits, as .png or .svg")
-    parser.add_argument("--export", metavar="FILE", help="write the hits, as .csv, .json, .parquet")
     parser.add_argument(
         "--moments",
         action=argparse.BooleanOptionalAction,
@@ -127,6 +136,8 @@ def _renamed(text: str):
 
 
 def _index(arguments: argparse.Namespace) -> int:
+    if arguments.video:
+        return own_video.index(arguments)
     from stvh_jax.retrieval.indexing import index_split
     from stvh_jax.runs import packed
 
@@ -171,17 +182,10 @@ def _codes_of(info) -> str:
 
 def _query(arguments: argparse.Namespace) -> int:
     asked.check(arguments)
-    from stvh_jax.retrieval import asking, hits_report
-    from stvh_jax.retrieval.hits import EXPORTS, check_output
+    taken.check(arguments)
+    from stvh_jax.retrieval import asking
     from stvh_jax.retrieval.index import Index
 
-    for path, endings in (
-        (arguments.export, EXPORTS),
-        (arguments.grid, hits_report.GRIDS),
-        (arguments.save_query, (".json",)),
-    ):
-        if path:
-            check_output(path, endings)
     index = Index.open(arguments.index)
     query, focus, open_model = asked.read(arguments, index)
     k = 10 if arguments.k is None and arguments.radius is None else arguments.k
@@ -199,26 +203,25 @@ def _query(arguments: argparse.Namespace) -> int:
         )
 
     hits = search(k)
-    _show(
-        arguments, index, query, hits, focus=focus, moments=_moments(arguments, query, hits, search)
-    )
-    _write(arguments, index, query, hits, open_model, focus=focus)
+    moments = _moments(arguments, index, query, hits, search)
+    _show(arguments, index, query, hits, focus=focus, moments=moments)
+    taken.write(arguments, index, query, hits, moments, open_model, focus=focus)
     return 0
 
 
-def _moments(arguments: argparse.Namespace, query, hits, search):
+def _moments(arguments: argparse.Namespace, index, query, hits, search):
     """Gives the moments that are shown in place of hits; None for the hits themselves."""
     from stvh_jax.retrieval import moments
 
-    wanted = arguments.moments
+    wanted, step = arguments.moments, moments.step_of(index)
     if wanted is None:
-        wanted = moments.overlap_in_time(hits)
+        wanted = moments.overlap_in_time(hits, step=step)
     if not wanted:
         return None
     beside = [] if query.clips is None else query.clips.records
     if arguments.k is None and arguments.radius is not None:
-        return moments.moments_of(hits)
-    return moments.find_moments(search, arguments.k or 10, beside=beside)
+        return moments.moments_of(hits, step=step)
+    return moments.find_moments(search, arguments.k or 10, beside=beside, step=step)
 
 
 def _show(arguments: argparse.Namespace, index, query, hits, *, focus, moments) -> None:
@@ -232,26 +235,6 @@ def _show(arguments: argparse.Namespace, index, query, hits, *, focus, moments) 
         print(hits_report.hits_table(index, query, hits, focus=focus), end="")
     else:
         print(hits_report.moments_table(index, query, moments, focus=focus), end="")
-
-
-def _write(arguments: argparse.Namespace, index, query, hits, open_model, *, focus) -> None:
-    """Writes the files that are asked for."""
-    from stvh_jax.retrieval import hits_report
-
-    written = []
-    if arguments.save_query:
-        query.saved(index, focus).save(arguments.save_query)
-        written.append(arguments.save_query)
-    if arguments.export:
-        hits.export(arguments.export)
-        written.append(arguments.export)
-    if arguments.grid:
-        _, dataset = open_model()
-        key_frames = dataset.key_frame_images
-        hits_report.write_grid(arguments.grid, query, hits, key_frames, focus=focus)
-        written.append(arguments.grid)
-    for path in written:
-        print(f"wrote {path}", file=sys.stderr if arguments.json else sys.stdout)
 
 
 def _watch(arguments: argparse.Namespace) -> int:

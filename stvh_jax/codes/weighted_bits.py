@@ -23,6 +23,7 @@ from stvh_jax.errors import UserError
 
 # FAISS makes these when it is imported, where type checkers do not see them as they are.
 _IndexPQFastScan: Any = faiss.IndexPQFastScan
+_IndexShards: Any = faiss.IndexShards
 _NOTHING_AFTER: Any = vars(faiss)["FastScanDistancePostProcessing"]()
 # The bits of each of the 256 bytes.
 _BITS_OF_BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.int64)
@@ -204,7 +205,7 @@ class ScannedCodes:
         if len(self._pieces) == 1:
             return first.index
         bits, threaded = 8 * self.codes.shape[1], faiss.omp_get_max_threads() > 1
-        shards = faiss.IndexShards(bits, threaded, True)
+        shards = _IndexShards(bits, threaded, True)
         for piece in self._pieces:
             shards.add_shard(piece.index)
         return shards

@@ -1,32 +1,15 @@
-"""The hits of a search as a table for the console, as JSON, and as a picture grid."""
+"""The hits of a search as a table for the console, and as JSON."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from etils import epath
-from jaxtyping import UInt8
-
-from stvh_jax import files
-from stvh_jax.errors import UserError
 from stvh_jax.names import printable
-from stvh_jax.reporting import pages, tables
+from stvh_jax.reporting import tables
 from stvh_jax.retrieval.asking import Asked
-from stvh_jax.retrieval.hits import Hit, Hits, check_output
+from stvh_jax.retrieval.hits import Hit, Hits
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.moments import Moment
 from stvh_jax.times import clock
-
-# How a grid is written, by the ending of the file.
-GRIDS = (".png", ".svg")
-
-# The most hits that a grid shows: the pictures of more would be too small.
-_MOST_PICTURES = 20
-
-Image = UInt8[np.ndarray, "H W 3"]
-
-# Gives the key frames of some clips of a split, by the prepared set's own (match, clip).
-KeyFrames = Callable[[str, set[tuple]], dict[tuple, Image]]
 
 
 def hits_table(index: Index, asked: Asked, hits: Hits, *, focus: str | float) -> str:
@@ -38,14 +21,14 @@ def hits_table(index: Index, asked: Asked, hits: Hits, *, focus: str | float) ->
     if not len(hits):
         return f"{heading}\n"
     bits = index.info.bits
-    header = ["rank", "bits away", "clip", "seconds", "activity", "predicted", "media"]
+    header = ["rank", "bits away", "clip", "time", "activity", "predicted", "media"]
     foci = [f"focus {each}" for each in index.foci]
     rows = [
         [
             str(rank),
             f"{hit.distance:.4g}",
             f"{hit.match}/{hit.clip}",
-            _seconds(hit),
+            _time(hit),
             hit.record["activity"] or "–",
             _prediction(hit),
             hit.record["media"] or "–",
@@ -146,73 +129,9 @@ def hits_to_dict(
     }
 
 
-def write_grid(
-    path: epath.PathLike, asked: Asked, hits: Hits, key_frames: KeyFrames, *, focus: str | float
-) -> None:
-    """Draws the query's clip, if it has one, and the first twenty hits, by their key frames.
-
-    Args:
-      path: the PNG or SVG file to write.
-      asked: what was searched for; the first of several clips is shown.
-      hits: what was found.
-      key_frames: gives the pictures.
-      focus: the focus searched, for the title.
-
-    Raises:
-      UserError: the file has another ending or cannot be written, a clip has no picture, or
-        Matplotlib is not installed.
-    """
-    checked = check_output(path, GRIDS)
-    plots = pages.load_plots()
-    shown = hits[:_MOST_PICTURES]
-    records = [{"match": hit.match, "clip": hit.clip, **hit.record} for hit in shown]
-    distances: list[float | None] = [hit.distance for hit in shown]
-    clips, given = asked.clips, []
-    if clips is not None:
-        records, distances = [clips.records[0], *records], [None, *distances]
-        given = [] if clips.image is None else [clips.image]
-    images = [*given, *_images(records[len(given) :], key_frames)]
-    row = [
-        plots.Picture(
-            image,
-            record["activity"] or record["predicted"] or "unknown",
-            record["match"] or "–",
-            distance,
-        )
-        for record, image, distance in zip(records, images, distances)
-    ]
-    figure = plots.hits_grid([row], title=f"Like {asked.title} at focus {focus}")
-    with files.writing(checked):
-        files.write(checked, plots.render(figure, kind=checked.suffix[1:]))
-
-
-def _images(records: Sequence[dict], key_frames: KeyFrames) -> list[Image]:
-    """Gives the key frame of each clip, reading each split once."""
-    names = [(record["split"], _prepared_name(record)) for record in records]
-    images = {}
-    for split in dict.fromkeys(split for split, _ in names):
-        of_split = {name for other, name in names if other == split}
-        images |= {(split, name): image for name, image in key_frames(split, of_split).items()}
-    return [images[name] for name in names]
-
-
-def _prepared_name(record: dict) -> tuple[str, str]:
-    """Gives (match, clip) of a clip of a prepared set.
-
-    Raises:
-      UserError: the clip is not one of a prepared set.
-    """
-    match, clip = record["match"], record["clip"]
-    if record["split"] is None:
-        raise UserError(
-            f"clip {match}/{clip} is not in a prepared set, so there is no picture of it"
-        )
-    return match, clip
-
-
-def _seconds(hit: Hit) -> str:
+def _time(hit: Hit) -> str:
     start, stop = hit.record["start"], hit.record["stop"]
-    return "–" if start is None or stop is None else f"{start:.1f}–{stop:.1f}"
+    return "–" if start is None or stop is None else f"{clock(start)}–{clock(stop)}"
 
 
 def _prediction(hit: Hit) -> str:

@@ -35,6 +35,9 @@ DATA_DIR = "data_dir"
 # earlier versions do not say it.
 DATA_DIGESTS = "data_digests"
 
+# Where it says how clips were cut, of own videos: seconds between their beginnings.
+EVERY = "every"
+
 # Clips encoded and written at a time: what a killed indexing has to do again.
 _CLIPS_AT_ONCE = 512
 

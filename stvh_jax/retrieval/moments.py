@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from stvh_jax.retrieval.hits import Hit, Hits
+from stvh_jax.retrieval.index import Index
+from stvh_jax.retrieval.indexing import EVERY
 
 # More hits are asked for than moments: at first so many for each, then so many times more.
 _HITS_EACH, _MORE = 4, 4
+# Times that differ by less are the same.
+_ROUNDING = 1e-6
 # The most hits that are asked for to make moments of.
 _MOST_HITS = 1 << 16
 
@@ -56,13 +60,21 @@ class Moment:
         }
 
 
-def moments_of(hits: Iterable[Hit]) -> list[Moment]:
+def step_of(index: Index) -> float:
+    """Gives the seconds between the beginnings of clips of own videos; 0 where that is unknown."""
+    every = index.info.origin.get(EVERY)
+    return float(every) if isinstance(every, (int, float)) else 0.0
+
+
+def moments_of(hits: Iterable[Hit], *, step: float = 0.0) -> list[Moment]:
     """Joins hits of one match that overlap in time; the nearest moments first.
 
     Hits without times are moments of their own.
 
     Args:
       hits: nearest first.
+      step: seconds between the beginnings of clips, see `step_of`: one that is shorter lasts until
+        the next begins.
     """
     ranked = list(enumerate(hits))
     groups, by_match = [], {}
@@ -72,22 +84,22 @@ def moments_of(hits: Iterable[Hit]) -> list[Moment]:
         else:
             by_match.setdefault(hit.match, []).append((place, hit))
     for of_match in by_match.values():
-        groups += _joined(of_match)
+        groups += _joined(of_match, step)
     # Of each moment the nearest hit stands first, and of all moments that with the nearest hit.
     by_place = operator.itemgetter(0)
     ordered = sorted((sorted(group, key=by_place) for group in groups), key=lambda g: g[0][0])
     return [_moment([hit for _, hit in group]) for group in ordered]
 
 
-def _joined(hits: list[tuple[int, Hit]]) -> list[list[tuple[int, Hit]]]:
-    """Joins hits of one match, each with its place, that overlap in time."""
+def _joined(hits: list[tuple[int, Hit]], step: float) -> list[list[tuple[int, Hit]]]:
+    """Joins hits of one match, each with its place, that overlap or follow one another."""
     groups, end = [], -math.inf
     for place, hit in sorted(hits, key=lambda ranked: _times(ranked[1]) or ()):
         start, stop = _times(hit) or (0.0, 0.0)
         if start >= end:
             groups.append([])
         groups[-1].append((place, hit))
-        end = max(end, stop)
+        end = max(end, stop, start + step + _ROUNDING if step else stop)
     return groups
 
 
@@ -100,26 +112,30 @@ def _moment(hits: list[Hit]) -> Moment:
     )
 
 
-def find_moments(search: Callable[[int], Hits], k: int, *, beside: Sequence[dict]) -> list[Moment]:
+def find_moments(
+    search: Callable[[int], Hits], k: int, *, beside: Sequence[dict], step: float = 0.0
+) -> list[Moment]:
     """Finds the k nearest moments.
 
     Args:
       search: gives so many hits.
       k: how many moments.
       beside: records of the query's clips; hits that overlap them in time are left out.
+      step: see `moments_of`.
     """
     count = _HITS_EACH * k
     while True:
         hits = search(count)
-        moments = moments_of(hit for hit in hits if not any(_overlap(hit, own) for own in beside))
+        others = (hit for hit in hits if not any(_overlap(hit, own, step) for own in beside))
+        moments = moments_of(others, step=step)
         if len(moments) >= k or len(hits) < count or count >= _MOST_HITS:
             return moments[:k]
         count *= _MORE
 
 
-def overlap_in_time(hits: Sequence[Hit]) -> bool:
+def overlap_in_time(hits: Sequence[Hit], *, step: float = 0.0) -> bool:
     """Says whether some hits overlap, so that they are better shown as moments."""
-    return len(moments_of(hits)) < len(hits)
+    return len(moments_of(hits, step=step)) < len(hits)
 
 
 def _times(hit: Hit) -> tuple[float, float] | None:
@@ -127,8 +143,10 @@ def _times(hit: Hit) -> tuple[float, float] | None:
     return None if start is None or stop is None else (start, stop)
 
 
-def _overlap(hit: Hit, own: dict[str, Any]) -> bool:
+def _overlap(hit: Hit, own: dict[str, Any], step: float) -> bool:
     times = _times(hit)
     if times is None or hit.match != own["match"] or own["start"] is None or own["stop"] is None:
         return False
-    return times[0] < own["stop"] and times[1] > own["start"]
+    starts, stops = (times[0], own["start"]), (times[1], own["stop"])
+    ends = [max(stop, start + step) for start, stop in zip(starts, stops)]
+    return starts[0] < ends[1] and ends[0] > starts[1]

@@ -9,15 +9,18 @@ from stvh_jax.reporting.plots.curves import (
     measures_along,
     ranking_curves,
 )
+from stvh_jax.reporting.plots.hit_pages import Found, hit_pages
 from stvh_jax.reporting.plots.matrices import class_distances, confusion_matrix
 
 __all__ = [
+    "Found",
     "Picture",
     "attention",
     "class_distances",
     "comparison",
     "confusion_matrix",
     "focus_curves",
+    "hit_pages",
     "hits_grid",
     "loss_curves",
     "ranking_curves",
