@@ -36,7 +36,7 @@ MISTAKES = [
         "already holds an index with filter_matrix = {'values': 'binary', ",
     ),
     (["query", "--index", "nowhere", *CLIP], "nowhere holds no index; make one with: python"),
-    (["query", "--index", "INDEX"], "give --clip MATCH/CLIP, or --frames DIR with --boxes FILE"),
+    (["query", "--index", "INDEX"], "give --clip MATCH/CLIP, --video FILE --at TIME"),
     (["query", "--index", "INDEX", *CLIP, "--frames", "x"], "--frames needs --boxes FILE"),
     (["query", "--index", "INDEX", "--frames", "x"], "--frames needs --boxes FILE"),
     (["query", "--index", "INDEX", *CLIP, "--start", "3"], "--start chooses among the frames of"),
