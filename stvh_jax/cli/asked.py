@@ -224,12 +224,12 @@ def _files_query(arguments: argparse.Namespace, index):
 
 def _run_of(arguments: argparse.Namespace, origin) -> str:
     """Names the folder of the model that made an index."""
-    from stvh_jax.runs import folders
+    from stvh_jax.runs import packed
 
     folder = arguments.folder or origin.get("run")
     if folder is None:
         raise UserError("the index does not say which model made its codes; give --run FOLDER")
-    if not arguments.folder and not folders.open_folder(folder).is_dir():
+    if not arguments.folder and not packed.is_there(folder):
         raise UserError(f"{folder}, the run that made the index, is not there; give --run FOLDER")
     return folder
 

@@ -79,7 +79,7 @@ def index(arguments: argparse.Namespace) -> int:
         stop=arguments.stop,
         region=None if arguments.region is None else read_region(arguments.region),
     )
-    run = packed.open_run(arguments.folder)
+    run = packed.address_of(arguments.folder)
     encoder = load(arguments.folder, checkpoint=arguments.checkpoint, bits=arguments.bits)
     video_indexing.frame_size(encoder)
     opened, failed = None, 0

@@ -96,7 +96,9 @@ class Indexed:
         )
 
 
-def open_index(run: epath.Path, encoder: Encoder, uri: epath.PathLike, cutting: Cutting) -> Index:
+def open_index(
+    run: epath.PathLike, encoder: Encoder, uri: epath.PathLike, cutting: Cutting
+) -> Index:
     """Opens the index of a model's codes, or makes it.
 
     Raises:
