@@ -133,12 +133,14 @@ def address_of(path: epath.PathLike) -> str:
 
 def is_there(address: str) -> bool:
     """Says whether there is a run at an address; of a URL, that there may be."""
-    return address.startswith(_URLS) or bool(_shipped(address) or epath.Path(address).exists())
+    url = address.startswith(_URLS)
+    return url or bool(_shipped(address)) or folders.open_folder(address).exists()
 
 
 def _shipped(path: epath.PathLike) -> pathlib.Path | None:
     """Gives the file of a model that comes with the library, unless there is a path of its name."""
-    return None if epath.Path(path).exists() else trained_models.find(path)
+    shipped = trained_models.find(path)
+    return shipped if shipped is not None and not epath.Path(path).exists() else None
 
 
 def _open_file(run: epath.Path) -> epath.Path:

@@ -16,4 +16,4 @@ _FOLDER = pathlib.Path(__file__).parent / "trained"
 
 def find(name: object) -> pathlib.Path | None:
     """Gives the packed run of a model by its name; None for anything else, as a folder's path."""
-    return _FOLDER / f"{name}.zip" if name in MODELS else None
+    return _FOLDER / f"{name}.zip" if str(name) in MODELS else None
