@@ -64,11 +64,11 @@ def find_people(
             if progress:
                 progress(done)
 
-    tracks = track(detections(), rate=rate, patience=patience, begins=begins)
-    followed = tracks.people != UNTRACKED
+    return _followed(track(detections(), rate=rate, patience=patience, begins=begins))
+
+
+def _followed(tracks: Tracks) -> Tracks:
+    rows = tracks.people != UNTRACKED
     return Tracks(
-        tracks.frames[followed],
-        tracks.people[followed],
-        tracks.boxes[followed],
-        tracks.confidences[followed],
+        tracks.frames[rows], tracks.people[rows], tracks.boxes[rows], tracks.confidences[rows]
     )

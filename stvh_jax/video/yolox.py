@@ -49,7 +49,10 @@ def open_session(path: os.PathLike | str, threads: int) -> Any:
     options.log_severity_level = 4  # what goes wrong is raised
     try:
         return onnxruntime.InferenceSession(
-            os.fspath(path), options, providers=["CPUExecutionProvider"]
+            os.fspath(path),
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # it would print that it tries again
         )
     except Exception as error:  # onnxruntime's classes are in a private module
         raise Damaged(
