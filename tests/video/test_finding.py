@@ -4,7 +4,7 @@ import pytest
 from stvh_jax import images
 from stvh_jax.errors import UserError
 from stvh_jax.video.detection import Detector
-from stvh_jax.video.people import find_people
+from stvh_jax.video.finding import find_people
 from tests.helpers.blob_model import BlobModel, frame_with
 from tests.helpers.volleyball_files import REAL as VOLLEYBALL
 from tests.video.test_detection import MODEL, real_data
