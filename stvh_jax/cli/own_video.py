@@ -26,6 +26,7 @@ def add_options(parser: parsing.StrictParser) -> None:
         "--video", nargs="+", metavar="FILE", help="video files, or patterns such as 'games/*.mp4'"
     )
     add_tracks(group)
+    _add_detector(group)
     group.add_argument(
         "--every", type=float, default=0.5, metavar="SECONDS", help="a clip each; 0.5"
     )
@@ -37,6 +38,38 @@ def add_options(parser: parsing.StrictParser) -> None:
         help="a .json file of corners [x, y]: people outside are left out",
     )
     group.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the videos")
+
+
+def _add_detector(parser) -> None:
+    """Adds the options of a detector, for videos without tracks."""
+    parser.add_argument(
+        "--detect",
+        metavar="FILE",
+        help="no tracks: a YOLOX detector, .onnx (docs/detectors.md); what it finds is followed, "
+        "and kept with the index",
+    )
+    parser.add_argument(
+        "--tiles",
+        type=_tiles,
+        metavar="RxC",
+        help="search the frame in parts, too: 2x3, for far people",
+    )
+    parser.add_argument(
+        "--least-height",
+        type=float,
+        default=0.0,
+        help="of a person found, in 0..1 of the frame's height: 0.1 leaves out most spectators",
+    )
+    parser.add_argument(
+        "--detect-rate", type=float, default=8.0, help="frames per second that are searched; 8"
+    )
+
+
+def _tiles(text: str) -> tuple[int, int]:
+    match = re.fullmatch("([1-9])x([1-9])", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{shown(text)}; give rows x columns, for example 2x3")
+    return int(match[1]), int(match[2])
 
 
 def add_tracks(parser) -> None:
@@ -113,8 +146,12 @@ def _check(arguments: argparse.Namespace, videos: Sequence[pathlib.Path]) -> Non
         raise UserError("--video is in place of a prepared set; leave out its options")
     if arguments.adapt:
         raise UserError("--adapt is for a prepared set, whose clips are encoded again for it")
-    if not 0 < arguments.fps < math.inf:
-        raise UserError(f"--fps {arguments.fps}; give more than 0")
+    for option in ("fps", "detect_rate"):
+        value = getattr(arguments, option)
+        if not 0 < value < math.inf:
+            raise UserError(f"--{option.replace('_', '-')} {value}; give more than 0")
+    if arguments.tracks and arguments.detect:
+        raise UserError("give --tracks, or --detect to find people anew")
     names = {}
     for path in videos:
         other = names.setdefault(path.stem, path)
@@ -175,9 +212,11 @@ def _footage(arguments: argparse.Namespace, path: pathlib.Path):
     from stvh_jax.video.footage import open_video
 
     video = open_video(path, report=_warn)
-    if arguments.tracks is None:
+    kept = kept_tracks.path_of(arguments.out, path.stem)
+    if arguments.tracks is None and (arguments.detect is None or (kept and kept.is_file())):
         return Footage(video, kept_tracks.read(arguments.out, path.stem, video), path.stem)
-    tracks = read_tracks(arguments, path, video)
+    find = _find_people if arguments.tracks is None else read_tracks
+    tracks = find(arguments, path, video)
     kept_tracks.keep(arguments.out, path.stem, tracks, video)
     return Footage(video, tracks, path.stem)
 
@@ -196,6 +235,32 @@ def read_tracks(arguments: argparse.Namespace, path: pathlib.Path, video):
         video=path.stem,
         report=_warn,
     )
+
+
+def _find_people(arguments: argparse.Namespace, path: pathlib.Path, video):
+    """Finds and follows the people of a video.
+
+    Raises:
+      NotFound: there is nobody.
+    """
+    from stvh_jax.video.detection import Detector
+    from stvh_jax.video.finding import filled_in, find_people
+    from stvh_jax.video.frames import read_frames
+
+    step = max(1, round(video.rate / arguments.detect_rate))
+    numbers = range(0, len(video), step)
+    progress = _Progress(f"{printable(path.name)}: finding people", "frames")
+    tracks = find_people(
+        read_frames(video, numbers, report=_warn),
+        Detector.load(arguments.detect),
+        rate=video.rate / step,
+        tiles=arguments.tiles,
+        least_height=arguments.least_height,
+        progress=lambda done: progress(done, len(numbers)),
+    )
+    if not len(tracks):
+        raise NotFound(f"nobody was found in {path}; try --tiles 2x3, or a larger detector")
+    return filled_in(tracks, most=max(step, round(video.rate)))
 
 
 def _index_one(index, encoder, footage, cutting, place: str) -> None:
@@ -224,8 +289,9 @@ def _index_one(index, encoder, footage, cutting, place: str) -> None:
 class _Progress:
     """Shows how far a video is, how fast it goes, and how long it will take."""
 
-    def __init__(self, place: str):
-        self._place, self._begun, self._shown = place, time.monotonic(), 0.0
+    def __init__(self, place: str, what: str = "windows"):
+        self._place, self._what = place, what
+        self._begun, self._shown = time.monotonic(), 0.0
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
@@ -235,7 +301,7 @@ class _Progress:
         rate = done / max(1e-3, now - self._begun)
         left = f", {times.clock((total - done) / rate)} left" if done and done < total else ""
         end = "\n" if done >= total else ""
-        line = f"\r{self._place}: {done}/{total} windows, {rate:.1f} a second{left}   "
+        line = f"\r{self._place}: {done}/{total} {self._what}, {rate:.1f} a second{left}   "
         print(line, end=end, file=sys.stderr, flush=True)
 
 

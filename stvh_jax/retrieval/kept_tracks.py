@@ -26,7 +26,8 @@ def read(uri: str, match: str, video: VideoFile) -> Tracks:
     path = path_of(uri, match)
     if path is None or not path.is_file():
         raise NotFound(
-            f"{uri} has no tracks of {video.path} yet; give --tracks FILE, what a tracker wrote"
+            f"{uri} has no tracks of {video.path} yet; give --tracks FILE, what a "
+            "tracker wrote, or --detect FILE, which finds people"
         )
     return read_tracks(path, width=video.width, height=video.height, num_frames=len(video))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+from jaxtyping import Int64
 
 from stvh_jax.video.detection import MOST_OVERLAP, THRESHOLD, Detector
 from stvh_jax.video.tracking import BEGINS, PATIENCE, Detections, track
@@ -67,8 +68,38 @@ def find_people(
     return _followed(track(detections(), rate=rate, patience=patience, begins=begins))
 
 
+def filled_in(tracks: Tracks, *, most: int) -> Tracks:
+    """Puts boxes between those of a person who is seen only in some frames.
+
+    Args:
+      tracks: where every n-th frame was searched, say.
+      most: frames between two sightings that are filled in, linearly; a longer gap stays.
+    """
+    order = np.lexsort((tracks.frames, tracks.people))
+    frames, people = tracks.frames[order], tracks.people[order]
+    gaps = np.diff(frames)
+    before = (people[1:] == people[:-1]) & (people[1:] != UNTRACKED) & (gaps > 1) & (gaps <= most)
+    rows = np.flatnonzero(before)
+    counts = gaps[rows] - 1
+    rows = np.repeat(rows, counts)
+    steps = 1 + np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    share = (steps / gaps[rows])[:, None]
+    boxes = tracks.boxes[order]
+    new = (1 - share) * boxes[rows] + share * boxes[rows + 1]
+    whole = Tracks(
+        np.concatenate([frames, frames[rows] + steps]),
+        np.concatenate([people, people[rows]]),
+        np.concatenate([boxes, new.astype(np.float32)]),
+        np.concatenate([tracks.confidences[order], tracks.confidences[order][rows]]),
+    )
+    return _taken(whole, np.lexsort((whole.people, whole.frames)))
+
+
 def _followed(tracks: Tracks) -> Tracks:
-    rows = tracks.people != UNTRACKED
+    return _taken(tracks, np.flatnonzero(tracks.people != UNTRACKED))
+
+
+def _taken(tracks: Tracks, rows: Int64[np.ndarray, "m"]) -> Tracks:
     return Tracks(
         tracks.frames[rows], tracks.people[rows], tracks.boxes[rows], tracks.confidences[rows]
     )

@@ -4,7 +4,8 @@ import pytest
 from stvh_jax import images
 from stvh_jax.errors import UserError
 from stvh_jax.video.detection import Detector
-from stvh_jax.video.finding import find_people
+from stvh_jax.video.finding import filled_in, find_people
+from stvh_jax.video.tracks import UNTRACKED, Tracks
 from tests.helpers.blob_model import BlobModel, frame_with
 from tests.helpers.volleyball_files import REAL as VOLLEYBALL
 from tests.video.test_detection import MODEL, real_data
@@ -63,3 +64,16 @@ def test_players_of_a_real_clip_are_followed():
     lengths = np.bincount(tracks.people)
     assert (lengths >= 2).all()
     assert 8 <= (lengths >= len(paths) // 2).sum() <= 24
+
+
+def test_gaps_of_a_person_are_filled_in():
+    frames, people = np.array([0, 0, 3, 4, 20, 20]), np.array([7, UNTRACKED, 7, 2, 7, UNTRACKED])
+    boxes = np.zeros((6, 4), np.float32)
+    boxes[[0, 2], 1] = 0.1, 0.4
+    tracks = Tracks(frames, people, boxes, np.ones(6, np.float32))
+    found = filled_in(tracks, most=5)
+    assert found.frames.tolist() == [0, 0, 1, 2, 3, 4, 20, 20]
+    assert found.people.tolist() == [UNTRACKED, 7, 7, 7, 7, 2, UNTRACKED, 7]
+    of_7 = found.boxes[found.people == 7][:4, 1]
+    np.testing.assert_allclose(of_7, [0.1, 0.2, 0.3, 0.4], rtol=1e-6)
+    assert len(filled_in(tracks, most=2)) == 6
