@@ -99,8 +99,13 @@ def _joined(hits: list[tuple[int, Hit]], step: float) -> list[list[tuple[int, Hi
         if start >= end:
             groups.append([])
         groups[-1].append((place, hit))
-        end = max(end, stop, start + step + _ROUNDING if step else stop)
+        end = max(end, _end(start, stop, step))
     return groups
+
+
+def _end(start: float, stop: float, step: float) -> float:
+    """Says until when a clip lasts: where it is shorter than the step, until the next begins."""
+    return max(stop, start + step + _ROUNDING) if step else stop
 
 
 def _moment(hits: list[Hit]) -> Moment:
@@ -120,22 +125,33 @@ def find_moments(
     Args:
       search: gives so many hits.
       k: how many moments.
-      beside: records of the query's clips; hits that overlap them in time are left out.
+      beside: records of the query's clips, see `apart_from`.
       step: see `moments_of`.
     """
     count = _HITS_EACH * k
     while True:
         hits = search(count)
-        others = (hit for hit in hits if not any(_overlap(hit, own, step) for own in beside))
-        moments = moments_of(others, step=step)
+        moments = moments_of(apart_from(hits, beside, step=step), step=step)
         if len(moments) >= k or len(hits) < count or count >= _MOST_HITS:
             return moments[:k]
         count *= _MORE
 
 
-def overlap_in_time(hits: Sequence[Hit], *, step: float = 0.0) -> bool:
-    """Says whether some hits overlap, so that they are better shown as moments."""
-    return len(moments_of(hits, step=step)) < len(hits)
+def apart_from(hits: Iterable[Hit], beside: Sequence[dict], *, step: float = 0.0) -> list[Hit]:
+    """Leaves out the hits that would make one moment with a clip of the query.
+
+    Args:
+      hits: what was found.
+      beside: records of the query's clips.
+      step: see `moments_of`.
+    """
+    return [hit for hit in hits if not any(_overlap(hit, own, step) for own in beside)]
+
+
+def overlap_in_time(hits: Sequence[Hit], *, beside: Sequence[dict] = (), step: float = 0.0) -> bool:
+    """Says whether hits overlap one another or the query, so that moments show them better."""
+    moments = moments_of(apart_from(hits, beside, step=step), step=step)
+    return len(moments) < len(hits)
 
 
 def _times(hit: Hit) -> tuple[float, float] | None:
@@ -147,6 +163,6 @@ def _overlap(hit: Hit, own: dict[str, Any], step: float) -> bool:
     times = _times(hit)
     if times is None or hit.match != own["match"] or own["start"] is None or own["stop"] is None:
         return False
-    starts, stops = (times[0], own["start"]), (times[1], own["stop"])
-    ends = [max(stop, start + step) for start, stop in zip(starts, stops)]
-    return starts[0] < ends[1] and ends[0] > starts[1]
+    starts = times[0], own["start"]
+    ends = _end(*times, step), _end(own["start"], own["stop"], step)
+    return starts[0] < ends[1] and starts[1] < ends[0]
