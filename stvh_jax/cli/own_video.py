@@ -227,7 +227,7 @@ def read_tracks(arguments: argparse.Namespace, path: pathlib.Path, video):
         min_confidence=arguments.min_confidence,
         first_frame=arguments.first_frame,
         video=path.stem,
-        report=_warn,
+        report=lambda line: _warn(f"{path.name}: {line}"),
     )
 
 
@@ -235,10 +235,13 @@ def _index_one(archive, footage, cutting, place: str) -> None:
     """Adds the clips of one video, and says how far it is and how it went."""
     from stvh_jax.retrieval import video_indexing
 
+    lines: list[str] = []
     with _Progress(place) as progress:
         done = video_indexing.index_video(
-            archive, footage, cutting, report=_warn, progress=progress
+            archive, footage, cutting, report=lines.append, progress=progress
         )
+    for line in lines:
+        _warn(f"{footage.video.path.name}: {line}")
     decoded = video_indexing.frame_size(archive.encoder) is not None
     print(f"{place}: {done.summary(decoded=decoded)}", flush=True)
 

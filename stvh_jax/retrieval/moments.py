@@ -66,7 +66,7 @@ def step_of(index: Index) -> float:
     return float(every) if isinstance(every, (int, float)) else 0.0
 
 
-def moments_of(hits: Iterable[Hit], *, step: float = 0.0) -> list[Moment]:
+def moments_of(hits: Iterable[Hit], *, step: float | int = 0.0) -> list[Moment]:
     """Joins hits of one match that overlap in time; the nearest moments first.
 
     Hits without times are moments of their own.
@@ -91,7 +91,7 @@ def moments_of(hits: Iterable[Hit], *, step: float = 0.0) -> list[Moment]:
     return [_moment([hit for _, hit in group]) for group in ordered]
 
 
-def _joined(hits: list[tuple[int, Hit]], step: float) -> list[list[tuple[int, Hit]]]:
+def _joined(hits: list[tuple[int, Hit]], step: float | int) -> list[list[tuple[int, Hit]]]:
     """Joins hits of one match, each with its place, that overlap or follow one another."""
     groups, end = [], -math.inf
     for place, hit in sorted(hits, key=lambda ranked: _times(ranked[1]) or ()):
@@ -103,7 +103,7 @@ def _joined(hits: list[tuple[int, Hit]], step: float) -> list[list[tuple[int, Hi
     return groups
 
 
-def _end(start: float, stop: float, step: float) -> float:
+def _end(start: float, stop: float, step: float | int) -> float:
     """Says until when a clip lasts: where it is shorter than the step, until the next begins."""
     return max(stop, start + step + _ROUNDING) if step else stop
 
@@ -118,7 +118,7 @@ def _moment(hits: list[Hit]) -> Moment:
 
 
 def find_moments(
-    search: Callable[[int], Hits], k: int, *, beside: Sequence[dict], step: float = 0.0
+    search: Callable[[int], Hits], k: int, *, beside: Sequence[dict], step: float | int = 0.0
 ) -> list[Moment]:
     """Finds the k nearest moments.
 
@@ -137,7 +137,7 @@ def find_moments(
         count *= _MORE
 
 
-def apart_from(hits: Iterable[Hit], beside: Sequence[dict], *, step: float = 0.0) -> list[Hit]:
+def apart_from(hits: Iterable[Hit], beside: Sequence[dict], *, step: float | int = 0.0) -> list[Hit]:
     """Leaves out the hits that would make one moment with a clip of the query.
 
     Args:
@@ -148,7 +148,7 @@ def apart_from(hits: Iterable[Hit], beside: Sequence[dict], *, step: float = 0.0
     return [hit for hit in hits if not any(_overlap(hit, own, step) for own in beside)]
 
 
-def overlap_in_time(hits: Sequence[Hit], *, beside: Sequence[dict] = (), step: float = 0.0) -> bool:
+def overlap_in_time(hits: Sequence[Hit], *, beside: Sequence[dict] = (), step: float | int = 0.0) -> bool:
     """Says whether hits overlap one another or the query, so that moments show them better."""
     moments = moments_of(apart_from(hits, beside, step=step), step=step)
     return len(moments) < len(hits)
@@ -159,7 +159,7 @@ def _times(hit: Hit) -> tuple[float, float] | None:
     return None if start is None or stop is None else (start, stop)
 
 
-def _overlap(hit: Hit, own: dict[str, Any], step: float) -> bool:
+def _overlap(hit: Hit, own: dict[str, Any], step: float | int) -> bool:
     times = _times(hit)
     if times is None or hit.match != own["match"] or own["start"] is None or own["stop"] is None:
         return False

@@ -46,10 +46,10 @@ class Cutting:
       region: corners `[x, y]` in 0..1 of the frame; people outside do not count; None for all.
     """
 
-    rate: float = 25.0
-    every: float = 0.5
-    start: float = 0.0
-    stop: float | None = None
+    rate: float | int = 25.0
+    every: float | int = 0.5
+    start: float | int = 0.0
+    stop: float | int | None = None
     region: Float[np.ndarray, "P 2"] | None = None
 
 
@@ -86,7 +86,7 @@ class Indexed:
     added: int
     held: int
     windows: int
-    footage: float
+    footage: float | int
     seconds: float
     waited: float
 

@@ -18,7 +18,7 @@ from stvh_jax.video.player import MovingBoxes
 from stvh_jax.video.tracks import UNTRACKED, Tracks
 
 
-def pieces_of(found: Hits | Sequence[Moment], *, around: float = 0.0) -> list[Piece]:
+def pieces_of(found: Hits | Sequence[Moment], *, around: float | int = 0.0) -> list[Piece]:
     """Gives hits or moments as pieces of their videos.
 
     Args:
@@ -33,7 +33,7 @@ def pieces_of(found: Hits | Sequence[Moment], *, around: float = 0.0) -> list[Pi
     return [_piece(each, around, opened) for each in found]
 
 
-def _piece(each: Hit | Moment, around: float, opened) -> Piece:
+def _piece(each: Hit | Moment, around: float | int, opened) -> Piece:
     best = each.best if isinstance(each, Moment) else each
     media, start, stop = best.record["media"], each.start, each.stop
     if not media or start is None or stop is None:

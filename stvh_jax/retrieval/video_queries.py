@@ -44,7 +44,7 @@ def match_of(index: Index, video: os.PathLike | str) -> tuple[str, bool]:
     return (name, True) if moved else (media[-LONGEST_NAME:], False)
 
 
-def indexed_clip(index: Index, video: os.PathLike | str, at: float) -> tuple[str, str] | None:
+def indexed_clip(index: Index, video: os.PathLike | str, at: float | int) -> tuple[str, str] | None:
     """Finds the clip of an index that shows a moment of a video.
 
     Args:
@@ -73,7 +73,7 @@ def moment_query(
     index: Index,
     open_encoder: Callable[[], Encoder],
     footage: Footage,
-    at: float,
+    at: float | int,
     *,
     region: Float[np.ndarray, "P 2"] | None = None,
 ) -> Query:
@@ -127,7 +127,7 @@ def moment_query(
     return Query(encoded.codes, [record], relaxed=encoded.relaxed, image=image)
 
 
-def check_moment(video: VideoFile, at: float, *, seconds: float = 0.0) -> None:
+def check_moment(video: VideoFile, at: float | int, *, seconds: float | int = 0.0) -> None:
     """Checks that a video has a moment, and so many seconds after it.
 
     Raises:
