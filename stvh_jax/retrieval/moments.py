@@ -137,7 +137,9 @@ def find_moments(
         count *= _MORE
 
 
-def apart_from(hits: Iterable[Hit], beside: Sequence[dict], *, step: float | int = 0.0) -> list[Hit]:
+def apart_from(
+    hits: Iterable[Hit], beside: Sequence[dict], *, step: float | int = 0.0
+) -> list[Hit]:
     """Leaves out the hits that would make one moment with a clip of the query.
 
     Args:
@@ -148,7 +150,9 @@ def apart_from(hits: Iterable[Hit], beside: Sequence[dict], *, step: float | int
     return [hit for hit in hits if not any(_overlap(hit, own, step) for own in beside)]
 
 
-def overlap_in_time(hits: Sequence[Hit], *, beside: Sequence[dict] = (), step: float | int = 0.0) -> bool:
+def overlap_in_time(
+    hits: Sequence[Hit], *, beside: Sequence[dict] = (), step: float | int = 0.0
+) -> bool:
     """Says whether hits overlap one another or the query, so that moments show them better."""
     moments = moments_of(apart_from(hits, beside, step=step), step=step)
     return len(moments) < len(hits)

@@ -1,4 +1,4 @@
-"""Videos are indexed whole or not at all: the same codes as by hand, resumed where it was killed."""
+"""Videos in an index: codes as by hand, nothing without a clip, resumed where it was killed."""
 
 import copy
 import pathlib

@@ -95,7 +95,9 @@ def test_damaged_tracks_are_told(tmp_path, video):
     path = kept_tracks.path_of(str(tmp_path), "game")
     path.write_bytes(path.read_bytes()[:100])
     lines = []
-    assert boxes_of(str(tmp_path), [Piece(video, 1, 2, match="game")], report=lines.append) == [None]
+    assert boxes_of(str(tmp_path), [Piece(video, 1, 2, match="game")], report=lines.append) == [
+        None
+    ]
     assert len(lines) == 1 and lines[0].startswith("no boxes of game: ")
     assert boxes_of("s3://bucket/i", [Piece(video, 1, 2, match="game")]) == [None]
 

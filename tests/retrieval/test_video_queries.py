@@ -1,4 +1,4 @@
-"""A time of a video as a query: the clip of the index, or one encoded for it, with the same code."""
+"""A time of a video as a query: the clip of the index, or one that is encoded for it."""
 
 import numpy as np
 import pytest
