@@ -95,15 +95,16 @@ def test_damaged_tracks_are_told(tmp_path, video):
     path = kept_tracks.path_of(str(tmp_path), "game")
     path.write_bytes(path.read_bytes()[:100])
     lines = []
-    assert boxes_of(str(tmp_path), [Piece(video, 1, 2, match="game")], report=lines.append) == [
-        None
-    ]
+    piece = Piece(video, 1, 2, match="game")
+    assert boxes_of(str(tmp_path), [piece], report=lines.append) == [None]
     assert len(lines) == 1 and lines[0].startswith("no boxes of game: ")
-    assert boxes_of("s3://bucket/i", [Piece(video, 1, 2, match="game")]) == [None]
+    assert boxes_of("s3://bucket/i", [piece]) == [None]
 
 
-@pytest.mark.parametrize("name", ["a b", "it's \"q\"", "日本", "x" * 200, "日" * 80, ".dots..", "a/../b",
-                                  "%", "50%2F"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    ["a b", 'it\'s "q"', "日本", "x" * 200, "日" * 80, ".dots..", "a/../b", "%", "50%2F"],
+)
 def test_tracks_are_kept_under_any_name(tmp_path, video, name):
     file, tracks = opened(video)
     kept_tracks.keep(str(tmp_path / "i"), name, tracks, file)
