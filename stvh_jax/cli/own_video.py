@@ -67,6 +67,7 @@ def index(arguments: argparse.Namespace) -> int:
     """Adds the clips of videos to an index; one that cannot be read does not stop the others."""
     videos = shard_of(find_videos(arguments.video), arguments.shard)
     _check(arguments, videos)
+    from stvh_jax.inference.colour_encoder import with_colours
     from stvh_jax.inference.encoder import load
     from stvh_jax.retrieval import video_indexing
     from stvh_jax.runs import packed
@@ -81,6 +82,8 @@ def index(arguments: argparse.Namespace) -> int:
     )
     run = packed.open_run(arguments.folder)
     encoder = load(arguments.folder, checkpoint=arguments.checkpoint, bits=arguments.bits)
+    if arguments.visual == "colour":
+        encoder = with_colours(encoder)
     video_indexing.frame_size(encoder)
     opened, failed = None, 0
     for number, path in enumerate(videos, start=1):

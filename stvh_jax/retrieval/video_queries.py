@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stvh_jax.errors import NotFound
+from stvh_jax.inference.colour_encoder import ColourEncoder
 from stvh_jax.inference.encoded_clips import encode_clips
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.retrieval.index import Index
@@ -82,6 +83,7 @@ def moment_query(
         every=footage.video.duration + 1,
         start=at,
         frame_size=frame_size(encoder),
+        middle_only=isinstance(encoder, ColourEncoder),
         batch_size=1,
         match=footage.match,
     )
@@ -101,7 +103,7 @@ def moment_query(
         "media": str(footage.video.path.absolute()),
     }
     frames = batch.clips.frames
-    image = None if frames is None else frames[0, config.num_frames // 2]
+    image = None if frames is None else frames[0, frames.shape[1] // 2]
     return Query(encoded.codes, [record], relaxed=encoded.relaxed, image=image)
 
 
