@@ -130,6 +130,7 @@ def index(arguments: argparse.Namespace) -> int:
     videos = find_videos(arguments.video)
     _check(arguments, videos)
     videos = shard_of(videos, arguments.shard)
+    from stvh_jax.inference.colour_encoder import with_colours
     from stvh_jax.inference.encoder import load
     from stvh_jax.retrieval import video_indexing
     from stvh_jax.runs import packed
@@ -143,6 +144,8 @@ def index(arguments: argparse.Namespace) -> int:
         region=None if arguments.region is None else read_region(arguments.region),
     )
     encoder = load(arguments.folder, checkpoint=arguments.checkpoint, bits=arguments.bits)
+    if arguments.visual == "colour":
+        encoder = with_colours(encoder)
     run = packed.address_of(arguments.folder)
     archive = video_indexing.Archive(run, encoder, arguments.out, cutting)
     failed = 0

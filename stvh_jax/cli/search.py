@@ -82,6 +82,13 @@ def _add_index(parser: parsing.StrictParser) -> None:
         help="then fit the visual bits to all clips of the index, without labels; anew each time",
     )
     parser.add_argument(
+        "--visual",
+        choices=("model", "colour"),
+        default="model",
+        help="what the visual bits say: what the model sees, or, of a model of boxes, the colours "
+        "of people and hall, for which frames are read",
+    )
+    parser.add_argument(
         "--fps",
         type=float,
         default=25.0,
@@ -149,6 +156,7 @@ def _index(arguments: argparse.Namespace) -> int:
     if arguments.video:
         return own_video.index(arguments)
     own_video.check_absent(arguments)
+    from stvh_jax.inference.colour_encoder import with_colours
     from stvh_jax.retrieval.indexing import index_split
     from stvh_jax.runs import packed
 
@@ -156,6 +164,8 @@ def _index(arguments: argparse.Namespace) -> int:
     encoder, dataset = asked.open_run(
         arguments, run, arguments.checkpoint, arguments.data_dir, bits=arguments.bits
     )
+    if arguments.visual == "colour":
+        encoder = with_colours(encoder)
     index = index_split(
         run,
         encoder,

@@ -25,6 +25,11 @@ def as_array(name: str, value: Any) -> np.ndarray:
         raise UserError(f"{name} is not one array of numbers; give one") from error
 
 
+def no_boxes() -> UserError:
+    """Says that boxes are missing."""
+    return UserError("there are no boxes; give [T, N, 4] or [B, T, N, 4]")
+
+
 def check_fit(model: ConfigDict, arrays: Mapping[str, np.ndarray]) -> None:
     """Raises a `UserError` for what does not fit the model, of these fields, or the boxes."""
     boxes = arrays["boxes"]

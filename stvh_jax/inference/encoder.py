@@ -32,6 +32,7 @@ from stvh_jax.inference.clip_checks import (
     check_people,
     finite_appearance,
     finite_features,
+    no_boxes,
 )
 from stvh_jax.inference.run_variables import variables_of
 from stvh_jax.models.baselines import GlobalVideoHasher
@@ -214,7 +215,7 @@ class Encoder:
             COLLECTION: {**self.variables[COLLECTION], MODULE: {**there, **maps}},
         }
         bits = None if self.is_whole else self.bits
-        return Encoder(
+        return type(self)(
             self.config, variables, step=self.step, checkpoint=self.checkpoint, bits=bits
         )
 
@@ -282,7 +283,7 @@ class Encoder:
             "appearance": appearance,
         }
         if boxes is None:
-            raise UserError("there are no boxes; give [T, N, 4] or [B, T, N, 4]")
+            raise no_boxes()
         arrays = {name: as_array(name, value) for name, value in given.items() if value is not None}
         if arrays["boxes"].ndim == 3:
             arrays = {name: array[None] for name, array in arrays.items()}

@@ -17,6 +17,7 @@ from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.codes.filter_matrix import DEFAULTS
 from stvh_jax.errors import UserError
 from stvh_jax.inference import run_filter
+from stvh_jax.inference.colour_encoder import ColourEncoder
 from stvh_jax.inference.encoded_clips import (
     EncodedClips,
     check_same_classes,
@@ -34,6 +35,9 @@ DATA_DIR = "data_dir"
 # Where it says what the prepared set held: a digest of the clips of each of its splits. Indexes of
 # earlier versions do not say it.
 DATA_DIGESTS = "data_digests"
+
+# Where it says what the visual bits are made of, if not of what the model sees.
+VISUAL, COLOUR = "visual", "colour"
 
 # Where it says how clips were cut, of own videos: seconds between their beginnings.
 EVERY = "every"
@@ -94,7 +98,7 @@ def index_split(
         **_filter_facts(encoder, filter_options),
     }
     if Index.exists(uri):
-        index = _open_same(uri, origin, stored)
+        index = _open_same(uri, encoder, origin, stored)
         for part in parts:
             _check_same_clips(index, dataset, part, uri)
     else:
@@ -191,13 +195,14 @@ def _missing(index: Index, dataset, split: str) -> Int[np.ndarray, "missing"]:
     return np.flatnonzero(~np.array(index.holds(names), bool))
 
 
-def _open_same(uri, origin: Mapping, stored: tuple[int, ...]) -> Index:
+def _open_same(uri, encoder: Encoder, origin: Mapping, stored: tuple[int, ...]) -> Index:
     """Opens an index that is there.
 
     Raises:
       UserError: it is of another run, or has other codes.
     """
     index = Index.open(uri)
+    check_visual(index, encoder)
     there = {**index.info.origin, "stored foci": index.info.stored_foci}
     for name, value in {**origin, "stored foci": stored}.items():
         if name != DATA_DIR and there.get(name) != value:
@@ -271,7 +276,22 @@ def origin_of(run: epath.PathLike, encoder: Encoder) -> dict[str, Any]:
         "checkpoint_kind": encoder.checkpoint,
         "data": {"name": data.name, "variant": data.variant},
         DATA_DIR: str(epath.Path(data.dir).absolute()),
+        **({VISUAL: COLOUR} if isinstance(encoder, ColourEncoder) else {}),
     }
+
+
+def check_visual(index: Index, encoder: Encoder) -> None:
+    """Checks that an index has visual bits of colours if a model makes such.
+
+    Raises:
+      UserError: it has others.
+    """
+    there = index.info.origin.get(VISUAL) == COLOUR
+    if there != isinstance(encoder, ColourEncoder):
+        raise UserError(
+            f"the visual bits in {index.uri} are {'of colours' if there else 'those of its model'};"
+            f" {'give' if there else 'leave out'} --visual colour, or give another place"
+        )
 
 
 def record_of(

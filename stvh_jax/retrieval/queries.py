@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from stvh_jax.errors import NotFound, UserError
+from stvh_jax.inference.colour_encoder import with_colours
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.index import Index
-from stvh_jax.retrieval.indexing import encode_clip, record_of
+from stvh_jax.retrieval.indexing import COLOUR, VISUAL, encode_clip, record_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +125,8 @@ def encoder_of(index: Index, encoder: Encoder) -> Encoder:
     Raises:
       UserError: another made it.
     """
+    if index.info.origin.get(VISUAL) == COLOUR:
+        encoder = with_colours(encoder)
     made_by = index.info.origin.get("checkpoint", encoder.name)
     if encoder.name != made_by:
         raise UserError(

@@ -12,13 +12,15 @@ from etils import epath
 from jaxtyping import Float
 
 from stvh_jax.errors import UserError, shown
+from stvh_jax.inference.colour_encoder import ColourEncoder
 from stvh_jax.inference.encoded_clips import EncodedClips, encode_clips
 from stvh_jax.inference.encoder import Encoder
+from stvh_jax.models import colour
 from stvh_jax.names import LONGEST_NAME, printable
 from stvh_jax.retrieval import kept_tracks
 from stvh_jax.retrieval.ahead import Ahead
 from stvh_jax.retrieval.index import Index
-from stvh_jax.retrieval.indexing import EVERY, origin_of
+from stvh_jax.retrieval.indexing import EVERY, check_visual, origin_of
 from stvh_jax.retrieval.where import quoted
 from stvh_jax.times import clock
 from stvh_jax.video.batches import FootageBatch, clips
@@ -148,6 +150,7 @@ def _check_same(index: Index, encoder: Encoder, cutting: Cutting) -> None:
     Raises:
       UserError: it has not.
     """
+    check_visual(index, encoder)
     there = index.info.origin.get("checkpoint")
     if there != encoder.name:
         raise UserError(
@@ -284,6 +287,7 @@ def _batches(
         stop=cutting.stop,
         region=cutting.region,
         frame_size=frame_size(encoder),
+        middle_only=isinstance(encoder, ColourEncoder),
         batch_size=config.train.evaluation_batch_size,
         match=footage.match,
         skip=held,
@@ -297,6 +301,8 @@ def frame_size(encoder: Encoder) -> tuple[int, int] | None:
     Raises:
       UserError: it takes something else.
     """
+    if isinstance(encoder, ColourEncoder):
+        return colour.FRAME_SIZE
     source = encoder.config.model.source
     if source == "boxes":
         return None

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stvh_jax.errors import NotFound
+from stvh_jax.inference.colour_encoder import ColourEncoder
 from stvh_jax.inference.encoded_clips import encode_clips
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.names import LONGEST_NAME
@@ -104,6 +105,7 @@ def moment_query(
         start=at,
         region=region,
         frame_size=frame_size(encoder),
+        middle_only=isinstance(encoder, ColourEncoder),
         batch_size=1,
         match=footage.match,
     )
@@ -123,7 +125,7 @@ def moment_query(
         "media": media_of(footage.video.path),
     }
     frames = batch.clips.frames
-    image = None if frames is None else frames[0, config.num_frames // 2]
+    image = None if frames is None else frames[0, frames.shape[1] // 2]
     return Query(encoded.codes, [record], relaxed=encoded.relaxed, image=image)
 
 

@@ -50,6 +50,7 @@ class _Window:
     start: float
     frames: Int64[np.ndarray, "T"]
     boxes: Float32[np.ndarray, "T n 4"]
+    decoded: Int64[np.ndarray, "t"]
 
 
 def clips(
@@ -64,6 +65,7 @@ def clips(
     stop: float | int | None = None,
     region: Float[np.ndarray, "P 2"] | None = None,
     frame_size: tuple[int, int] | None = None,
+    middle_only: bool = False,
     batch_size: int = 16,
     match: str | None = None,
     skip: Collection[str] = (),
@@ -85,6 +87,8 @@ def clips(
       stop: where the last ends at the latest; None for the end.
       region: corners, `[x, y]` in 0..1 of the frame; people outside do not count.
       frame_size: height and width; None for boxes alone, for which nothing is decoded.
+      middle_only: whether clips have only the middle one of their frames, T // 2; their boxes are
+        those of all.
       batch_size: B; the last batch may have fewer clips.
       match: the name of the video; None for that of its file.
       skip: names of clips that are left out, because they are done.
@@ -103,9 +107,12 @@ def clips(
     begins = start + np.arange(len(chosen)) * every
     counts, lines = collections.Counter(), []
     people = TrackedPeople.of(tracks)
-    each = _with_people(people, chosen, begins, num_actors, region, frozenset(skip), counts)
+    middle = num_frames // 2
+    shown = slice(middle, middle + 1) if middle_only else slice(None)
+    each = _with_people(people, chosen, begins, num_actors, region, frozenset(skip), counts, shown)
     shot = _with_pictures(video, each, frame_size, counts, lines.append)
-    new = functools.partial(_Batch, batch_size, num_frames, num_actors, frame_size)
+    pictures = frame_size and (1 if middle_only else num_frames, *frame_size, 3)
+    new = functools.partial(_Batch, batch_size, num_frames, num_actors, pictures)
     for batch in _batched(shot, batch_size, new):
         yield batch.whole(match, rate)
         del batch  # or it would stay in memory while the next is made
@@ -130,6 +137,7 @@ def _with_people(
     region: Float[np.ndarray, "P 2"] | None,
     skip: Collection[str],
     counts: collections.Counter[str],
+    decoded: slice,
 ) -> Iterator[_Window]:
     """Finds the people of windows, one window after the other; counts those left out."""
     for begin, frames in zip(begins.tolist(), chosen):
@@ -143,21 +151,21 @@ def _with_people(
             continue
         counts["crowded"] += left_out > 0
         counts["people"] += left_out
-        yield _Window(name, begin, frames, boxes)
+        yield _Window(name, begin, frames, boxes, frames[decoded])
 
 
 class _Batch:
     """A batch that is being filled."""
 
     def __init__(
-        self, size: int, num_frames: int, num_actors: int, frame_size: tuple[int, int] | None
+        self, size: int, num_frames: int, num_actors: int, pictures: tuple[int, ...] | None
     ):
         self.windows: list[_Window] = []
         self._boxes = np.zeros((size, num_frames, num_actors, 4), np.float32)
         self._mask = np.zeros((size, num_actors), bool)
         self._frames = None
-        if frame_size is not None:
-            self._frames = np.zeros((size, num_frames, *frame_size, 3), np.uint8)
+        if pictures is not None:
+            self._frames = np.zeros((size, *pictures), np.uint8)
 
     def add(self, window: _Window, pictures: list[Picture] | None) -> None:
         """Adds a clip."""
@@ -208,14 +216,14 @@ def _with_pictures(
     kept: dict[int, Picture] = {}
 
     def finished(until: float | int) -> Iterator[tuple[_Window, list[Picture]]]:
-        while waiting and waiting[0].frames[-1] <= until:
+        while waiting and waiting[0].decoded[-1] <= until:
             window = waiting.popleft()
             # A frame that is not there was lost.
-            if all(int(number) in kept for number in window.frames):
-                yield window, [kept[int(number)] for number in window.frames]
+            if all(int(number) in kept for number in window.decoded):
+                yield window, [kept[int(number)] for number in window.decoded]
             else:
                 counts["lost"] += 1
-            needed = waiting[0].frames[0] if waiting else until + 1
+            needed = waiting[0].decoded[0] if waiting else until + 1
             for number in [number for number in kept if number < needed]:
                 del kept[number]
 
@@ -233,9 +241,9 @@ def _numbers(each: Iterator[_Window], waiting: collections.deque[_Window]) -> It
     """
     pending: set[int] = set()
     for window in each:
-        yield from _taken(pending, int(window.frames[0]))
+        yield from _taken(pending, int(window.decoded[0]))
         waiting.append(window)
-        pending.update(window.frames.tolist())
+        pending.update(window.decoded.tolist())
     yield from _taken(pending, None)
 
 

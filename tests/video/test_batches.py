@@ -89,6 +89,28 @@ def test_what_is_left_out_is_said(video):
     ]
 
 
+@pytest.mark.parametrize("every", [0.1, 1.3])
+def test_middle_frames_alone_are_decoded(video, every, monkeypatch):
+    tracks = made_tracks(np.random.default_rng(1), frames=200, people=6, share=0.5)
+    asked, read = [], frames.read_frames
+
+    def counted(video, numbers, **options):
+        return read(video, (asked.append(number) or number for number in numbers), **options)
+
+    monkeypatch.setattr(batches, "read_frames", counted)
+    options = {"num_frames": 10, "num_actors": 4, "rate": 12.5, "every": every, "batch_size": 3}
+    options["frame_size"] = (32, 80)
+    whole = list(one_by_one(batches.clips(video, tracks, **options)))
+    asked.clear()
+    found = list(one_by_one(batches.clips(video, tracks, middle_only=True, **options)))
+    assert [each[:3] for each in found] == [each[:3] for each in whole]
+    assert asked == sorted({int(clips.frame[place]) for *_, place, clips in found})
+    for (*_, place, clips), (*_, _, other) in zip(found, whole):
+        assert clips.frames.shape == (3, 1, 32, 80, 3)
+        np.testing.assert_array_equal(clips.frames[place, 0], other.frames[place, 5])
+        np.testing.assert_array_equal(clips.boxes[place], other.boxes[place])
+
+
 def test_windows_without_all_their_frames_are_left_out(video, monkeypatch):
     tracks = made_tracks(np.random.default_rng(3), frames=200, share=0.9)
 
