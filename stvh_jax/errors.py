@@ -54,13 +54,15 @@ EXTRAS = {
     "h5py": "train",
     "lancedb": "search",
     "matplotlib": "report",
-    "onnxruntime": "video",
+    "onnxruntime": "detect",
     "pyarrow": "search",
     "pymilvus": "milvus",
     "safetensors": "train",
     "sqlglot": "search",
+    "supervision": "detect",
     "tensorboardX": "train",
     "torch": "torch",
+    "trackers": "detect",
 }
 
 

@@ -155,11 +155,11 @@ def pip(*arguments) -> None:
 def test_the_wheel_carries_the_library_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    # Python's own list of the packages' files; the wheel has them all.
+    # The packages, and the models that come with them.
     sources = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "stvh_jax").rglob("*")
-        if path.suffix in {".py", ".typed"}
+        if path.suffix in {".py", ".typed"} or path.parent.name == "trained"
     }
     assert "stvh_jax/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)

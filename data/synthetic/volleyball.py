@@ -142,7 +142,7 @@ def sample_actions(
 
 
 def sample_phases(
-    rng: np.random.Generator, actions: tuple[str, ...], *, difficulty: float
+    rng: np.random.Generator, actions: tuple[str, ...], num_frames: int, *, difficulty: float
 ) -> Float[np.ndarray, "T N 2"]:
     """Draws the phases of every player: uniform at any one frame, turning as the action says.
 
@@ -151,23 +151,25 @@ def sample_phases(
     speeds = np.array([SPEEDS[action] for action in actions])
     speeds = speeds * (1 + difficulty / 4 * rng.standard_normal(speeds.shape))
     start = rng.uniform(0, 2 * np.pi, speeds.shape)
-    return start + speeds * np.arange(NUM_FRAMES)[:, None, None]
+    return start + speeds * np.arange(num_frames)[:, None, None]
 
 
-def sample_camera(rng: np.random.Generator) -> Float[np.ndarray, "T 3"]:
+def sample_camera(rng: np.random.Generator, num_frames: int) -> Float[np.ndarray, "T 3"]:
     """Draws zoom, pan and tilt over a clip: a place, a slow pan and an unsteady hand."""
     place = rng.uniform((0.93, -0.05, -0.02), (1.05, 0.05, 0.02))
     drift = rng.uniform((0, -0.004, 0), (0, 0.004, 0))
-    shake = rng.standard_normal((NUM_FRAMES, 3)) * (0, 0.0015, 0.0015)
-    return place + drift * (np.arange(NUM_FRAMES) - FRAMES_BEFORE_KEY)[:, None] + shake
+    shake = rng.standard_normal((num_frames, 3)) * (0, 0.0015, 0.0015)
+    # A longer clip pans more slowly, or its players would leave the picture.
+    slower = min(1.0, NUM_FRAMES / num_frames)
+    return place + drift * slower * (np.arange(num_frames) - FRAMES_BEFORE_KEY)[:, None] + shake
 
 
-def sample_ball(rng: np.random.Generator) -> Float[np.ndarray, "T 3"]:
+def sample_ball(rng: np.random.Generator, num_frames: int) -> Float[np.ndarray, "T 3"]:
     """Draws the ball's course over the net, which is the same in law for all activities."""
     start = rng.uniform(0, 2 * np.pi, 2)
-    time = np.arange(NUM_FRAMES)
+    time = np.arange(num_frames)
     x, z = 5 * np.cos(start[0] + 0.15 * time), 3.4 + 1.2 * np.sin(start[1] + 0.3 * time)
-    return np.stack([x, np.full(NUM_FRAMES, rng.uniform(2, 7)), z], axis=-1)
+    return np.stack([x, np.full(num_frames, rng.uniform(2, 7)), z], axis=-1)
 
 
 def motion_clip(
@@ -176,6 +178,7 @@ def motion_clip(
     *,
     difficulty: float = 0.3,
     image_size: tuple[int, int] = (96, 160),
+    num_frames: int = NUM_FRAMES,
 ) -> Motion:
     """Draws a clip's motion, without drawing a picture.
 
@@ -185,13 +188,14 @@ def motion_clip(
       difficulty: 0..1; how many players do anything at all, how uneven the speeds are, how
         unsteady the boxes.
       image_size: height and width (pixels), the grid that the boxes are rounded to.
+      num_frames: T.
     """
     actions = sample_actions(rng, activity, difficulty=difficulty)
-    phase = sample_phases(rng, actions, difficulty=difficulty)
+    phase = sample_phases(rng, actions, num_frames, difficulty=difficulty)
     ground = np.array(list(ROLES.values()))
     ground = np.concatenate([ground * (-1, 1), ground]) + rng.uniform(-0.5, 0.5, (12, 2))
     stature = rng.uniform(0.93, 1.07, 12)
-    camera, ball = sample_camera(rng), sample_ball(rng)
+    camera, ball = sample_camera(rng, num_frames), sample_ball(rng, num_frames)
     # Ten to twelve are seen, in no order.
     player = rng.permutation(12)[: rng.choice([10, 11, 12], p=[0.1, 0.2, 0.7])]
     position = body_position(ground, phase)

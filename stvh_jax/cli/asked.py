@@ -94,8 +94,9 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError("--frames needs --boxes FILE, the boxes of the people in them")
     if (arguments.video is None) != (arguments.at is None):
         raise UserError("give --video FILE and --at TIME together: what it shows then")
-    if arguments.tracks and not arguments.video:
-        raise UserError("--tracks are of the people of --video FILE; give that")
+    if not arguments.video and (arguments.tracks or arguments.region):
+        raise UserError("--tracks and --region are of the people of --video FILE; give that")
+    own_video.check_tracks(arguments)
     given = [arguments.clip, arguments.boxes, arguments.video]
     if len([each for each in given if each]) > 1:
         raise UserError("give --clip MATCH/CLIP, --frames DIR with --boxes FILE, or --video FILE")
@@ -176,20 +177,24 @@ def _video_query(arguments: argparse.Namespace, index):
     from stvh_jax.retrieval import kept_tracks, queries, video_queries
     from stvh_jax.retrieval.video_indexing import Footage
     from stvh_jax.video.footage import open_video
+    from stvh_jax.video.regions import read_region
 
     video, at = arguments.video, arguments.at
     if arguments.rank != "asymmetric":
         name = video_queries.indexed_clip(index, video, at)
         if name is not None:
             return queries.Query(*index.get([name]))
-    match, opened = video_queries.match_of(index, video), open_video(video)
+    region = None if arguments.region is None else read_region(arguments.region)
+    match, _ = video_queries.match_of(index, video)
+    opened = open_video(video)
     video_queries.check_moment(opened, at)
     if arguments.tracks:
         tracks = own_video.read_tracks(arguments, video, opened)
     else:
         tracks = kept_tracks.read(arguments.index, match, opened)
     encoder = functools.partial(_encoder_of, arguments, index)
-    return video_queries.moment_query(index, encoder, Footage(opened, tracks, match), at)
+    footage = Footage(opened, tracks, match)
+    return video_queries.moment_query(index, encoder, footage, at, region=region)
 
 
 def _encoder_of(arguments: argparse.Namespace, index):
@@ -224,12 +229,12 @@ def _files_query(arguments: argparse.Namespace, index):
 
 def _run_of(arguments: argparse.Namespace, origin) -> str:
     """Names the folder of the model that made an index."""
-    from stvh_jax.runs import folders
+    from stvh_jax.runs import packed
 
     folder = arguments.folder or origin.get("run")
     if folder is None:
         raise UserError("the index does not say which model made its codes; give --run FOLDER")
-    if not arguments.folder and not folders.open_folder(folder).is_dir():
+    if not arguments.folder and not packed.is_there(folder):
         raise UserError(f"{folder}, the run that made the index, is not there; give --run FOLDER")
     return folder
 

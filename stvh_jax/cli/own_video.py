@@ -3,6 +3,7 @@
 import argparse
 import glob
 import math
+import os
 import pathlib
 import re
 import sys
@@ -18,25 +19,58 @@ from stvh_jax.names import natural_key, printable
 # Seconds between two lines of progress.
 _BETWEEN_LINES = 2.0
 
+# Seconds between the beginnings of clips.
+_EVERY = 0.5
+
 
 def add_options(parser: parsing.StrictParser) -> None:
     """Adds the options by which videos are cut into clips."""
     group = parser.add_argument_group("your own videos, in place of a prepared set")
     group.add_argument(
-        "--video", nargs="+", metavar="FILE", help="video files, or patterns such as 'games/*.mp4'"
+        "--video",
+        nargs="+",
+        action="extend",
+        metavar="FILE",
+        help="video files, or patterns such as 'games/*.mp4'",
     )
     add_tracks(group)
-    group.add_argument(
-        "--every", type=float, default=0.5, metavar="SECONDS", help="a clip each; 0.5"
-    )
-    group.add_argument("--start", type=seconds, default=0.0, metavar="TIME", help="from h:mm:ss on")
+    _add_detector(group)
+    group.add_argument("--every", type=float, metavar="SECONDS", help="a clip each; 0.5")
+    group.add_argument("--start", type=seconds, metavar="TIME", help="from h:mm:ss on")
     group.add_argument("--stop", type=seconds, metavar="TIME", help="until h:mm:ss")
-    group.add_argument(
-        "--region",
-        metavar="FILE",
-        help="a .json file of corners [x, y]: people outside are left out",
-    )
     group.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the videos")
+
+
+def _add_detector(parser) -> None:
+    """Adds the options of a detector, for videos without tracks."""
+    parser.add_argument(
+        "--detect",
+        metavar="FILE",
+        help="no tracks: a YOLOX detector, .onnx (docs/detectors.md); what it finds is followed, "
+        "and kept with the index",
+    )
+    parser.add_argument(
+        "--tiles",
+        type=_tiles,
+        metavar="RxC",
+        help="search the frame in parts, too: 2x3, for far people",
+    )
+    parser.add_argument(
+        "--least-height",
+        type=float,
+        default=0.0,
+        help="of a person found, in 0..1 of the frame's height: 0.1 leaves out most spectators",
+    )
+    parser.add_argument(
+        "--detect-rate", type=float, default=8.0, help="frames per second that are searched; 8"
+    )
+
+
+def _tiles(text: str) -> tuple[int, int]:
+    match = re.fullmatch("([1-9])x([1-9])", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{shown(text)}; give rows x columns, for example 2x3")
+    return int(match[1]), int(match[2])
 
 
 def add_tracks(parser) -> None:
@@ -53,6 +87,11 @@ def add_tracks(parser) -> None:
     parser.add_argument(
         "--first-frame", type=int, help="the number of the first frame in the tracks, if not usual"
     )
+    parser.add_argument(
+        "--region",
+        metavar="FILE",
+        help="a .json file of corners [x, y]: people outside are left out",
+    )
 
 
 def seconds(text: str) -> float:
@@ -63,10 +102,34 @@ def seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def check_tracks(arguments: argparse.Namespace) -> None:
+    """Checks that the options of how tracks are read come with tracks.
+
+    Raises:
+      UserError: they do not.
+    """
+    if not arguments.tracks and (arguments.min_confidence or arguments.first_frame is not None):
+        raise UserError("--min-confidence and --first-frame are of --tracks FILE; give that")
+
+
+def check_absent(arguments: argparse.Namespace) -> None:
+    """Checks that there are no options of videos where there is no video.
+
+    Raises:
+      UserError: there are.
+    """
+    names = ("tracks", "detect", "every", "start", "stop", "region", "shard")
+    if any(getattr(arguments, name) is not None for name in names):
+        options = ", ".join(f"--{name}" for name in names[:-1])
+        raise UserError(f"{options} and --{names[-1]} are of videos; give --video")
+    check_tracks(arguments)
+
+
 def index(arguments: argparse.Namespace) -> int:
     """Adds the clips of videos to an index; one that cannot be read does not stop the others."""
-    videos = shard_of(find_videos(arguments.video), arguments.shard)
+    videos = find_videos(arguments.video)
     _check(arguments, videos)
+    videos = shard_of(videos, arguments.shard)
     from stvh_jax.inference.colour_encoder import with_colours
     from stvh_jax.inference.encoder import load
     from stvh_jax.retrieval import video_indexing
@@ -75,35 +138,31 @@ def index(arguments: argparse.Namespace) -> int:
 
     cutting = video_indexing.Cutting(
         rate=arguments.fps,
-        every=arguments.every,
-        start=arguments.start,
+        every=_EVERY if arguments.every is None else arguments.every,
+        start=arguments.start or 0.0,
         stop=arguments.stop,
         region=None if arguments.region is None else read_region(arguments.region),
     )
-    run = packed.open_run(arguments.folder)
     encoder = load(arguments.folder, checkpoint=arguments.checkpoint, bits=arguments.bits)
     if arguments.visual == "colour":
         encoder = with_colours(encoder)
-    video_indexing.frame_size(encoder)
-    opened, failed = None, 0
+    run = packed.address_of(arguments.folder)
+    archive = video_indexing.Archive(run, encoder, arguments.out, cutting)
+    failed = 0
     for number, path in enumerate(videos, start=1):
-        place = f"{path.name} ({number} of {len(videos)})" if len(videos) > 1 else path.name
+        name = printable(path.name)
+        place = f"{name} ({number} of {len(videos)})" if len(videos) > 1 else name
         try:
-            footage = _footage(arguments, path)
-            opened = opened or video_indexing.open_index(run, encoder, arguments.out, cutting)
-            _index_one(opened, encoder, footage, cutting, printable(place))
+            _index_one(archive, _footage(arguments, path), cutting, place)
         except UserError as error:
             if len(videos) == 1:
                 raise
             failed += 1
             print(error_line(f"{place}: {error}"), file=sys.stderr, flush=True)
-    if opened is not None:
-        print(f"{arguments.out}: {len(opened)} clips")
-    if failed:
-        raise UserError(
-            f"{failed} of {len(videos)} videos could not be indexed; see the lines above"
-        )
-    return 0
+    clips = 0 if archive.index is None else len(archive.index)
+    without = f"; {failed} of {len(videos)} videos could not be indexed" if failed else ""
+    print(f"{arguments.out}: {clips} clips{without}")
+    return 2 if failed else 0
 
 
 def _check(arguments: argparse.Namespace, videos: Sequence[pathlib.Path]) -> None:
@@ -114,10 +173,19 @@ def _check(arguments: argparse.Namespace, videos: Sequence[pathlib.Path]) -> Non
     """
     if arguments.split or arguments.data_dir or arguments.media or arguments.dataset:
         raise UserError("--video is in place of a prepared set; leave out its options")
-    if arguments.adapt:
-        raise UserError("--adapt is for a prepared set, whose clips are encoded again for it")
-    if not 0 < arguments.fps < math.inf:
-        raise UserError(f"--fps {arguments.fps}; give more than 0")
+    filters = arguments.filter_values, arguments.filter_per_step, arguments.filter_normalise
+    if arguments.adapt or arguments.stored_foci or filters != ("binary", False, "code"):
+        raise UserError(
+            "--adapt, --stored-foci and the options of the filter are for a prepared set; leave "
+            "them out with --video"
+        )
+    if arguments.tracks and arguments.detect:
+        raise UserError("give --tracks, or --detect to find people anew")
+    limits = {"fps": "more than 0", "every": "0.001 seconds or more", "detect_rate": "more than 0"}
+    for name, least in limits.items():
+        value = getattr(arguments, name)
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"--{name.replace('_', '-')} {value}; give {least}")
     names = {}
     for path in videos:
         other = names.setdefault(path.stem, path)
@@ -125,6 +193,7 @@ def _check(arguments: argparse.Namespace, videos: Sequence[pathlib.Path]) -> Non
             raise UserError(
                 f"{other} and {path} have one name, by which clips are called; rename one of them"
             )
+    check_tracks(arguments)
     if len(videos) > 1 and arguments.tracks and not _is_of_each(arguments.tracks):
         raise UserError(
             f"--tracks {arguments.tracks} is one file for {len(videos)} videos; put {{match}} in "
@@ -143,7 +212,7 @@ def find_videos(patterns: Sequence[str]) -> list[pathlib.Path]:
     Raises:
       NotFound: there is none of a name or pattern.
     """
-    found: dict[pathlib.Path, None] = {}
+    found: dict[str, pathlib.Path] = {}
     for pattern in patterns:
         is_pattern = glob.has_magic(pattern) and not pathlib.Path(pattern).exists()
         paths = (
@@ -152,8 +221,9 @@ def find_videos(patterns: Sequence[str]) -> list[pathlib.Path]:
         paths = [path for path in map(pathlib.Path, paths) if not is_pattern or path.is_file()]
         if not paths:
             raise NotFound(f"there is no video {pattern}")
-        found |= dict.fromkeys(paths)
-    return list(found)
+        for path in paths:
+            found.setdefault(os.path.abspath(path), path)
+    return list(found.values())
 
 
 def shard_of(videos: Sequence[pathlib.Path], shard: str | None) -> list[pathlib.Path]:
@@ -172,17 +242,17 @@ def shard_of(videos: Sequence[pathlib.Path], shard: str | None) -> list[pathlib.
 
 
 def _footage(arguments: argparse.Namespace, path: pathlib.Path):
-    """Opens a video with its tracks, which are then kept with the index."""
+    """Opens a video with its tracks: those that the options name, or those that were kept."""
     from stvh_jax.retrieval import kept_tracks
     from stvh_jax.retrieval.video_indexing import Footage
     from stvh_jax.video.footage import open_video
 
     video = open_video(path, report=_warn)
-    if arguments.tracks is None:
+    kept = kept_tracks.path_of(arguments.out, path.stem)
+    if arguments.tracks is None and (arguments.detect is None or (kept and kept.is_file())):
         return Footage(video, kept_tracks.read(arguments.out, path.stem, video), path.stem)
-    tracks = read_tracks(arguments, path, video)
-    kept_tracks.keep(arguments.out, path.stem, tracks, video)
-    return Footage(video, tracks, path.stem)
+    find = _find_people if arguments.tracks is None else read_tracks
+    return Footage(video, find(arguments, path, video), path.stem, keep=True)
 
 
 def read_tracks(arguments: argparse.Namespace, path: pathlib.Path, video):
@@ -197,49 +267,75 @@ def read_tracks(arguments: argparse.Namespace, path: pathlib.Path, video):
         min_confidence=arguments.min_confidence,
         first_frame=arguments.first_frame,
         video=path.stem,
-        report=_warn,
+        report=lambda line: _warn(f"{path.name}: {line}"),
     )
 
 
-def _index_one(index, encoder, footage, cutting, place: str) -> None:
+def _find_people(arguments: argparse.Namespace, path: pathlib.Path, video):
+    """Finds and follows the people of a video.
+
+    Raises:
+      NotFound: there is nobody.
+    """
+    from stvh_jax.video.detection import Detector
+    from stvh_jax.video.finding import filled_in, find_people
+    from stvh_jax.video.frames import read_frames
+
+    step = max(1, round(video.rate / arguments.detect_rate))
+    numbers = range(0, len(video), step)
+    with _Progress(f"{printable(path.name)}: finding people", "frames") as progress:
+        tracks = find_people(
+            read_frames(video, numbers, report=_warn),
+            Detector.load(arguments.detect),
+            rate=video.rate / step,
+            tiles=arguments.tiles,
+            least_height=arguments.least_height,
+            progress=lambda done: progress(done, len(numbers)),
+        )
+    if not len(tracks):
+        raise NotFound(f"nobody was found in {path}; try --tiles 2x3, or a larger detector")
+    return filled_in(tracks, most=max(step, round(video.rate)))
+
+
+def _index_one(archive, footage, cutting, place: str) -> None:
     """Adds the clips of one video, and says how far it is and how it went."""
     from stvh_jax.retrieval import video_indexing
 
     lines: list[str] = []
-    done = video_indexing.index_video(
-        index, encoder, footage, cutting, report=lines.append, progress=_Progress(place)
-    )
-    for line in lines:
-        _warn(line)
-    if not done.windows:
-        raise UserError(
-            f"{footage.video.path} has no window of {encoder.config.model.num_frames} frames at "
-            f"{cutting.rate:g} per second between --start and --stop"
+    with _Progress(place) as progress:
+        done = video_indexing.index_video(
+            archive, footage, cutting, report=lines.append, progress=progress
         )
-    if not done.added and not done.held:
-        raise UserError(f"{footage.video.path} has nobody in any of its {done.windows} windows")
-    print(
-        f"{place}: {done.summary(decoded=video_indexing.frame_size(encoder) is not None)}",
-        flush=True,
-    )
+    for line in lines:
+        _warn(f"{footage.video.path.name}: {line}")
+    decoded = video_indexing.frame_size(archive.encoder) is not None
+    print(f"{place}: {done.summary(decoded=decoded)}", flush=True)
 
 
 class _Progress:
     """Shows how far a video is, how fast it goes, and how long it will take."""
 
-    def __init__(self, place: str):
-        self._place, self._begun, self._shown = place, time.monotonic(), 0.0
+    def __init__(self, place: str, what: str = "windows"):
+        self._place, self._what = place, what
+        self._begun, self._shown = time.monotonic(), None
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown is not None:  # what is printed next has a line of its own
+            print(file=sys.stderr, flush=True)
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if not sys.stderr.isatty() or (now - self._shown < _BETWEEN_LINES and done < total):
+        recent = self._shown is not None and now - self._shown < _BETWEEN_LINES
+        if not sys.stderr.isatty() or (recent and done < total):
             return
         self._shown = now
         rate = done / max(1e-3, now - self._begun)
-        left = f", {times.clock((total - done) / rate)} left" if done and done < total else ""
-        end = "\n" if done >= total else ""
-        line = f"\r{self._place}: {done}/{total} windows, {rate:.1f} a second{left}   "
-        print(line, end=end, file=sys.stderr, flush=True)
+        left = f", {times.clock((total - done) / rate)} left" if 0 < done < total else ""
+        line = f"\r{self._place}: {done}/{total} {self._what}, {rate:.1f} a second{left}   "
+        print(line, end="", file=sys.stderr, flush=True)
 
 
 def _warn(line: str) -> None:

@@ -61,6 +61,10 @@ def run_command(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
     except BaseException as error:
         if not interrupted(error):
             raise
+        if argv is None:  # XLA may be computing in threads that an ordinary end would pull down
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+            interrupts.end()
         return interrupts.STATUS
 
 

@@ -48,7 +48,15 @@ def _parser(program: str) -> parsing.StrictParser:
 
 def _add_index(parser: parsing.StrictParser) -> None:
     parser.set_defaults(run=_index)
-    parser.add_argument("--run", dest="folder", required=True, help="a run: folder, .zip, URL")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", dest="folder", help="a run: folder, .zip, URL")
+    source.add_argument(
+        "--from",
+        dest="others",
+        nargs="+",
+        metavar="INDEX",
+        help="in place of a run: indexes of one model, whose clips are added",
+    )
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best")
     parser.add_argument("--bits", type=int, help="the first bits of nested codes; all if left out")
     parser.add_argument(
@@ -143,8 +151,11 @@ def _renamed(text: str):
 
 
 def _index(arguments: argparse.Namespace) -> int:
+    if arguments.others:
+        return _join(arguments)
     if arguments.video:
         return own_video.index(arguments)
+    own_video.check_absent(arguments)
     from stvh_jax.inference.colour_encoder import with_colours
     from stvh_jax.retrieval.indexing import index_split
     from stvh_jax.runs import packed
@@ -176,6 +187,30 @@ def _index(arguments: argparse.Namespace) -> int:
     print(
         f"{arguments.out}: {len(index)} clips, {bits} bits each{adapted}, {_codes_of(index.info)}"
     )
+    return 0
+
+
+def _join(arguments: argparse.Namespace) -> int:
+    """Adds the clips of indexes to one, which is made if there is none."""
+    from stvh_jax.retrieval import merging
+    from stvh_jax.retrieval.index import Index
+
+    if arguments.video or arguments.split:
+        raise UserError("--from takes the clips of indexes; leave out --video and --split")
+    others = [Index.open(uri) for uri in arguments.others]
+    for other in others[1:]:
+        merging.check_same(others[0].engine, other.engine)
+    if Index.exists(arguments.out):
+        target = Index.open(arguments.out)
+    elif others[0].adaptation:
+        raise UserError(f"{arguments.others[0]} is adapted to its clips; add to a copy of it")
+    else:
+        names = ("bits", "stored_foci", "filter_matrix", "bit_weights", "readout", "columns")
+        parts = {name: getattr(others[0].info, name) for name in names}
+        target = Index.create(arguments.out, **parts, origin=others[0].info.origin)
+    for other in others:
+        print(f"{other.uri}: {target.add_from(other)} of {len(other)} clips added", flush=True)
+    print(f"{arguments.out}: {len(target)} clips")
     return 0
 
 
@@ -224,13 +259,13 @@ def _moments(arguments: argparse.Namespace, index, query, hits, search):
     from stvh_jax.retrieval import moments
 
     wanted, step = arguments.moments, moments.step_of(index)
+    beside = [] if query.clips is None else query.clips.records
     if wanted is None:
-        wanted = moments.overlap_in_time(hits, step=step)
+        wanted = moments.overlap_in_time(hits, beside=beside, step=step)
     if not wanted:
         return None
-    beside = [] if query.clips is None else query.clips.records
     if arguments.k is None and arguments.radius is not None:
-        return moments.moments_of(hits, step=step)
+        return moments.moments_of(moments.apart_from(hits, beside, step=step), step=step)
     return moments.find_moments(search, arguments.k or 10, beside=beside, step=step)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from stvh_jax import files
 from stvh_jax.cli import parsing
-from stvh_jax.errors import UserError
+from stvh_jax.errors import Exists, UserError
+from stvh_jax.names import printable
 
 
 def add_options(parser: parsing.StrictParser) -> None:
@@ -54,9 +55,21 @@ def check(arguments: argparse.Namespace) -> None:
         if path:
             check_output(path, endings)
     if arguments.cut:
-        files.output(arguments.cut)
+        _check_new(arguments.cut)
     if not 0 <= arguments.around < math.inf:
         raise UserError(f"--around {arguments.around}; give 0 seconds or more")
+
+
+def _check_new(folder: str) -> None:
+    """Checks that a folder can be made, or is empty.
+
+    Raises:
+      Exists: something is there already.
+    """
+    path = files.output(folder)
+    with files.writing(path):
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise Exists(f"{path} is not an empty folder; give a new one for the pieces")
 
 
 def write(
@@ -106,7 +119,7 @@ def _cut(arguments: argparse.Namespace, index: Any, query: Any, found: Any) -> l
     if arguments.reel:
         reel.reel(pieces, arguments.reel)
     if arguments.play:
-        boxes = video_pieces.boxes_of(index.uri, pieces)
+        boxes = video_pieces.boxes_of(index.uri, pieces, report=_note)
         player.write_player(arguments.play, pieces, boxes, title=f"Like {query.title}")
     if arguments.edl:
         cut_lists.write_edl(arguments.edl, pieces, title=query.title)
@@ -118,4 +131,4 @@ def _cut(arguments: argparse.Namespace, index: Any, query: Any, found: Any) -> l
 
 
 def _note(line: str) -> None:
-    print(f"note: {line}", file=sys.stderr)
+    print(f"note: {printable(line)}", file=sys.stderr)

@@ -358,8 +358,9 @@ def load(path: epath.PathLike, *, checkpoint: str = "best", bits: int | None = N
     if they are those of the config's model, which is of a sensible size.
 
     Args:
-      path: the workdir of a run, or a `.zip` of one, local or in a bucket (`gs://...`); or the URL
-        of a `.zip`, which is fetched once and kept in `~/.cache/stvh_jax/runs`.
+      path: the workdir of a run, or a `.zip` of one, local or in a bucket (`gs://...`); the URL of
+        a `.zip`, which is fetched once and kept in `~/.cache/stvh_jax/runs`; or the name of a model
+        that comes with the library, `volleyball-boxes` or `street-boxes` (docs/models.md).
       checkpoint: `best` on validation (the latest where there was none) or `latest`.
       bits: of nested codes, how many first bits are wanted; all if None.
 

@@ -57,6 +57,8 @@ def write_grid(
     records = [{"match": hit.match, "clip": hit.clip, **hit.record} for hit in hits]
     distances: list[float | None] = [hit.distance for hit in hits]
     clips, given = asked.clips, []
+    if clips is not None and clips.image is None and clips.records[0]["match"] is None:
+        clips = None  # boxes without frames have no picture
     if clips is not None:
         records, distances = [clips.records[0], *records], [None, *distances]
         given = [] if clips.image is None else [clips.image]
@@ -72,7 +74,7 @@ def write_grid(
         for record, image, distance in zip(records, images, distances)
     ]
     query = None if clips is None else pictures.pop(0)
-    compares_match = focus in ("visual", 0, "0")
+    compares_match = str(focus) in ("visual", "0", "0.0")
     title = f"Like {asked.title} at focus {focus}"
     figures = plots.hit_pages(query, pictures, title=title, compares_match=compares_match)
     written = []

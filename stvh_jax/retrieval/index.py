@@ -21,7 +21,7 @@ from stvh_jax.codes.readout import Readout
 from stvh_jax.codes.visual_maps import Adaptation, fit_adaptation
 from stvh_jax.errors import NotFound, UserError, shown
 from stvh_jax.names import printable
-from stvh_jax.retrieval import exchange, searches
+from stvh_jax.retrieval import exchange, merging, searches
 from stvh_jax.retrieval.checks import (
     ClipName,
     check_chosen,
@@ -265,6 +265,14 @@ class Index:
           UserError: the codes or names do not fit, or there are no names.
         """
         return exchange.import_codes(self.engine, path, record)
+
+    def add_from(self, other: "Index") -> int:
+        """Adds the clips of another index of the same model that are not there yet; counts them.
+
+        Raises:
+          UserError: it has other codes, or a match of the same name from another video.
+        """
+        return merging.add_from(self.engine, other.engine)
 
     @property
     def adaptation(self) -> Adaptation | None:

@@ -266,7 +266,7 @@ def _create(run, encoder: Encoder, dataset, uri, origin: Mapping, stored: tuple[
     )
 
 
-def origin_of(run: epath.Path, encoder: Encoder) -> dict[str, Any]:
+def origin_of(run: epath.PathLike, encoder: Encoder) -> dict[str, Any]:
     """Says which codes an index holds: of which run, checkpoint and data."""
     data = encoder.config.data
     return {

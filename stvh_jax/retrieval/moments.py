@@ -66,7 +66,7 @@ def step_of(index: Index) -> float:
     return float(every) if isinstance(every, (int, float)) else 0.0
 
 
-def moments_of(hits: Iterable[Hit], *, step: float = 0.0) -> list[Moment]:
+def moments_of(hits: Iterable[Hit], *, step: float | int = 0.0) -> list[Moment]:
     """Joins hits of one match that overlap in time; the nearest moments first.
 
     Hits without times are moments of their own.
@@ -91,7 +91,7 @@ def moments_of(hits: Iterable[Hit], *, step: float = 0.0) -> list[Moment]:
     return [_moment([hit for _, hit in group]) for group in ordered]
 
 
-def _joined(hits: list[tuple[int, Hit]], step: float) -> list[list[tuple[int, Hit]]]:
+def _joined(hits: list[tuple[int, Hit]], step: float | int) -> list[list[tuple[int, Hit]]]:
     """Joins hits of one match, each with its place, that overlap or follow one another."""
     groups, end = [], -math.inf
     for place, hit in sorted(hits, key=lambda ranked: _times(ranked[1]) or ()):
@@ -99,8 +99,13 @@ def _joined(hits: list[tuple[int, Hit]], step: float) -> list[list[tuple[int, Hi
         if start >= end:
             groups.append([])
         groups[-1].append((place, hit))
-        end = max(end, stop, start + step + _ROUNDING if step else stop)
+        end = max(end, _end(start, stop, step))
     return groups
+
+
+def _end(start: float, stop: float, step: float | int) -> float:
+    """Says until when a clip lasts: where it is shorter than the step, until the next begins."""
+    return max(stop, start + step + _ROUNDING) if step else stop
 
 
 def _moment(hits: list[Hit]) -> Moment:
@@ -113,29 +118,44 @@ def _moment(hits: list[Hit]) -> Moment:
 
 
 def find_moments(
-    search: Callable[[int], Hits], k: int, *, beside: Sequence[dict], step: float = 0.0
+    search: Callable[[int], Hits], k: int, *, beside: Sequence[dict], step: float | int = 0.0
 ) -> list[Moment]:
     """Finds the k nearest moments.
 
     Args:
       search: gives so many hits.
       k: how many moments.
-      beside: records of the query's clips; hits that overlap them in time are left out.
+      beside: records of the query's clips, see `apart_from`.
       step: see `moments_of`.
     """
     count = _HITS_EACH * k
     while True:
         hits = search(count)
-        others = (hit for hit in hits if not any(_overlap(hit, own, step) for own in beside))
-        moments = moments_of(others, step=step)
+        moments = moments_of(apart_from(hits, beside, step=step), step=step)
         if len(moments) >= k or len(hits) < count or count >= _MOST_HITS:
             return moments[:k]
         count *= _MORE
 
 
-def overlap_in_time(hits: Sequence[Hit], *, step: float = 0.0) -> bool:
-    """Says whether some hits overlap, so that they are better shown as moments."""
-    return len(moments_of(hits, step=step)) < len(hits)
+def apart_from(
+    hits: Iterable[Hit], beside: Sequence[dict], *, step: float | int = 0.0
+) -> list[Hit]:
+    """Leaves out the hits that would make one moment with a clip of the query.
+
+    Args:
+      hits: what was found.
+      beside: records of the query's clips.
+      step: see `moments_of`.
+    """
+    return [hit for hit in hits if not any(_overlap(hit, own, step) for own in beside)]
+
+
+def overlap_in_time(
+    hits: Sequence[Hit], *, beside: Sequence[dict] = (), step: float | int = 0.0
+) -> bool:
+    """Says whether hits overlap one another or the query, so that moments show them better."""
+    moments = moments_of(apart_from(hits, beside, step=step), step=step)
+    return len(moments) < len(hits)
 
 
 def _times(hit: Hit) -> tuple[float, float] | None:
@@ -143,10 +163,10 @@ def _times(hit: Hit) -> tuple[float, float] | None:
     return None if start is None or stop is None else (start, stop)
 
 
-def _overlap(hit: Hit, own: dict[str, Any], step: float) -> bool:
+def _overlap(hit: Hit, own: dict[str, Any], step: float | int) -> bool:
     times = _times(hit)
     if times is None or hit.match != own["match"] or own["start"] is None or own["stop"] is None:
         return False
-    starts, stops = (times[0], own["start"]), (times[1], own["stop"])
-    ends = [max(stop, start + step) for start, stop in zip(starts, stops)]
-    return starts[0] < ends[1] and ends[0] > starts[1]
+    starts = times[0], own["start"]
+    ends = _end(*times, step), _end(own["start"], own["stop"], step)
+    return starts[0] < ends[1] and starts[1] < ends[0]

@@ -1,8 +1,7 @@
 """From videos and the tracks of their people to the clips of an index."""
 
 import dataclasses
-import queue
-import threading
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,15 +11,18 @@ import numpy as np
 from etils import epath
 from jaxtyping import Float
 
-from stvh_jax.errors import UserError
+from stvh_jax.errors import UserError, shown
 from stvh_jax.inference.colour_encoder import ColourEncoder
 from stvh_jax.inference.encoded_clips import EncodedClips, encode_clips
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.models import colour
-from stvh_jax.names import printable
+from stvh_jax.names import LONGEST_NAME, printable
+from stvh_jax.retrieval import kept_tracks
+from stvh_jax.retrieval.ahead import Ahead
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.indexing import EVERY, check_visual, origin_of
 from stvh_jax.retrieval.where import quoted
+from stvh_jax.times import clock
 from stvh_jax.video.batches import FootageBatch, clips
 from stvh_jax.video.footage import VideoFile
 from stvh_jax.video.tracks import Tracks
@@ -31,10 +33,7 @@ RATE = "frames_per_second"
 
 # Clips are added when there are so many, or after so many seconds: what a killed indexing has to
 # do again.
-_CLIPS_AT_ONCE, _SECONDS = 512, 10.0
-
-# Batches that are made ahead of the model.
-_AHEAD = 2
+_CLIPS_AT_ONCE, _SECONDS = 512, 60.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,20 +48,28 @@ class Cutting:
       region: corners `[x, y]` in 0..1 of the frame; people outside do not count; None for all.
     """
 
-    rate: float = 25.0
-    every: float = 0.5
-    start: float = 0.0
-    stop: float | None = None
+    rate: float | int = 25.0
+    every: float | int = 0.5
+    start: float | int = 0.0
+    stop: float | int | None = None
     region: Float[np.ndarray, "P 2"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Footage:
-    """A video, the tracks of its people, and what its match is called."""
+    """A video, the tracks of its people, and what its match is called.
+
+    Attributes:
+      video: as `open_video` gives it.
+      tracks: where its people are.
+      match: what its match is called in the index.
+      keep: whether the tracks are new, so that they are to be kept with the index.
+    """
 
     video: VideoFile
     tracks: Tracks
     match: str
+    keep: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Indexed:
     added: int
     held: int
     windows: int
-    footage: float
+    footage: float | int
     seconds: float
     waited: float
 
@@ -98,35 +105,68 @@ class Indexed:
         )
 
 
-def open_index(run: epath.Path, encoder: Encoder, uri: epath.PathLike, cutting: Cutting) -> Index:
-    """Opens the index of a model's codes, or makes it.
+class Archive:
+    """An index for the codes of a model, which is made when the first clip is there.
+
+    Attributes:
+      uri: where it is.
+      index: what is there; None as long as there is nothing.
+      encoder: the model, adapted to the index.
+    """
+
+    def __init__(
+        self, run: epath.PathLike, encoder: Encoder, uri: epath.PathLike, cutting: Cutting
+    ):
+        """Opens the index that is there.
+
+        Args:
+          run: the model's run.
+          encoder: the model.
+          uri: where the index is, or is to be.
+          cutting: how the videos are cut.
+
+        Raises:
+          UserError: the index there is of another model or rate, or the model takes what is in no
+            video.
+        """
+        frame_size(encoder)
+        self.uri, self.index, self.encoder = str(uri), None, encoder
+        self._origin = origin_of(run, encoder) | {RATE: cutting.rate, EVERY: cutting.every}
+        if Index.exists(uri):
+            self.index = Index.open(uri)
+            _check_same(self.index, encoder, cutting)
+            self.encoder = encoder.adapted(self.index.adaptation)
+
+    def made(self) -> Index:
+        """Gives the index, which it makes if there is none."""
+        if self.index is None:
+            self.index = Index.create(self.uri, **self.encoder.code_format, origin=self._origin)
+        return self.index
+
+
+def _check_same(index: Index, encoder: Encoder, cutting: Cutting) -> None:
+    """Checks that an index has the codes of a model, of clips with the same rate.
 
     Raises:
-      UserError: the index there is of another model, or its clips are cut in another way.
+      UserError: it has not.
     """
-    origin = origin_of(run, encoder) | {RATE: cutting.rate, EVERY: cutting.every}
-    if not Index.exists(uri):
-        return Index.create(uri, **encoder.code_format, origin=origin)
-    index = Index.open(uri)
     check_visual(index, encoder)
     there = index.info.origin.get("checkpoint")
     if there != encoder.name:
         raise UserError(
-            f"{uri} holds codes of checkpoint {there}, and this model is {encoder.name}; give "
-            "another place, or delete it"
+            f"{index.uri} holds codes of checkpoint {there}, and this model is {encoder.name}; "
+            "give another place, or delete it"
         )
     rate = index.info.origin.get(RATE, cutting.rate)
     if rate != cutting.rate:
         raise UserError(
-            f"the clips in {uri} have {rate:g} frames per second, not {cutting.rate:g}; give "
+            f"the clips in {index.uri} have {rate:g} frames per second, not {cutting.rate:g}; give "
             f"--fps {rate:g}, or another place"
         )
-    return index
 
 
 def index_video(
-    index: Index,
-    encoder: Encoder,
+    archive: Archive,
     footage: Footage,
     cutting: Cutting,
     *,
@@ -135,66 +175,100 @@ def index_video(
 ) -> Indexed:
     """Adds the clips of a video to an index; those that are there are left as they are.
 
-    The next clips are made while the model encodes the last.
+    The next clips are made while the model encodes the last. Nothing is written, and no index is
+    made, before there is a clip.
 
     Args:
-      index: of codes of this model.
-      encoder: the model.
+      archive: the index, and the model.
       footage: the video.
       cutting: how it is cut.
       report: called with a line for each kind of thing that was left out.
       progress: called with how many windows are done, and how many there are.
 
     Raises:
-      UserError: another video of the same name is in the index, or this one cannot be read.
+      UserError: another video of the same name is in the index, or this one cannot be read, or
+        has no clip.
     """
-    held = _held(index, footage)
-    chosen = windows(
-        footage.video.times,
-        num_frames=encoder.config.model.num_frames,
-        rate=cutting.rate,
-        every=cutting.every,
-        start=cutting.start,
-        stop=cutting.stop,
-    )
-    begun = time.perf_counter()
-    adding = _Adding(index, encoder.adapted(index.adaptation), footage)
-    batches = _Ahead(_batches(encoder, footage, cutting, held, report))
-    with batches:
+    held = _held(archive, footage)
+    count = _count_windows(archive.encoder, footage, cutting)
+    begun, lines = time.perf_counter(), []
+    adding = _Adding(archive, footage)
+    with Ahead(_batches(archive.encoder, footage, cutting, held, lines.append)) as batches:
         for batch in batches:
             adding.take(batch)
             if progress:
-                progress(_windows_until(batch, cutting), len(chosen))
+                progress(_windows_until(batch, cutting), count)
         adding.write()
+    if not (adding.added or held):
+        raise UserError(f"{footage.video.path} has no clip: {'; '.join(lines)}")
+    if report:
+        for line in lines:
+            report(line)
     if progress:
-        progress(len(chosen), len(chosen))
+        progress(count, count)
     return Indexed(
         added=adding.added,
         held=len(held),
-        windows=len(chosen),
+        windows=count,
         footage=adding.added * cutting.every,
         seconds=time.perf_counter() - begun,
         waited=batches.waited,
     )
 
 
-def _held(index: Index, footage: Footage) -> set[str]:
+def media_of(path: os.PathLike | str) -> str:
+    """Names a video as the index does, by its whole path."""
+    return os.path.abspath(path)
+
+
+def _held(archive: Archive, footage: Footage) -> set[str]:
     """Names the clips of a video that are in the index.
 
     Raises:
-      UserError: they are of another video.
+      UserError: they are of another video, or no match can be called so.
     """
-    table = index.clips(f"match = {quoted(footage.match)}")
-    media = str(footage.video.path.absolute())
-    others = {each for each in table["media"].to_pylist() if each != media}
+    match = footage.match
+    if printable(match) != match or len(match) > LONGEST_NAME:
+        raise UserError(
+            f"no match can be called {shown(match)}; rename the file, with at most {LONGEST_NAME} "
+            "characters that can be printed"
+        )
+    if archive.index is None:
+        return set()
+    table = archive.index.clips(f"match = {quoted(match)}")
+    others = set(table["media"].to_pylist()) - {media_of(footage.video.path)}
     if others:
         other = next(iter(others))
         raise UserError(
-            f"{index.uri} has clips of a match {printable(footage.match)} already, "
-            f"{'of a prepared set' if other is None else f'from {printable(other)}'}; give "
-            f"{footage.video.path.name} another name, or delete those clips"
+            f"{archive.uri} has clips of a match {match} already, "
+            f"{'without a video' if other is None else f'from {printable(other)}'}; give "
+            f"{footage.video.path} another name, or delete those clips"
         )
     return set(table["clip"].to_pylist())
+
+
+def _count_windows(encoder: Encoder, footage: Footage, cutting: Cutting) -> int:
+    """Counts the windows of a video.
+
+    Raises:
+      UserError: there is none.
+    """
+    num_frames, video = encoder.config.model.num_frames, footage.video
+    chosen = windows(
+        video.times,
+        num_frames=num_frames,
+        rate=cutting.rate,
+        every=cutting.every,
+        start=cutting.start,
+        stop=cutting.stop,
+    )
+    if not len(chosen):
+        until = video.duration if cutting.stop is None else min(cutting.stop, video.duration)
+        raise UserError(
+            f"{video.path} has no {num_frames} frames at {cutting.rate:g} per second from "
+            f"{clock(cutting.start)} to {clock(until)}"
+        )
+    return len(chosen)
 
 
 def _batches(
@@ -250,8 +324,8 @@ def _windows_until(batch: FootageBatch, cutting: Cutting) -> int:
 class _Adding:
     """Encodes batches, and adds their clips to the index, many at a time."""
 
-    def __init__(self, index: Index, encoder: Encoder, footage: Footage):
-        self._index, self._encoder, self._footage = index, encoder, footage
+    def __init__(self, archive: Archive, footage: Footage):
+        self._archive, self._footage = archive, footage
         self._encoded: list[EncodedClips] = []
         self._times: list[Any] = []
         self._since, self.added = time.perf_counter(), 0
@@ -259,76 +333,31 @@ class _Adding:
     def take(self, batch: FootageBatch) -> None:
         """Encodes a batch."""
         valid = np.asarray(batch.clips.clip_mask, bool)
-        self._encoded.append(encode_clips(self._encoder, [batch.clips]))
+        self._encoded.append(encode_clips(self._archive.encoder, [batch.clips]))
         self._times.append(np.stack([batch.start, batch.stop])[:, valid])
         waiting = sum(map(len, self._encoded))
         if waiting >= _CLIPS_AT_ONCE or time.perf_counter() - self._since > _SECONDS:
             self.write()
 
     def write(self) -> None:
-        """Adds what was encoded."""
+        """Adds what was encoded; with the first clips the tracks are kept."""
         if self._encoded:
+            index, footage = self._archive.made(), self._footage
+            if footage.keep and not self.added:
+                kept_tracks.keep(index.uri, footage.match, footage.tracks, footage.video)
             encoded = EncodedClips.concatenate(self._encoded)
             start, stop = np.concatenate(self._times, axis=1)
             probabilities = np.asarray(jax.nn.softmax(encoded.activity_scores))
-            names = self._encoder.activity_names
-            self._index.add(
+            names = self._archive.encoder.activity_names
+            index.add(
                 encoded.codes,
-                match=self._footage.match,
+                match=footage.match,
                 clip=encoded.clip.tolist(),
                 start=start,
                 stop=stop,
                 predicted=[names[label] for label in probabilities.argmax(axis=1)],
                 confidence=probabilities.max(axis=1),
-                media=str(self._footage.video.path.absolute()),
+                media=media_of(footage.video.path),
             )
             self.added += len(encoded)
         self._encoded, self._times, self._since = [], [], time.perf_counter()
-
-
-class _Ahead:
-    """Makes what an iterator gives in a thread of its own, a little ahead.
-
-    Attributes:
-      waited: the seconds spent in waiting for it.
-    """
-
-    def __init__(self, iterator: Iterator[FootageBatch]):
-        self._iterator, self.waited = iterator, 0.0
-        self._made: queue.Queue = queue.Queue(_AHEAD)
-        self._unwanted = threading.Event()
-        self._thread = threading.Thread(target=self._make, daemon=True)
-
-    def __enter__(self) -> "_Ahead":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._unwanted.set()
-        while self._thread.is_alive():  # it may wait for room
-            with_room = not self._made.empty()
-            if with_room:
-                self._made.get()
-            self._thread.join(0.05)
-
-    def __iter__(self) -> Iterator[FootageBatch]:
-        """Gives what is made; an error of the thread is raised here."""
-        while True:
-            begun = time.perf_counter()
-            made = self._made.get()
-            self.waited += time.perf_counter() - begun
-            if made is None:
-                return
-            if isinstance(made, BaseException):
-                raise made
-            yield made
-
-    def _make(self) -> None:
-        try:
-            for each in self._iterator:
-                if self._unwanted.is_set():
-                    return
-                self._made.put(each)
-            self._made.put(None)
-        except BaseException as error:  # it is raised where the clips are taken
-            self._made.put(error)

@@ -2,21 +2,23 @@
 
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Int64
 
 from stvh_jax.errors import NotFound, UserError
 from stvh_jax.retrieval import kept_tracks
 from stvh_jax.retrieval.hits import Hit, Hits
 from stvh_jax.retrieval.moments import Moment
+from stvh_jax.times import clock
 from stvh_jax.video.footage import VideoFile, open_video
 from stvh_jax.video.pieces import Piece
 from stvh_jax.video.player import MovingBoxes
-from stvh_jax.video.tracks import Tracks
+from stvh_jax.video.tracks import UNTRACKED, Tracks
 
 
-def pieces_of(found: Hits | Sequence[Moment], *, around: float = 0.0) -> list[Piece]:
+def pieces_of(found: Hits | Sequence[Moment], *, around: float | int = 0.0) -> list[Piece]:
     """Gives hits or moments as pieces of their videos.
 
     Args:
@@ -31,7 +33,7 @@ def pieces_of(found: Hits | Sequence[Moment], *, around: float = 0.0) -> list[Pi
     return [_piece(each, around, opened) for each in found]
 
 
-def _piece(each: Hit | Moment, around: float, opened) -> Piece:
+def _piece(each: Hit | Moment, around: float | int, opened) -> Piece:
     best = each.best if isinstance(each, Moment) else each
     media, start, stop = best.record["media"], each.start, each.stop
     if not media or start is None or stop is None:
@@ -42,6 +44,11 @@ def _piece(each: Hit | Moment, around: float, opened) -> Piece:
     if not os.path.isfile(media):
         raise NotFound(f"the video {media} of clip {best.match}/{best.clip} is not there")
     end = opened(media).duration
+    if start >= end:
+        raise UserError(
+            f"clip {best.match}/{best.clip} begins at {clock(start)}, but {media} ends at "
+            f"{clock(end)}"
+        )
     return Piece(
         media,
         max(0.0, start - around),
@@ -52,35 +59,56 @@ def _piece(each: Hit | Moment, around: float, opened) -> Piece:
     )
 
 
-def boxes_of(uri: str, pieces: Sequence[Piece]) -> list[MovingBoxes | None]:
-    """Gives the boxes of the people in each piece, where the tracks were kept with the index."""
-    return [_boxes(each, *_tracked(uri, each.match, str(each.media))) for each in pieces]
+def boxes_of(
+    uri: str, pieces: Sequence[Piece], *, report: Callable[[str], None] | None = None
+) -> list[MovingBoxes | None]:
+    """Gives the boxes of the people in each piece, where the tracks were kept with the index.
+
+    Args:
+      uri: of the index.
+      pieces: of its videos.
+      report: called with a line for each video whose tracks are there and cannot be used.
+    """
+    boxes: list[MovingBoxes | None] = [None] * len(pieces)
+    places: dict[tuple[str, str], list[int]] = {}
+    for place, piece in enumerate(pieces):
+        places.setdefault((piece.match, str(piece.media)), []).append(place)
+    for (match, media), own in places.items():  # the tracks of one video in memory at a time
+        try:
+            video = open_video(media)
+            tracks = kept_tracks.read(uri, match, video)
+        except NotFound:
+            continue
+        except UserError as error:  # nothing is lost without boxes
+            if report:
+                report(f"no boxes of {match}: {error}")
+            continue
+        for place in own:
+            boxes[place] = _boxes(pieces[place], video, tracks)
+    return boxes
 
 
-@functools.lru_cache(maxsize=8)
-def _tracked(uri: str, match: str, media: str) -> tuple[VideoFile | None, Tracks | None]:
-    """Reads a video's times and tracks; None where no tracks were kept."""
-    try:
-        video = open_video(media)
-        return video, kept_tracks.read(uri, match, video)
-    except UserError:  # they are drawn where they are known, and nothing is lost without them
-        return None, None
-
-
-def _boxes(piece: Piece, video: VideoFile | None, tracks: Tracks | None) -> MovingBoxes | None:
-    if video is None or tracks is None:
-        return None
+def _boxes(piece: Piece, video: VideoFile, tracks: Tracks) -> MovingBoxes | None:
     first, last = np.searchsorted(video.times, [piece.start, piece.stop])
     rows = slice(*np.searchsorted(tracks.frames, [first, last]))
-    frames, people = tracks.frames[rows], tracks.people[rows]
+    frames = tracks.frames[rows]
     if not len(frames):
         return None
-    names, columns = _numbered(people)
-    boxes = np.full((int(last - first), len(names), 4), np.nan, np.float32)
+    count, columns = _columns(frames, tracks.people[rows])
+    boxes = np.full((int(last - first), count, 4), np.nan, np.float32)
     boxes[frames - first, columns] = tracks.boxes[rows]
     return MovingBoxes(video.times[first:last], boxes)
 
 
-def _numbered(people: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers people from 0."""
-    return np.unique(np.asarray(people), return_inverse=True)
+def _columns(
+    frames: Int64[np.ndarray, "M"], people: Int64[np.ndarray, "M"]
+) -> tuple[int, Int64[np.ndarray, "M"]]:
+    """Numbers people from 0, and counts them; of those whom nobody followed, frame by frame."""
+    names, columns = np.unique(people, return_inverse=True)
+    unknown = people == UNTRACKED
+    if not unknown.any():
+        return len(names), columns
+    seen = frames[unknown]
+    within = np.arange(len(seen)) - np.searchsorted(seen, seen)
+    columns[unknown] = len(names) + within
+    return len(names) + int(within.max()) + 1, columns

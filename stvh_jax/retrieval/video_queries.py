@@ -6,15 +6,17 @@ import pathlib
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float
 
 from stvh_jax.errors import NotFound
 from stvh_jax.inference.colour_encoder import ColourEncoder
 from stvh_jax.inference.encoded_clips import encode_clips
 from stvh_jax.inference.encoder import Encoder
+from stvh_jax.names import LONGEST_NAME
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.moments import step_of
 from stvh_jax.retrieval.queries import Query, encoder_of
-from stvh_jax.retrieval.video_indexing import RATE, Footage, frame_size
+from stvh_jax.retrieval.video_indexing import RATE, Footage, frame_size, media_of
 from stvh_jax.retrieval.where import quoted
 from stvh_jax.times import clock
 from stvh_jax.video.batches import clips
@@ -24,14 +26,26 @@ from stvh_jax.video.footage import VideoFile
 _ROUNDING = 1e-3
 
 
-def match_of(index: Index, video: os.PathLike | str) -> str:
-    """Gives the match that a video is in an index: by its whole path, or by its name."""
-    path = pathlib.Path(video)
-    table = index.clips(f"media = {quoted(str(path.absolute()))}")
-    return table["match"][0].as_py() if len(table) else path.stem
+def match_of(index: Index, video: os.PathLike | str) -> tuple[str, bool]:
+    """Says which match of an index a video is: by its whole path, or, if it was moved, by its name.
+
+    Returns:
+      The match, and whether it is in the index. What is not has the name of its file, or the whole
+      path where a match of that name is of another video.
+    """
+    media, name = media_of(video), pathlib.Path(video).stem
+    table = index.clips(f"media = {quoted(media)}")
+    if len(table):
+        return table["match"][0].as_py(), True
+    of_name = index.clips(f"match = {quoted(name)}")["media"]
+    if not len(of_name):
+        return name, False
+    before = of_name[0].as_py()
+    moved = before is not None and not os.path.exists(before)
+    return (name, True) if moved else (media[-LONGEST_NAME:], False)
 
 
-def indexed_clip(index: Index, video: os.PathLike | str, at: float) -> tuple[str, str] | None:
+def indexed_clip(index: Index, video: os.PathLike | str, at: float | int) -> tuple[str, str] | None:
     """Finds the clip of an index that shows a moment of a video.
 
     Args:
@@ -40,12 +54,16 @@ def indexed_clip(index: Index, video: os.PathLike | str, at: float) -> tuple[str
       at: the moment, in seconds.
 
     Returns:
-      (match, clip) of the clip that begins nearest to it; None if none is within one step of it.
+      (match, clip) of the clip that begins nearest to the moment; None if none lasts until it, or
+      begins at most half a step after it.
     """
-    match = match_of(index, video)
+    match, known = match_of(index, video)
+    if not known:
+        return None
     step = step_of(index)
-    near = f"start <= {at + step + _ROUNDING} AND stop > {at - step - _ROUNDING}"
-    table = index.clips(f"match = {quoted(match)} AND {near}")
+    latest = at + step / 2 + _ROUNDING
+    lasts = f"(stop > {at + _ROUNDING} OR start > {at - step + _ROUNDING})"
+    table = index.clips(f"match = {quoted(match)} AND start <= {latest} AND {lasts}")
     if not len(table):
         return None
     distances = np.abs(table["start"].to_numpy() - at)
@@ -56,7 +74,9 @@ def moment_query(
     index: Index,
     open_encoder: Callable[[], Encoder],
     footage: Footage,
-    at: float,
+    at: float | int,
+    *,
+    region: Float[np.ndarray, "P 2"] | None = None,
 ) -> Query:
     """Encodes the clip of a video that begins at a moment.
 
@@ -65,6 +85,7 @@ def moment_query(
       open_encoder: gives its model.
       footage: the video.
       at: the moment, in seconds.
+      region: corners `[x, y]` in 0..1 of the frame; people outside do not count; None for all.
 
     Raises:
       NotFound: the video has no such moment, or nobody is there.
@@ -82,6 +103,7 @@ def moment_query(
         rate=rate,
         every=footage.video.duration + 1,
         start=at,
+        region=region,
         frame_size=frame_size(encoder),
         middle_only=isinstance(encoder, ColourEncoder),
         batch_size=1,
@@ -100,22 +122,25 @@ def moment_query(
         "activity": None,
         "predicted": encoder.activity_names[label],
         "split": None,
-        "media": str(footage.video.path.absolute()),
+        "media": media_of(footage.video.path),
     }
     frames = batch.clips.frames
     image = None if frames is None else frames[0, frames.shape[1] // 2]
     return Query(encoded.codes, [record], relaxed=encoded.relaxed, image=image)
 
 
-def check_moment(video: VideoFile, at: float, *, seconds: float = 0.0) -> None:
+def check_moment(video: VideoFile, at: float | int, *, seconds: float | int = 0.0) -> None:
     """Checks that a video has a moment, and so many seconds after it.
 
     Raises:
       NotFound: it has not.
     """
     last = float(video.times[-1]) - seconds
+    if last < 0:
+        raise NotFound(f"{video.path} is shorter than a clip, of {seconds:.4g} seconds")
     if not (math.isfinite(at) and 0 <= at <= last + _ROUNDING):
+        latest = clock(math.floor(10 * last) / 10)  # its rounding is downwards
         raise NotFound(
             f"{video.path} has no clip at {clock(at) if math.isfinite(at) else at}; give a time "
-            f"from 0:00:00.0 to {clock(max(0.0, last))}"
+            f"from 0:00:00.0 to {latest}"
         )

@@ -26,6 +26,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from stvh_jax import digests, files
 from stvh_jax.errors import Damaged, NotFound, UserError
+from stvh_jax.runs import trained_models
 
 FOLDER = "checkpoints"
 # Far more than the variables of any model of this library.
@@ -177,7 +178,10 @@ def choose_step(run: epath.Path, which: str) -> tuple[int, str]:
         raise UserError(f"checkpoint is {which!r}; choose best or latest")
     steps = saved_steps(run)
     if not steps:
-        raise NotFound(f"{run} has no checkpoint; train one with train.py --workdir={run}")
+        raise NotFound(
+            f"{run} has no checkpoint; train one with train.py --workdir={run}, or give a model "
+            f"that comes with the library: {', '.join(trained_models.MODELS)}"
+        )
     scored = {step: score for step, score in steps.items() if score is not None}
     if which == "best" and scored:
         return max(scored, key=lambda step: (scored[step], step)), "best"

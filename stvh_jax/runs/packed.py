@@ -15,7 +15,7 @@ from etils import epath
 
 from stvh_jax import files
 from stvh_jax.errors import Damaged, UserError
-from stvh_jax.runs import checkpoints, download, folders
+from stvh_jax.runs import checkpoints, download, folders, trained_models
 
 ENDING = ".zip"
 # The files of a run that are packed, and the only ones that are unpacked. No part of such a name
@@ -32,6 +32,7 @@ _MOST_BYTES = 4 << 30
 _MOST_TEXT = 16 << 20
 _MOST_MEMBERS = 10_000
 _MOST_LISTED = 8 << 20
+_URLS = ("https://", "http://")
 # The bit of a member's flags that says so.
 _ENCRYPTED = 1
 
@@ -102,8 +103,8 @@ def open_run(path: epath.PathLike) -> epath.Path:
     A file is known by its content. A URL is fetched once; delete its folder to fetch it again.
 
     Args:
-      path: a folder, a `.zip` of `pack`, either of them local or in a bucket; or a URL of one,
-        `https://` or `http://`.
+      path: a folder, a `.zip` of `pack`, either of them local or in a bucket; a URL of one,
+        `https://` or `http://`; or the name of a model that comes with the library.
 
     Raises:
       NotFound: there is no such file, or it cannot be fetched.
@@ -111,17 +112,35 @@ def open_run(path: epath.PathLike) -> epath.Path:
       UserError: it cannot be read or unpacked.
     """
     with files.reading(path, "a packed run"):
-        if str(path).startswith(("https://", "http://")):
+        if str(path).startswith(_URLS):
             folder = _folder_of(hashlib.sha256(str(path).encode()))
             if not folder.is_dir():
                 with tempfile.TemporaryFile() as file:
                     download.fetch(str(path), file, most=_MOST_BYTES)
                     _unpack(file, folder, source=path)
             return folder
-        run = folders.open_folder(path)
+        run = folders.open_folder(_shipped(path) or path)
         if run.suffix != ENDING or run.is_dir():
             return run
         return _open_file(run)
+
+
+def address_of(path: epath.PathLike) -> str:
+    """Names a run as `open_run` finds it again from any working directory."""
+    local = not str(path).startswith(_URLS) and not _shipped(path)
+    return str(folders.open_folder(path)) if local else str(path)
+
+
+def is_there(address: str) -> bool:
+    """Says whether there is a run at an address; of a URL, that there may be."""
+    url = address.startswith(_URLS)
+    return url or bool(_shipped(address)) or folders.open_folder(address).exists()
+
+
+def _shipped(path: epath.PathLike) -> pathlib.Path | None:
+    """Gives the file of a model that comes with the library, unless there is a path of its name."""
+    shipped = trained_models.find(path)
+    return shipped if shipped is not None and not epath.Path(path).exists() else None
 
 
 def _open_file(run: epath.Path) -> epath.Path:

@@ -270,10 +270,10 @@ def _batched(
 def _left_out(counts: collections.Counter[str], most: int) -> Iterator[str]:
     """Says what was left out."""
     texts = {
-        "done": "{} windows are done already",
-        "empty": "{} windows have nobody in them",
-        "lost": "{} windows have frames that cannot be decoded",
-        "crowded": "{} windows have more than {most} people: {people} are left out, together",
+        "done": "windows done already: {}",
+        "empty": "windows with nobody: {}",
+        "lost": "windows with frames that cannot be decoded: {}",
+        "crowded": "windows with more than {most} people: {}, of whom {people} are left out in all",
     }
     for kind, text in texts.items():
         if counts[kind]:

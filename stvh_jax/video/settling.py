@@ -1,7 +1,7 @@
 """Fits what a file of tracks says to a video: numbers of frames, the frame's edges, confidences."""
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from stvh_jax.errors import Damaged, UserError
 from stvh_jax.video.rows import Rows
@@ -48,7 +48,7 @@ def settle(
     frames = _frames(rows, num_frames, first_frame)
     confidences, note = _confidences(rows, min_confidence)
     boxes = _in_frame(rows, width, height)
-    clipped = np.clip(boxes, 0, 1)
+    clipped = np.clip(boxes, 0, 1).astype(np.float32)  # of hours, memory counts
     reasons = _reasons_to_drop(boxes, clipped, confidences, min_confidence)
     dropped = np.any(np.stack(list(reasons.values())), axis=0)
     reasons[TWICE] = _twice(frames, rows.people, confidences, np.logical_not(dropped))
@@ -59,13 +59,13 @@ def settle(
         left &= ~dropped
     if not left.any():
         raise UserError(f"it has no box of a person in this video{_reasons(kept)}")
-    beyond = np.any(np.abs(boxes - clipped) > _ROUNDING, axis=1) & left
+    beyond = np.any((boxes < -_ROUNDING) | (boxes > 1 + _ROUNDING), axis=1) & left
     places = np.flatnonzero(left)
     places = places[np.lexsort([rows.people[places], frames[places]])]
     tracks = Tracks(
         frames=frames[places],
         people=np.maximum(rows.people[places], UNTRACKED),
-        boxes=clipped[places].astype(np.float32),
+        boxes=clipped[places],
         confidences=confidences[places].astype(np.float32),
     )
     return tracks, _lines(kept, note, int(beyond.sum()), len(rows.frames))
@@ -133,7 +133,7 @@ def _in_frame(rows: Rows, width: int, height: int) -> Float64[np.ndarray, "M 4"]
 
 def _reasons_to_drop(
     boxes: Float64[np.ndarray, "M 4"],
-    clipped: Float64[np.ndarray, "M 4"],
+    clipped: Float32[np.ndarray, "M 4"],
     confidences: Float64[np.ndarray, "M"],
     min_confidence: float,
 ) -> dict[str, Bool[np.ndarray, "M"]]:
@@ -141,8 +141,7 @@ def _reasons_to_drop(
     unsure = confidences < min_confidence
     empty = ~unsure & ~(boxes[:, :2] < boxes[:, 2:]).all(axis=1)
     # As floats of 32 bits, for so they are kept: there, too, a box shall have an area.
-    ends = clipped.astype(np.float32)
-    beyond = ~unsure & ~empty & ~(ends[:, :2] < ends[:, 2:]).all(axis=1)
+    beyond = ~unsure & ~empty & ~(clipped[:, :2] < clipped[:, 2:]).all(axis=1)
     return {
         f"below the confidence of {min_confidence:g}": unsure,
         NO_AREA: empty,

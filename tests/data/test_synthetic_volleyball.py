@@ -92,7 +92,7 @@ def clips():
 def test_phases_at_one_frame_are_uniform_whatever_the_action(difficulty):
     rng = np.random.default_rng(3)
     for action in ACTIONS:
-        phases = volleyball.sample_phases(rng, (action,) * 2000, difficulty=difficulty)
+        phases = volleyball.sample_phases(rng, (action,) * 2000, 10, difficulty=difficulty)
         for t in (0, 5, 9):
             turns = np.mod(phases[t] / (2 * np.pi), 1)
             for axis in range(2):

@@ -52,9 +52,10 @@ def test_videos_of_the_same_team_are_near(graded, tmp_path, monkeypatch):
     plain, encoder = load(graded), with_colours(load(graded))
     names = ("red_1", "red_2", "green_1", "green_2")
     made = [make_footage(tmp_path, name, seed, monkeypatch) for seed, name in enumerate(names)]
-    index = video_indexing.open_index(graded, encoder, tmp_path / "index", CUTTING)
+    archive = video_indexing.Archive(graded, encoder, tmp_path / "index", CUTTING)
+    index = archive.made()
     for footage in made:
-        done = video_indexing.index_video(index, encoder, footage, CUTTING)
+        done = video_indexing.index_video(archive, footage, CUTTING)
         assert done.added == done.windows == 6
     # A moment is encoded as it was indexed, by the model as it is loaded.
     query = video_queries.moment_query(index, lambda: plain, made[0], 0.4)
@@ -65,22 +66,21 @@ def test_videos_of_the_same_team_are_near(graded, tmp_path, monkeypatch):
     distances = {team: [h.distance for h in hits if h.match.startswith(team)] for team in TEAMS}
     assert len(distances["red"]) == len(distances["green"]) == 12
     assert max(distances["red"]) < min(distances["green"])
-    # Activity alone says nothing of it.
-    boxes_alone = video_indexing.open_index(graded, plain, tmp_path / "boxes", CUTTING)
+    # What is known of the clips is what the boxes say.
+    boxes_alone = video_indexing.Archive(graded, plain, tmp_path / "boxes", CUTTING)
     for footage in made:
-        video_indexing.index_video(boxes_alone, plain, footage, CUTTING)
-    table = index.clips()
-    assert table.equals(boxes_alone.clips())
+        video_indexing.index_video(boxes_alone, footage, CUTTING)
+    assert index.clips().equals(boxes_alone.made().clips())
 
 
 def test_indexes_of_other_visual_bits_are_refused(graded, tmp_path):
     plain, encoder = load(graded), with_colours(load(graded))
-    video_indexing.open_index(graded, encoder, tmp_path / "colours", CUTTING)
+    video_indexing.Archive(graded, encoder, tmp_path / "colours", CUTTING).made()
     with pytest.raises(UserError, match="are of colours; give --visual colour, or"):
-        video_indexing.open_index(graded, plain, tmp_path / "colours", CUTTING)
-    video_indexing.open_index(graded, plain, tmp_path / "boxes", CUTTING)
+        video_indexing.Archive(graded, plain, tmp_path / "colours", CUTTING)
+    video_indexing.Archive(graded, plain, tmp_path / "boxes", CUTTING).made()
     with pytest.raises(UserError, match="are those of its model; leave out --visual colour, or"):
-        video_indexing.open_index(graded, encoder, tmp_path / "boxes", CUTTING)
+        video_indexing.Archive(graded, encoder, tmp_path / "boxes", CUTTING)
 
 
 def test_prepared_sets_with_frames_have_colours(graded, tmp_path):
@@ -108,7 +108,7 @@ def test_prepared_sets_with_frames_have_colours(graded, tmp_path):
 
 def test_clips_of_an_older_version_of_colours_are_refused(graded, tmp_path):
     encoder = with_colours(load(graded))
-    index = video_indexing.open_index(graded, encoder, tmp_path / "index", CUTTING)
+    index = video_indexing.Archive(graded, encoder, tmp_path / "index", CUTTING).made()
     info = index.info
     origin = {**info.origin, "checkpoint": "2-0123456789ab"}
     older = dataclasses.replace(info, origin=origin)

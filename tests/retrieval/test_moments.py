@@ -13,7 +13,13 @@ from stvh_jax.errors import UserError
 from stvh_jax.retrieval import asking, watching
 from stvh_jax.retrieval.hits_report import hit_line, hits_to_dict, moments_table
 from stvh_jax.retrieval.index import Index
-from stvh_jax.retrieval.moments import find_moments, moments_of, overlap_in_time
+from stvh_jax.retrieval.moments import (
+    apart_from,
+    find_moments,
+    moments_of,
+    overlap_in_time,
+    step_of,
+)
 from stvh_jax.retrieval.queries import Query
 
 CLIPS, BITS = 400, 32
@@ -209,3 +215,46 @@ def test_a_query_by_a_direction_is_watched(growing):
     actions = steps(lambda: growing.add(NEAR, match=["b"], clip=["x"]))
     (hit,) = watching.watch(growing, query, 0, **actions)
     assert (hit.match, hit.clip, hit.distance) == ("b", "x", 0)
+
+
+@pytest.fixture
+def cut_often(tmp_path):
+    """Clips of 0.1 seconds: every half second of one match, and of another with a gap."""
+    made = Index.create(tmp_path / "i", bits=BITS, stored_foci=(1,), origin={"every": 0.5})
+    codes = np.zeros((12, BITS // 8), np.uint8)
+    start = np.array([0, 0.5, 1, 1.5, 2, 2.5, 0, 0.5, 1, 3, 3.5, 4])
+    made.add(codes, match=["a"] * 6 + ["b"] * 6, clip=range(12), start=start, stop=start + 0.1)
+    return made
+
+
+def times(moments):
+    return sorted((each.match, each.start, each.stop) for each in moments)
+
+
+def test_clips_shorter_than_the_step_are_joined(cut_often, index):
+    (hits,) = cut_often.search(np.zeros(BITS // 8, np.uint8), k=12)
+    assert step_of(cut_often) == 0.5 and step_of(index) == 0
+    assert len(moments_of(hits)) == 12 and not overlap_in_time(hits)
+    expected = [("a", 0, 2.6), ("b", 0, 1.1), ("b", 3, 4.1)]
+    assert [each[0] for each in times(moments_of(hits, step=0.5))] == ["a", "b", "b"]
+    assert [each[1:] for each in times(moments_of(hits, step=0.5))] == [
+        pytest.approx(each[1:]) for each in expected
+    ]
+    assert overlap_in_time(hits, step=0.5)
+    assert len(moments_of(hits, step=0.4)) == 12  # they do not follow one another
+
+
+def test_what_follows_the_query_is_one_with_it(cut_often):
+    (hits,) = cut_often.search(np.zeros(BITS // 8, np.uint8), k=12)
+    _, (own,) = cut_often.get([("a", "2")])
+    left = apart_from(hits, [own], step=0.5)
+    assert [hit.clip for hit in left if hit.match == "a"] == ["0", "4", "5"]
+    assert len([hit for hit in left if hit.match == "b"]) == 6
+    assert len(apart_from(hits, [own])) == 11  # without a step it is the clip alone
+    neighbours = [hit for hit in hits if (hit.match, hit.clip) in (("a", "1"), ("b", "8"))]
+    assert not overlap_in_time(neighbours, step=0.5)
+    assert overlap_in_time(neighbours, beside=[own], step=0.5)
+    moments = find_moments(lambda k: hits, 5, beside=[own], step=0.5)
+    assert all(each.match != "a" or "2" not in [h.clip for h in each.hits] for each in moments)
+    unknown = {"match": "a", "start": None, "stop": None}
+    assert len(apart_from(hits, [unknown], step=0.5)) == 12

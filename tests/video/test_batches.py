@@ -81,11 +81,11 @@ def test_what_is_left_out_is_said(video):
     found = list(one_by_one(made))
     assert [each[0] for each in found] == ["0", "1500", "2000"]
     assert {each[4].match[each[3]] for each in found} == {"final"}
-    assert [line.split(":")[0] for line in lines] == [
-        "2 windows are done already",
-        "11 windows have nobody in them",
-        "3 windows have more than 3 people",
-        "open_gop_mp4.mp4 has 25 frames per second, and the model takes 50",
+    assert [line.split(",")[0] for line in lines] == [
+        "windows done already: 2",
+        "windows with nobody: 11",
+        "windows with more than 3 people: 3",
+        "open_gop_mp4.mp4 has 25 frames per second",
     ]
 
 
@@ -126,7 +126,7 @@ def test_windows_without_all_their_frames_are_left_out(video, monkeypatch):
     assert starts == [start for start in range(0, 191, 5) if not start <= 31 < start + 10
                       and not start <= 32 < start + 10]  # fmt: skip
     assert [line for line in lines if "cannot be decoded" in line] == [
-        f"{39 - len(found)} windows have frames that cannot be decoded"
+        f"windows with frames that cannot be decoded: {39 - len(found)}"
     ]
 
 

@@ -5,6 +5,7 @@ colour alone.
 """
 
 import io
+import warnings
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -33,6 +34,8 @@ def render(figure: Figure, *, kind: str = "png") -> bytes:
     """Renders a figure to the bytes of a PNG or SVG file, the same bytes every time."""
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None
-    with matplotlib.rc_context({"svg.hashsalt": "stvh_jax"}):
+    with matplotlib.rc_context({"svg.hashsalt": "stvh_jax"}), warnings.catch_warnings():
+        # A name in letters that the font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
     return buffer.getvalue()

@@ -1,6 +1,7 @@
 """Pages of pictures: what was searched for, and what was found, a few rows on each page."""
 
 import dataclasses
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ _COLUMNS, _ROWS = 5, 4
 _WIDTH, _LINES = 2.9, 0.75
 # The most characters of a line under a picture.
 _LONGEST = 40
+# Letters of a title to an inch.
+_LETTERS = 9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +74,9 @@ def _page(
     shape = pictures[0][1].image.shape if pictures else (9, 16)
     height = _WIDTH * shape[0] / shape[1] + _LINES
     figure = make_figure(_WIDTH * columns, height * rows + 0.6)
-    figure.suptitle(title, fontsize=13)
+    # Names may have dollar signs, which do not stand around formulas.
+    lines = textwrap.wrap(title, max(_LONGEST, int(_LETTERS * _WIDTH * columns)))
+    figure.suptitle("\n".join(lines), fontsize=13, parse_math=False)
     for place, (rank, found) in enumerate(pictures):
         axes = figure.add_subplot(rows, columns, place + 1)
         _draw(axes, rank, found, query, compares_match=compares_match)
@@ -91,11 +96,13 @@ def _draw(
         else:
             caption = f"{'✓' if same_activity else '✗'} {caption}"
             colour = GREEN if same_activity else RED
-    axes.set_title(_short(f"{rank} · {caption}"), fontsize=11, color=colour, pad=4)
+    title = _short(f"{rank} · {caption}")
+    axes.set_title(title, fontsize=11, color=colour, pad=4, parse_math=False)
     away = "" if found.distance is None else f"{found.distance:.4g} bits away"
     axes.set_xlabel(
         "\n".join([_short(found.match), " · ".join(part for part in (found.time, away) if part)]),
         fontsize=9.5,
+        parse_math=False,
     )
     for spine in axes.spines.values():
         spine.set(color=frame, linewidth=3 if frame != GREY else 1, linestyle=dashes)
