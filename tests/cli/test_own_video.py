@@ -130,7 +130,7 @@ MISTAKES = [
     (["--video", "VIDEO", "--tracks", "none.txt"], "none.txt: no such file"),
     *((["--video", "VIDEO", "--tracks", f"{kind}.txt"], f"{kind}.txt")
       for kind in ("empty", "longer", "larger", "binary")),
-    (["--video", "VIDEO", "--tracks", "GOOD", "--region", "corner.json"], "has no clip: windows with nobody: 6"),
+    (["--video", "VIDEO", "--tracks", "GOOD", "--region", "corner.json"], "windows with nobody: 6"),
     (["--video", "VIDEO", "--tracks", "GOOD", "--region", "text.mp4"], "text.mp4 is not a region"),
     (["--video", "VIDEO", "--tracks", "GOOD", "--start", "1:00"], "per second from 0:01:00.0"),
     (["--video", "VIDEO", "--tracks", "GOOD", "--start", "1:60"], "60 seconds or more"),

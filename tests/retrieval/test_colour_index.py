@@ -53,10 +53,10 @@ def test_videos_of_the_same_team_are_near(graded, tmp_path, monkeypatch):
     names = ("red_1", "red_2", "green_1", "green_2")
     made = [make_footage(tmp_path, name, seed, monkeypatch) for seed, name in enumerate(names)]
     archive = video_indexing.Archive(graded, encoder, tmp_path / "index", CUTTING)
-    index = archive.made()
     for footage in made:
         done = video_indexing.index_video(archive, footage, CUTTING)
         assert done.added == done.windows == 6
+    index = archive.made()
     # A moment is encoded as it was indexed, by the model as it is loaded.
     query = video_queries.moment_query(index, lambda: plain, made[0], 0.4)
     stored, _ = index.get([("red_1", "400")])
@@ -66,7 +66,7 @@ def test_videos_of_the_same_team_are_near(graded, tmp_path, monkeypatch):
     distances = {team: [h.distance for h in hits if h.match.startswith(team)] for team in TEAMS}
     assert len(distances["red"]) == len(distances["green"]) == 12
     assert max(distances["red"]) < min(distances["green"])
-    # What is known of the clips is what the boxes say.
+    # Activity alone says nothing of it.
     boxes_alone = video_indexing.Archive(graded, plain, tmp_path / "boxes", CUTTING)
     for footage in made:
         video_indexing.index_video(boxes_alone, footage, CUTTING)
