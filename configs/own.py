@@ -54,13 +54,13 @@ def get_config(options: str = "") -> ConfigDict:
     config.data.name = "own"
     if content == "boxes":
         recipes.make_boxes_only(config)
+        recipes.make_symmetric_boxes(config)
+        config.model.symmetric = False
         # As for Collective Activity, of which there is little, too: a small model, trained for less
         # long, to which every clip is shown by a camera that stands elsewhere.
         config.model.features = 64
         config.train.box_jitter = 0.1
-        config.train.box_noise = 0.02
-        config.train.leave_out = 0.1
-        config.loss.label_smoothing = 0.1
+        config.train.batch_size = 32
         config.data.variant = "boxes_only"
     else:
         config.model.backbone = ConfigDict(recipes.BACKBONES["small"])
@@ -87,7 +87,8 @@ def _ask_the_set(config: ConfigDict) -> None:
         told(part, "num_frames", lambda one: one.num_frames)
         told(part, "num_actors", lambda one: one.num_actors)
     told(config.model, "key_frame", lambda one: one.key_frame)
-    told(config.data, "flip", lambda one: one.has_pairs)
+    for part, field in ((config.data, "flip"), (config.model, "symmetric")):
+        told(part, field, lambda one: one.has_pairs and config.model.source == "boxes")
     told(config.data, "image_size", lambda one: one.image_size or size)
     for split in ("validation", "test", "unlabelled"):
         told(config.data, f"{split}_split", lambda one, split=split: split * (split in one.clips))

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Collection
 
 import jax
+import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
@@ -25,7 +26,9 @@ from stvh_jax.models.weights.convert import digest
 from stvh_jax.runs import checkpoints, folders, packed
 
 # Fields of `config.model` by which no layer has another shape.
-_WITHOUT_SHAPE = ("num_actors", "key_frame", "dropout")
+_WITHOUT_SHAPE = ("key_frame", "dropout")
+# In the path of the matrix N x N by which a layer relates people: of M-STVH and of STVH.
+_AMONG_PEOPLE = {"group", "spatial"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +53,8 @@ def with_model_of_start(
 ) -> Config:
     """Takes the model of the run that a config starts from into the config.
 
-    Its number of frames is taken too, for the data as well. The number of people stays that of the
-    data.
+    Its number of frames is taken too, for the data as well. There is room for as many people as
+    the run or the data has, whichever is more: empty places change nothing.
 
     Args:
       config: the whole config; returned as it is if it does not start from a run.
@@ -65,15 +68,18 @@ def with_model_of_start(
         return config
     begun = _begun(config, None if workdir is None else folders.open_folder(workdir))
     model = (begun or _open(config.train.start_from)[2])["model"]
-    kept = {name.split(".")[1] for name in given if name.startswith("model.")} | {"num_actors"}
+    kept = {name.split(".")[1] for name in given if name.startswith("model.")}
     config = config.copy_and_resolve_references()
+    most = max(config.data.num_actors, model["num_actors"])
     with config.ignore_type():
         for name, value in {**ModelConfig.added(), **model}.items():
             if name not in kept:
                 config.model[name] = ConfigDict(value) if name == "backbone" else frozen(value)
-    if "data.num_frames" in given:
-        config.model.num_frames = config.data.num_frames
-    config.data.num_frames = config.model.num_frames
+        config.model.num_actors = most
+    for name in ("num_frames", "num_actors"):
+        if f"data.{name}" in given:
+            config.model[name] = config.data[name]
+        config.data[name] = config.model[name]
     return config
 
 
@@ -111,8 +117,10 @@ def _open(path: str) -> tuple[epath.Path, int, dict]:
         return run, step, folders.read_checkpoint_config(run, step, source=path)
 
 
-def fitting(start: Start, config: Config, dataset: Dataset) -> dict[str, jax.Array]:
+def fitting(start: Start, config: Config, dataset: Dataset) -> dict[str, np.ndarray]:
     """Finds which of a run's variables are taken over, by their paths in the tree.
+
+    What relates people is enlarged for more of them, so that nothing changes for those there were.
 
     Raises:
       UserError: some do not fit; names the first field of `config.model` that differs.
@@ -124,12 +132,30 @@ def fitting(start: Start, config: Config, dataset: Dataset) -> dict[str, jax.Arr
         if tuple(start.config[kind]) != tuple(names):
             more = _shapes(config, **(classes | {kind: (*names, "one more of them")}))
             anew |= {path for path, leaf in expected.items() if more[path].shape != leaf.shape}
-    found = by_path(start.variables)
+    more_people = config.model.num_actors - start.config["model"]["num_actors"]
+    found = {
+        path: _enlarged(leaf, more_people) if _relates_people(path) else leaf
+        for path, leaf in by_path(start.variables).items()
+    }
     for path in sorted((expected.keys() | found.keys()) - anew):
         one, other = expected.get(path), found.get(path)
         if one is None or other is None or one.shape != other.shape or one.dtype != other.dtype:
             raise UserError(f"config.train.start_from={start.path}: {_difference(start, config)}")
     return {path: leaf for path, leaf in found.items() if path in expected and path not in anew}
+
+
+def _relates_people(path: str) -> bool:
+    *places, name = path.split("/")
+    return name == "graph_weight" and not _AMONG_PEOPLE.isdisjoint(places)
+
+
+def _enlarged(weight: np.ndarray, more: int) -> np.ndarray:
+    """Adds places to a square matrix that are related to themselves alone."""
+    if more <= 0:
+        return weight
+    enlarged = np.eye(len(weight) + more, dtype=weight.dtype)
+    enlarged[: len(weight), : len(weight)] = weight
+    return enlarged
 
 
 def _shapes(config: Config, activity_names, action_names) -> dict:
