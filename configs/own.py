@@ -22,6 +22,8 @@ from stvh_jax import config as base
 from stvh_jax import recipes
 
 CONTENTS = ("boxes", "frames")
+# The least epochs and steps of a training, whichever takes longer, and how often it is validated.
+EPOCHS, STEPS, VALIDATIONS = 30, 300, 15
 
 
 class _OfTheSet(FieldReference):
@@ -63,15 +65,24 @@ def get_config(options: str = "") -> ConfigDict:
         config.train.batch_size = 32
         config.data.variant = "boxes_only"
     else:
-        config.model.backbone = ConfigDict(recipes.BACKBONES["small"])
-        recipes.use_one_code(config, visual_bits=32)
-        config.train.batch_size = config.train.evaluation_batch_size = 8
-        config.optimizer.learning_rate = 1e-4
+        # Few labels teach no large network to see: a small one, unless it starts from a run.
         config.devices = 1
+        config.model.backbone = ConfigDict({"name": "small", "features": (16, 32, 64)})
+        config.model.features = 64
+        config.model.dropout = 0.1
+        config.loss.contrastive = 0.25
+        config.loss.same_class_mask = True
+        config.optimizer.learning_rate = 1e-3
+        config.optimizer.schedule = "cosine"
+        config.optimizer.warmup_epochs = 1.0
+        config.optimizer.weight_decay = 0.3
+        config.optimizer.clip_norm = 1.0
+        config.train.batch_size = config.train.evaluation_batch_size = 8
+        config.train.checkpoint_every_steps = 0
+        recipes.use_one_code(config, visual_bits=32)
         config.data.variant = "frames"
     config.name = "own" if content == "boxes" else "own_frames"
-    config.train.epochs = 30
-    config.train.evaluate_every_epochs = 2
+    config.train.epochs, config.train.evaluate_every_epochs = EPOCHS, EPOCHS // VALIDATIONS
     _ask_the_set(config)
     return config
 
@@ -87,12 +98,21 @@ def _ask_the_set(config: ConfigDict) -> None:
         told(part, "num_frames", lambda one: one.num_frames)
         told(part, "num_actors", lambda one: one.num_actors)
     told(config.model, "key_frame", lambda one: one.key_frame)
-    for part, field in ((config.data, "flip"), (config.model, "symmetric")):
-        told(part, field, lambda one: one.has_pairs and config.model.source == "boxes")
+    told(config.data, "flip", lambda one: one.has_pairs)
+    told(config.model, "symmetric", lambda one: one.has_pairs and config.model.source == "boxes")
     told(config.data, "image_size", lambda one: one.image_size or size)
     for split in ("validation", "test", "unlabelled"):
         told(config.data, f"{split}_split", lambda one, split=split: split * (split in one.clips))
-    told(config.train, "batch_size", lambda one: min(largest, _power(one.clips.get("train", 1))))
+
+    def batch_size(one: stored.Stored) -> int:
+        return min(largest, _power(one.clips.get("train", 1)))
+
+    def epochs(one: stored.Stored) -> int:
+        return max(EPOCHS, STEPS // max(1, one.clips.get("train", 1) // batch_size(one)))
+
+    told(config.train, "batch_size", batch_size)
+    told(config.train, "epochs", epochs)
+    told(config.train, "evaluate_every_epochs", lambda one: epochs(one) // VALIDATIONS)
 
 
 def _power(number: int) -> int:

@@ -164,8 +164,7 @@ def _begins(
     if not len(chosen):
         last = float(video.times[-1]) - (cutting.num_frames - 1) / cutting.rate
         start = min(max((start + stop - cutting.length) / 2, 0.0), last)
-        # The times of frames are not exact.
-        chosen = windows(video.times, start=max(start - 1e-3, 0.0), **shape)[:1]
+        chosen = windows(video.times, start=max(start, 0.0), **shape)[:1]
     for place, frames in enumerate(chosen):
         yield start + place * cutting.every, frames
 

@@ -26,7 +26,7 @@ from stvh_jax.models.weights.convert import digest
 from stvh_jax.runs import checkpoints, folders, packed
 
 # Fields of `config.model` by which no layer has another shape.
-_WITHOUT_SHAPE = ("key_frame", "dropout")
+_WITHOUT_SHAPE = ("key_frame", "dropout", "dtype", "visual_supervision")
 # In the path of the matrix N x N by which a layer relates people: of M-STVH and of STVH.
 _AMONG_PEOPLE = {"group", "spatial"}
 

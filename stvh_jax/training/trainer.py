@@ -255,8 +255,7 @@ def open_run(
     if start is not None and start.variables is not None:
         taken = starting.fitting(start, config, dataset)
     if weights is not None:
-        state = jax.eval_shape(steps.create_state)
-        select(weights, pretrained.take(state.variables))
+        select(weights, pretrained.take(jax.eval_shape(steps.create_state).variables))
     run_config = make_run_config(config, dataset, origin, start)
     in_every_process(_prepare_folder, workdir, run_config, alone)
     folders.check_same(workdir, run_config)
