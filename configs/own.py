@@ -2,7 +2,7 @@
 
 python -m data import --video 'matches/*.mp4' --tracks 'tracks/{match}.txt' --labels labels.csv
 python train.py --config=configs/own.py
-python evaluate.py --bits=128 --config=configs/own.py
+python evaluate.py --bits=128
 
 configs/own.py:frames reads the frames of a set that was imported with --image-size. A set with
 another --name or --out needs --config.data.name=NAME and --config.data.dir=DIR here, too. How many
