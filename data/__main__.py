@@ -1,4 +1,4 @@
-"""The command line of the data sets: python -m data prepare | check | synthesize DATASET."""
+"""The data sets: python -m data prepare | check | synthesize DATASET, or python -m data import."""
 
 import argparse
 import functools
@@ -13,6 +13,7 @@ if __name__ == "__main__":
     interrupts.obey()  # while these are imported, too
 
 from data.appearance import Appearance, read_appearance
+from data.own import command
 from data.raw import RawClips
 from data.variants import DATASETS, Variant, options_of
 from stvh_jax.cli import parsing
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument("--difficulty", type=float, default=0.0, help="0 (clear) to 1")
         parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
         parser.set_defaults(run=_synthesize)
+    command.add_arguments(commands.add_parser("import", help=command.HELP))
     return parser_of_all
 
 

@@ -18,6 +18,10 @@ CONTENTS = {
     "boxes_only": " --boxes-only",
     "boxes_and_appearance": " --boxes-only --features FILE.npz",
 }
+# What the clips of one's own footage may have, with the options of `python -m data import`.
+OWN_CONTENTS = {"boxes_only": "", "frames": " --image-size HEIGHT WIDTH"}
+# The name of such a set, unless another is given.
+OWN_NAME = "own"
 
 
 def options_of(dataset: str) -> Mapping[str, tuple[str, ...]]:
@@ -27,7 +31,10 @@ def options_of(dataset: str) -> Mapping[str, tuple[str, ...]]:
       UserError: there is no such data set.
     """
     if dataset not in DATASETS:
-        raise UserError(f"data set {dataset!r} is not one of: {', '.join(DATASETS)}")
+        raise UserError(
+            f"data set {dataset!r} is not one of: {', '.join(DATASETS)}; python -m data import "
+            "makes one of your own"
+        )
     return importlib.import_module(f"data.{dataset}.constants").OPTIONS
 
 

@@ -38,7 +38,7 @@ MOST_CLASSES = 1 << 12
 MOST_STEPS = 10**12
 
 # What the config of a run has beside the fields of an experiment's.
-OF_RUNS = ("activity_names", "action_names", "backbone_weights")
+OF_RUNS = ("activity_names", "action_names", "backbone_weights", "started_from")
 
 
 def _image_size(default: tuple[int, int]) -> Any:
@@ -53,7 +53,7 @@ def _image_size(default: tuple[int, int]) -> Any:
     return setting(default, check)
 
 
-def _splits(default: str, *, empty: bool = False) -> Any:
+def _splits(default: str, *, empty: bool = False, **metadata) -> Any:
     """Declares a field that names a split, or several joined by a plus sign."""
 
     def check(name: str, value: Any) -> None:
@@ -66,7 +66,7 @@ def _splits(default: str, *, empty: bool = False) -> Any:
         if len(set(parts)) < len(parts):
             raise UserError(f"{name} is {shown(value)}; name each split once")
 
-    return setting(default, check)
+    return setting(default, check, **metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +97,8 @@ class DataConfig(Checked):
     validation_split: str = _splits("validation", empty=True)
     # The clips that evaluate.py takes as queries; the base is `train_split`.
     test_split: str = _splits("test", empty=True)
+    # Clips without labels that the visual bits of a graded code are fitted to, with `train_split`.
+    unlabelled_split: str = _splits("", empty=True, added=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +182,8 @@ class TrainConfig(Checked):
     # What the backbone starts with: a file of ImageNet weights, or the folder of a run; "": from
     # scratch.
     backbone_weights: str = text("")
+    # The run that a model starts as: its folder, its .zip or a URL of one (training/starting.py).
+    start_from: str = text("", added=True)
     # A folder that keeps a frozen backbone's features of every clip; "" computes them each time.
     feature_cache: str = text("")
     evaluation_batch_size: int = whole(2, low=1, high=MOST_CLIPS)
@@ -277,6 +281,7 @@ def check_run(run_config: Any) -> None:
             raise UserError(f"config.{name} is {shown(names)}; each class has one name")
     options = mapping("config.backbone_weights", run_config.get("backbone_weights", {}))
     mapping("config.backbone_weights.options", options.get("options", {}))
+    mapping("config.started_from", run_config.get("started_from", {}))
 
 
 def _is_name(value: Any) -> bool:

@@ -249,7 +249,7 @@ def switch(default: bool, **metadata) -> Any:
     return setting(default, check, **metadata)
 
 
-def text(default: str, *, empty: bool = True) -> Any:
+def text(default: str, *, empty: bool = True, **metadata) -> Any:
     """Declares a field that holds a line of text, such as a path."""
 
     def check(name: str, value: Any) -> None:
@@ -257,7 +257,7 @@ def text(default: str, *, empty: bool = True) -> Any:
         if not fits or not (value or empty):
             raise UserError(f"{name} is {shown(value)}; give a line of text")
 
-    return setting(default, check)
+    return setting(default, check, **metadata)
 
 
 def folder_name(default: str) -> Any:

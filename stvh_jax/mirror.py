@@ -21,7 +21,19 @@ def mirror_classes(names: Sequence[str]) -> Int[np.ndarray, "A"]:
     """Returns the number of each class's mirror image: `l_x` for `r_x` and the reverse.
 
     Classes without a side are their own image.
+
+    Raises:
+      ValueError: the image of one is no class.
     """
+    return np.array([names.index(_image(name)) for name in names], np.int32)
+
+
+def has_pairs(names: Sequence[str], *, few: int = 1) -> bool:
+    """Says whether each class on a side has its image, and there are so `few` pairs at least."""
+    sided = [name for name in names if _image(name) != name]
+    return len(sided) >= 2 * few and all(_image(name) in names for name in sided)
+
+
+def _image(name: str) -> str:
     sides = {"l_": "r_", "r_": "l_"}
-    images = [sides.get(name[:2], name[:2]) + name[2:] for name in names]
-    return np.array([names.index(image) for image in images], np.int32)
+    return sides.get(name[:2], name[:2]) + name[2:]

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from data.variants import DATASETS, Variant
+from data.annotations import ClipFormat
+from data.variants import DATASETS, OWN_NAME, Variant
 from stvh_jax import recipes
 from stvh_jax.fields import flatten
 from stvh_jax.models.build import build_model
@@ -59,6 +60,12 @@ PARAMETERS = {
     ("demo:collective_activity", "mstvh"): 357_169,
     ("demo:collective_activity_extended", "stvh"): 318_641,
     ("demo:collective_activity_extended", "mstvh"): 358_347,
+    ("own", "stvh"): 204_063,
+    ("own", "mstvh"): 181_309,
+    ("own:boxes", "stvh"): 204_063,
+    ("own:boxes", "mstvh"): 181_309,
+    ("own:frames", "stvh"): 363_183,
+    ("own:frames", "mstvh"): 429_939,
     ("vd", "stvh"): 65_552_077,
     ("vd", "mstvh"): 66_332_637,
     ("vd:inception_v3", "stvh"): 65_552_077,
@@ -85,6 +92,7 @@ OPTIONS = {
     "vd_boxes": PROTOCOLS,
     "vd_features": PROTOCOLS,
     "cad_boxes": ("four", "five", *PROTOCOLS, "five,validated"),
+    "own": ("boxes", "frames"),
     "backbone": BACKBONES,
     "dataset": DATASETS,
 }
@@ -99,6 +107,8 @@ def config_of(name):
 
 def clip_format_of(config):
     """Returns what the clips of a config's data set look like."""
+    if config.data.name == OWN_NAME:  # what a set has that was imported with few labels
+        return ClipFormat(("set", "spike"), ("person",), max_actors=12, key_frame=5)
     variant = Variant.parse(config.data.name, config.data.variant)
     raw = importlib.import_module(f"data.{variant.dataset}.raw")
     return raw.clip_format(**variant.choices)
@@ -153,13 +163,14 @@ def test_number_of_parameters(name, model_name):
 @pytest.mark.parametrize("name", names_with_variants())
 def test_every_config_can_be_trained_on_as_many_devices_as_it_asks_for(name):
     config = config_of(name)
-    default = (":inception_v3", ":four", ":volleyball", ":published")
+    default = (":inception_v3", ":four", ":volleyball", ":published", ":boxes")
     for ending in default:
         name = name.removesuffix(ending)
     assert config.name == name.replace(":", "_").replace(",", "_")
     assert config.data.num_actors >= clip_format_of(config).max_actors
-    # Volleyball's key frame is in the middle of a clip, Collective Activity's at its beginning.
-    key_frame = config.data.num_frames // 2 if config.data.name == "volleyball" else 0
+    # The key frame is in the middle of a clip, Collective Activity's at its beginning.
+    in_middle = config.data.name in ("volleyball", OWN_NAME)
+    key_frame = config.data.num_frames // 2 if in_middle else 0
     dataset = FakeDataset(sizes=(3493, 10, 1337), key_frame=key_frame)
     check_config(config, dataset, devices=max(config.devices, 1))
 

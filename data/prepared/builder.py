@@ -83,7 +83,7 @@ def prepare(
         with files.writing(place):
             place.parent.mkdir(parents=True, exist_ok=True)
             with files.lock(place.parent / "lock", busy=f"another process prepares {place}"):
-                builder = _prepare_at(place, make, raw)
+                builder = prepare_at(place, make, raw)
         report(f"prepared {place}")
     else:
         cure = f"delete {place} to prepare the set again"
@@ -104,14 +104,12 @@ def prepare(
         )
 
 
-def _prepare_at(
-    place: pathlib.Path, make: Callable[..., "ClipBuilder"], raw: pathlib.Path
-) -> "ClipBuilder":
+def prepare_at(place: pathlib.Path, make: Callable[..., Any], raw: pathlib.Path) -> Any:
     """Prepares a set beside its place, and moves it there once it is whole.
 
     Args:
       place: the folder that the set will be.
-      make: makes the builder, given `data_dir`.
+      make: makes the builder, given `data_dir`; what it is made from is in its `sources`.
       raw: the folder of the raw files.
     """
     # Whoever holds the lock is alone here: these are of processes that were killed.
@@ -336,7 +334,7 @@ class ClipBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             counts["clips"] += 1
             counts["actors"] += int(example["actor_mask"].sum())
             counts["untracked"] += int((example["actor_mask"] & ~example["tracked"]).sum())
-            yield _key(match, annotation.clip), example
+            yield key_of(match, annotation.clip), example
             if annotation is clips[-1][1] or clips[counts["clips"]][0] != match:
                 done = f"{counts['clips']} of {len(clips)} clips"
                 self._report(f"{split}: {done} ({raw.match_name} {match})")
@@ -369,7 +367,7 @@ def _names(clips: Mapping[str, list[tuple[str, ClipAnnotation]]]) -> list[tuple[
     return [(match, clip.clip) for found in clips.values() for match, clip in found]
 
 
-def _key(match: str, clip: str) -> str:
+def key_of(match: str, clip: str) -> str:
     """Returns what TFDS orders the clips of a split by: another key is another order of training.
 
     Marking the underscores in names, with a character that no name has, keeps keys apart.

@@ -9,8 +9,6 @@ threads would outlive the interpreter that they wait for, and the program would 
 import contextlib
 import dataclasses
 import functools
-import pathlib
-import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -20,13 +18,13 @@ import tensorflow_datasets as tfds
 from jaxtyping import Bool, Int, UInt8
 
 from data.prepared import seal
+from data.prepared.places import is_set, place_of, refuse_foreign_features
 from data.prepared.records import Records, padded, read_records
-from data.variants import Variant
 from stvh_jax import files
 from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.config import Config
 from stvh_jax.errors import NotFound, UserError
-from stvh_jax.mirror import mirror_boxes, mirror_classes
+from stvh_jax.mirror import has_pairs, mirror_boxes, mirror_classes
 from stvh_jax.names import natural_key
 
 # The accelerators belong to JAX.
@@ -43,7 +41,8 @@ def open_dataset(config: Config) -> "ClipDataset":
     """Opens a prepared set.
 
     Args:
-      config: the part `config.data` of a config: `name` (one of `variants.DATASETS`), `variant`
+      config: the part `config.data` of a config: `name` (one of `variants.DATASETS`, or of a set of
+        one's own), `variant`
         (see `variants`), `dir` (the folder of prepared sets), `image_size` (frames are resized to
         this (H, W)), `num_frames` (T: the frames around the key frame), `num_actors` (N: slots for
         actors) and `still_boxes` (whether every frame has the key frame's annotated boxes).
@@ -53,13 +52,8 @@ def open_dataset(config: Config) -> "ClipDataset":
       Damaged: a file of it is missing, cut, or not what it was.
       UserError: the config asks for more frames or fewer actors than are stored.
     """
-    variant = Variant.parse(config.name, config.variant)
-    folder = pathlib.Path(config.dir) / variant.dataset / variant.name
-    prepare = (
-        f"python -m data prepare {variant.dataset} --raw FOLDER_OF_THE_RAW_FILES --out "
-        f"{config.dir}{variant.flags}"
-    )
-    versions = [path for major in _FORMATS for path in folder.glob(f"{major}.*") if _is_set(path)]
+    folder, prepare, labels = place_of(config)
+    versions = [path for major in _FORMATS for path in folder.glob(f"{major}.*") if is_set(path)]
     if not versions:
         older = any(folder.glob("[0-9]*/dataset_info.json"))
         raise NotFound(
@@ -74,35 +68,12 @@ def open_dataset(config: Config) -> "ClipDataset":
         "num_actors": int(config.num_actors),
         # The configs of the oldest runs have no such field.
         "still_boxes": config.get("still_boxes", False),
-        "labels": variant.choices.get("labels"),
+        "labels": labels,
     }
     with files.reading(newest, "a whole prepared set", cure):
-        _refuse_foreign_features(newest, cure)
+        refuse_foreign_features(newest, cure)
         builder = tfds.builder_from_directory(newest)
         return ClipDataset(builder, content_digest=content_digest, **options)
-
-
-def _is_set(folder: pathlib.Path) -> bool:
-    """Says whether a folder is named by a version and has a set."""
-    numbered = re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", folder.name)
-    return bool(numbered) and (folder / "dataset_info.json").exists()
-
-
-def _refuse_foreign_features(folder: pathlib.Path, cure: str) -> None:
-    """Raises an error where TFDS would import a module that the files of a set name."""
-    path = folder / "features.json"
-    if not path.is_file():
-        raise ValueError("it has no features.json")
-    features: list[Any] = [files.read_json(path, "the features of a set", cure=cure)]
-    while features:
-        feature = features.pop()
-        if isinstance(feature, dict):
-            name = feature.get("pythonClassName", feature.get("python_class_name"))
-            if name is not None and not str(name).startswith("tensorflow_datasets.core.features."):
-                raise ValueError(f"its features.json asks for {name}")
-            features += feature.values()
-        elif isinstance(feature, list):
-            features += feature
 
 
 class ClipDataset:
@@ -129,6 +100,10 @@ class ClipDataset:
         features = info.features
         self.activity_names: tuple[str, ...] = _class_names(features["activity"])
         self.action_names: tuple[str, ...] = _class_names(features["action"].feature)
+        names = (self.activity_names, self.action_names)
+        self._can_mirror = all(has_pairs(one, few=0) for one in names)
+        if not (self._can_mirror or "has_pairs" in info.metadata):  # of one's own set
+            raise ValueError("a class on the left or right has no mirror image")
         self.splits: tuple[str, ...] = tuple(info.splits)
         if not self.splits:
             raise ValueError("it has no clips")
@@ -201,6 +176,7 @@ class ClipDataset:
 
         Every epoch has another order. Where a clip is mirrored, its `l_` and `r_` classes swap.
         """
+        self._check_mirror(flip)
         num_clips = self.num_clips(split)
         share = _process_share(batch_size, process_index, process_count)
 
@@ -233,6 +209,7 @@ class ClipDataset:
         The clips left out before `start` are not read. Where clips are mirrored, `l_` and `r_`
         classes swap.
         """
+        self._check_mirror(mirrored)
         num_clips = self.num_clips(split)
         share = _process_share(batch_size, process_index, process_count)
         stop = start - (start - num_clips) // batch_size * batch_size
@@ -261,6 +238,18 @@ class ClipDataset:
                 name: _decode_jpeg(records.jpegs(places[name])[self._stored_key_frame]).numpy()
                 for name in clips
             }
+
+    def _check_mirror(self, mirrored: bool) -> None:
+        """Refuses to mirror clips whose classes have a side, and no image on the other.
+
+        Raises:
+          UserError: of such clips.
+        """
+        if mirrored and not self._can_mirror:
+            raise UserError(
+                "a class of this set has a side, l_ or r_, and no mirror image on the other; name "
+                "both, or set config.data.flip=False"
+            )
 
     def _reading(self) -> contextlib.AbstractContextManager[None]:
         """Turns whatever reading the set raises into one line that names its folder."""
@@ -357,6 +346,8 @@ class ClipDataset:
         mask = batch["actor_mask"][:, None, :, None]
         boxes = np.where(mask, mirror_boxes(batch["boxes"]), 0)
         batch["boxes"] = np.where(mirrored[:, None, None, None], boxes, batch["boxes"])
+        if not self._can_mirror:
+            return Clips(**batch, clip_mask=index >= 0, frames=frames)
         for name, classes in (("activity", self.activity_names), ("action", self.action_names)):
             # The extra last place keeps UNKNOWN, which is -1.
             swapped = np.append(mirror_classes(classes), np.int32(UNKNOWN))[batch[name]]
@@ -370,7 +361,6 @@ def _class_names(feature: Any) -> tuple[str, ...]:
     names = tuple(feature.names)
     if len(names) != feature.num_classes or not set(names).isdisjoint(map(str, range(len(names)))):
         raise ValueError("the names of its classes are missing")
-    mirror_classes(names)  # which raises an error where a class has no mirror image
     return names
 
 

@@ -45,9 +45,14 @@ def main(open_dataset=None, argv: list[str] | None = None) -> None:
         with parsing.joined_processes(*joined):
             opener = parsing.dataset_opener(dataset.value, open_dataset)
             from stvh_jax.runs import folders
-            from stvh_jax.training import trainer
+            from stvh_jax.training import starting, trainer
 
+            given = config_flags.get_override_values(flags.FLAGS["config"])
+            config = starting.with_model_of_start(config, given=given, workdir=workdir.value)
             folder = workdir.value or folders.default_workdir(config)
-            trainer.train(config, opener(config.data), folder)
+            clips = opener(config.data)
+            if config.train.start_from:
+                config.model.key_frame = clips.key_frame
+            trainer.train(config, clips, folder)
 
     parsing.run_flags(train, argv, usage=__doc__, required=("config",))

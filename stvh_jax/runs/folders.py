@@ -9,7 +9,7 @@ from etils import epath
 
 from stvh_jax import files
 from stvh_jax.codes.packing import code_lengths
-from stvh_jax.config import ADDED_FIELDS, check_fields, check_run
+from stvh_jax.config import ADDED_FIELDS, OF_RUNS, check_fields, check_run
 from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.fields import check_number, flatten
 from stvh_jax.runs import checkpoints
@@ -209,8 +209,7 @@ def check(run: epath.Path, run_config: dict, bits: int, expected: dict | None) -
 def lacks(run_config: dict, expected: dict | None) -> str:
     """Names the first field, bits aside, in which a run's config differs from `expected`; or ""."""
     # A run's config also holds what the data and the weights brought.
-    names = ("activity_names", "action_names", "backbone_weights")
-    bare = {name: value for name, value in run_config.items() if name not in names}
+    bare = {name: value for name, value in run_config.items() if name not in OF_RUNS}
     if not expected:
         return ""
     expected = {**expected, "model": {**expected["model"], "bits": run_config["model"]["bits"]}}

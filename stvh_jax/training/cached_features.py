@@ -51,8 +51,9 @@ def with_feature_cache(
     parts = [(config.data.train_split, False)]
     if config.data.flip:
         parts.append((config.data.train_split, True))
-    if config.data.validation_split:
-        parts.append((config.data.validation_split, False))
+    for split in (config.data.validation_split, config.data.get("unlabelled_split")):
+        if split:
+            parts.append((split, False))
     for split, mirrored in parts:
         cached.fill(
             split,

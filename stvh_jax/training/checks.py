@@ -107,6 +107,10 @@ def _check_appearance(config: Config, dataset: Dataset) -> None:
 
 def _check_backbone(config: Config) -> None:
     train, model = config.train, config.model
+    if train.backbone_weights and train.get("start_from"):
+        raise UserError(
+            "config.train.start_from brings a backbone; leave config.train.backbone_weights empty"
+        )
     if train.backbone_weights and model.source != "frames":
         raise UserError(
             "config.train.backbone_weights needs a backbone, but config.model.source="
@@ -115,7 +119,7 @@ def _check_backbone(config: Config) -> None:
     if (
         model.freeze_backbone
         and model.backbone.name in pretrained.SOURCES
-        and not train.backbone_weights
+        and not (train.backbone_weights or train.get("start_from"))
     ):
         raise UserError(
             "config.model.freeze_backbone=True would keep the random initial weights of "
@@ -169,6 +173,8 @@ def _check_splits(config: Config, dataset: Dataset) -> None:
     data, batch_size = config.data, config.train.batch_size
     if data.validation_split:
         dataset.num_clips(data.validation_split)
+    if data.get("unlabelled_split"):
+        dataset.num_clips(data.unlabelled_split)
     if dataset.num_clips(data.train_split) < batch_size:
         raise UserError(
             f"split {data.train_split} has {dataset.num_clips(data.train_split)} clips, fewer than "

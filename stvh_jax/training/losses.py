@@ -4,7 +4,8 @@ The printed losses are sums over a batch, ours means over its clips: each is div
 of clips, which leaves the printed weights between them as they are.
 
 A clip that only pads a batch is left out by `clip_mask`, an actor that only pads a clip by its
-unknown action: a masked example and a deleted one give the same loss.
+unknown action: a masked example and a deleted one give the same loss. A clip of unknown activity
+counts in those terms alone that read no activity.
 """
 
 import functools
@@ -110,13 +111,16 @@ def contrastive(
       activity: class numbers, for `same_class_mask`.
       clip_mask: false for clips that only pad the batch.
       temperature: divides the cosine; 1 is the printed form.
-      same_class_mask: leaves the other clips of clip i's own class out of the sum.
+      same_class_mask: leaves the other clips of clip i's own class out of the sum, and those that
+        may be of it, as every clip of unknown activity may.
     """
     cosine = hashing_losses.unit(relation) @ hashing_losses.unit(relaxed).T / temperature
     itself = jnp.eye(cosine.shape[0], dtype=bool)
     counted = jnp.broadcast_to(clip_mask[None, :], cosine.shape)
     if same_class_mask:
-        counted &= itself | (activity[:, None] != activity[None, :])
+        known = activity != UNKNOWN
+        differ = known[:, None] & known[None, :] & (activity[:, None] != activity[None, :])
+        counted &= itself | differ
     counted |= itself
     both = jnp.stack([cosine, cosine.T])
     total = jax.nn.logsumexp(jnp.where(counted, both, -jnp.inf), axis=(0, 2))
@@ -183,24 +187,28 @@ class Loss(NamedTuple):
       term: `term(outputs, clips, clip_mask, weights)` gives a loss per clip `[B]`, or None for a
         model that lacks what it reads.
       of_codes: whether it reads codes: it is then the mean over the lengths of nested codes.
+      of_labels: whether it reads activities: the mean over clips is then over those with one.
     """
 
     term: Callable[..., Term]
     of_codes: bool = False
+    of_labels: bool = False
 
 
 # The terms of the loss, each weighted by the field of `config.loss` that has its name; the
 # activity weighs 1. docs/extending.md adds one.
 LOSSES = {
-    "activity": Loss(activity_term, of_codes=True),
+    "activity": Loss(activity_term, of_codes=True, of_labels=True),
     "quantisation": Loss(quantisation_term, of_codes=True),
     "contrastive": Loss(contrastive_term, of_codes=True),
     "action": Loss(action_term),
     "reconstruction": Loss(reconstruction_term),
-    "pairwise": Loss(hashing_losses.pairwise_term, of_codes=True),
-    "centre": Loss(hashing_losses.centre_term, of_codes=True),
-    "orthogonal": Loss(hashing_losses.orthogonal_term, of_codes=True),
-    "supervised_contrastive": Loss(hashing_losses.supervised_contrastive_term, of_codes=True),
+    "pairwise": Loss(hashing_losses.pairwise_term, of_codes=True, of_labels=True),
+    "centre": Loss(hashing_losses.centre_term, of_codes=True, of_labels=True),
+    "orthogonal": Loss(hashing_losses.orthogonal_term, of_codes=True, of_labels=True),
+    "supervised_contrastive": Loss(
+        hashing_losses.supervised_contrastive_term, of_codes=True, of_labels=True
+    ),
     "bit_balance": Loss(hashing_losses.bit_balance_term, of_codes=True),
 }
 
@@ -219,7 +227,8 @@ def total_loss(outputs: Outputs, clips: Clips, *, weights: Config):
       weights: `config.loss`.
 
     Returns:
-      The scalar loss and a dict of its unweighted terms, each the mean over the valid clips.
+      The scalar loss and a dict of its unweighted terms, each the mean over the valid clips, or
+      over those of known activity if it reads activities.
     """
     clip_mask = clips.clip_mask
     if clip_mask is None:
@@ -236,7 +245,14 @@ def total_loss(outputs: Outputs, clips: Clips, *, weights: Config):
     lengths = [terms_of(one, of_codes=True) for one in outputs.nested()]
     terms = jax.tree.map(lambda *values: sum(values) / len(values), *lengths)
     terms |= terms_of(outputs, of_codes=False)
-    count = jnp.maximum(clip_mask.sum(), 1)
-    means = {name: jnp.where(clip_mask, term, 0).sum() / count for name, term in terms.items()}
+    labelled = clip_mask & (clips.activity != UNKNOWN)
+
+    def mean(term: Array, counted: Bool[Array, "B"]) -> Array:
+        return jnp.where(counted, term, 0).sum() / jnp.maximum(counted.sum(), 1)
+
+    means = {
+        name: mean(term, labelled if LOSSES[name].of_labels else clip_mask)
+        for name, term in terms.items()
+    }
     weighted = [weights[name] * mean for name, mean in means.items() if name != "activity"]
     return means["activity"] + sum(weighted), means

@@ -33,6 +33,13 @@ class TrainState:
         params = self.params if self.average is None else self.average
         return {"params": params, **self.model_state}
 
+    def beginning_with(self, variables: dict) -> "TrainState":
+        """Replaces the variables before the first step; the average begins as the parameters do."""
+        model_state = dict(variables)
+        params = model_state.pop("params")
+        average = None if self.average is None else jax.tree.map(jnp.copy, params)
+        return TrainState(self.step, params, model_state, self.opt_state, average)
+
     def items(self) -> tuple[dict, dict]:
         """Gives what a checkpoint keeps: the variables, and what else resuming needs."""
         train = {"step": self.step, "opt_state": self.opt_state}

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from stvh_jax.clips import Clips
+from stvh_jax.clips import UNKNOWN, Clips
 from stvh_jax.models.build import Model, encode
 from stvh_jax.training.losses import total_loss
 from stvh_jax.training.state import TrainState
@@ -100,7 +100,10 @@ def mean_over_parts(gradient_of, parts: int):
 
 
 def make_validation_step(model: Model, loss_weights):
-    """Makes `step(variables, clips) -> sums`: loss and correct clips, summed over valid clips."""
+    """Makes `step(variables, clips) -> sums`: loss and correct clips, summed over valid clips.
+
+    Of clips of unknown activity none is right, and `labelled` counts the others.
+    """
 
     def validation_step(variables: dict, clips: Clips) -> dict[str, jax.Array]:
         outputs = encode(model, variables, clips)
@@ -108,6 +111,7 @@ def make_validation_step(model: Model, loss_weights):
         right = outputs.activity_logits[-1].argmax(axis=-1) == clips.activity
         sums = {
             "clips": clips.clip_mask.sum(),
+            "labelled": (clips.clip_mask & (clips.activity != UNKNOWN)).sum(),
             "loss": loss * clips.clip_mask.sum(),
             "activity_right": (right & clips.clip_mask).sum(),
         }

@@ -6,7 +6,6 @@ that was stopped, in whatever way, goes on from its newest checkpoint bit for bi
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator
 
 import jax
@@ -25,33 +24,18 @@ from stvh_jax.models.weights.convert import Weights, select
 from stvh_jax.runs import checkpoints, folders
 from stvh_jax.runs.checkpoints import Checkpoints
 from stvh_jax.runs.history import History
-from stvh_jax.training import pretrained, sharding
+from stvh_jax.training import pretrained, sharding, starting
 from stvh_jax.training.cached_features import with_feature_cache
 from stvh_jax.training.checks import check_config
 from stvh_jax.training.compiled import CompiledSteps, compile_steps
 from stvh_jax.training.interruption import Interruption
 from stvh_jax.training.processes import in_every_process
+from stvh_jax.training.run_config import make_run_config
 from stvh_jax.training.state import TrainState
 from stvh_jax.training.visual_stage import fit_visual_end
 
 # Held by the process that trains in a run's folder.
 LOCK = "training.lock"
-
-
-def make_run_config(config: Config, dataset: Dataset, origin: dict | None = None) -> dict:
-    """Makes the `config` item of a checkpoint: all that a model is made of except its variables.
-
-    That is the whole config, the names of the classes and, if the backbone started with weights,
-    their `origin`: which weights they were and what they need of the backbone.
-    """
-    run_config = {
-        **json.loads(config.to_json_best_effort()),
-        "activity_names": list(dataset.activity_names),
-        "action_names": list(dataset.action_names),
-    }
-    if origin:
-        run_config["backbone_weights"] = origin
-    return run_config
 
 
 def read_metrics(step: int, metrics) -> dict[str, float]:
@@ -95,6 +79,7 @@ class Trainer:
       steps: the compiled functions.
       steps_per_epoch: whole batches of the training split.
       weights: what the backbone starts with, if anything.
+      start: the variables that are taken from another run, by their paths.
       run_config: the config with the names of the classes, as checkpoints keep it.
       checkpoints: those of the run.
     """
@@ -106,6 +91,7 @@ class Trainer:
     steps: CompiledSteps
     steps_per_epoch: int
     weights: Weights | None
+    start: dict
     run_config: dict
     checkpoints: Checkpoints
 
@@ -127,17 +113,21 @@ class Trainer:
         return TrainState.of_items(*self.checkpoints.restore(*abstract.items()))
 
     def _with_weights(self, state: TrainState) -> TrainState:
-        """Replaces the backbone's variables by those it is to start with."""
-        if self.weights is None:
+        """Replaces the variables by those that the backbone, or all of it, is to start with."""
+        if self.weights is None and not self.start:
             return state
-        chosen = select(self.weights, pretrained.take(state.variables))
+        variables = state.variables
+        if self.weights is not None:
+            chosen = select(self.weights, pretrained.take(variables))
+            variables = pretrained.put(variables, self._placed(chosen))
+        if self.start:
+            variables = starting.taken_over(variables, self._placed(self.start))
+        return state.beginning_with(variables)
+
+    def _placed(self, tree: dict) -> dict:
+        """Puts arrays on every device."""
         whole = sharding.replicated(self.mesh)
-        placed = jax.tree.map(
-            lambda leaf: jax.make_array_from_process_local_data(whole, leaf), chosen
-        )
-        variables = pretrained.put(state.variables, placed)
-        params = variables.pop("params")
-        return dataclasses.replace(state, params=params, model_state=variables)
+        return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(whole, leaf), tree)
 
     def open_feature_cache(self, state: TrainState) -> None:
         """Puts a cache of the frozen backbone's features in the place of the frames.
@@ -199,7 +189,8 @@ class Trainer:
                 "stopped, the last checkpoint is whole. Lower config.optimizer.learning_rate or "
                 "set config.optimizer.clip_norm"
             )
-        measured = {"loss": loss, "activity_accuracy": totals["activity_right"] / totals["clips"]}
+        accuracy = totals["activity_right"] / max(totals["labelled"], 1)
+        measured = {"loss": loss, "activity_accuracy": accuracy}
         if "actors" in totals:
             measured["action_accuracy"] = totals["action_right"] / max(totals["actors"], 1)
         return measured
@@ -249,6 +240,9 @@ def open_run(
     steps_per_epoch = dataset.num_clips(config.data.train_split) // config.train.batch_size
     workdir = folders.open_folder(workdir)
     weights, origin = in_every_process(pretrained.read_weights, config, workdir)
+    start = in_every_process(starting.read_start, config, workdir)
+    if start is not None:
+        origin = start.config.get("backbone_weights")
     steps = compile_steps(
         config,
         dataset,
@@ -256,11 +250,13 @@ def open_run(
         steps_per_epoch=steps_per_epoch,
         backbone_options=origin["options"] if origin else None,
     )
+    # What does not fit is found before the folder of the run is made.
+    taken = {}
+    if start is not None and start.variables is not None:
+        taken = starting.fitting(start, config, dataset)
     if weights is not None:
-        # What does not fit is found before the folder of the run is made.
-        state = jax.eval_shape(steps.create_state)
-        select(weights, pretrained.take(state.variables))
-    run_config = make_run_config(config, dataset, origin)
+        select(weights, pretrained.take(jax.eval_shape(steps.create_state).variables))
+    run_config = make_run_config(config, dataset, origin, start)
     in_every_process(_prepare_folder, workdir, run_config, alone)
     folders.check_same(workdir, run_config)
     return Trainer(
@@ -271,6 +267,7 @@ def open_run(
         steps=steps,
         steps_per_epoch=steps_per_epoch,
         weights=weights,
+        start=taken,
         run_config=run_config,
         checkpoints=Checkpoints(workdir, select=config.train.select),
     )
@@ -337,6 +334,11 @@ def announce(trainer: Trainer, state: TrainState, start_step: int) -> None:
     )
     if origin := trainer.run_config.get("backbone_weights"):
         say(f"backbone from {origin['source']}, sha256 {origin['sha256'][:12]}")
+    if origin := trainer.run_config.get("started_from"):
+        path = config.train.start_from
+        say(f"started from {path}, step {origin['step']}, sha256 {origin['sha256'][:12]}")
+        if warning := starting.warning_of_sides(config, trainer.dataset):
+            say(warning)
 
 
 def run_steps(

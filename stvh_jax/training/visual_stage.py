@@ -20,7 +20,7 @@ def fit_visual_end(config: Config, model: Model, variables: dict, dataset: Datas
       config: the whole config.
       model: the model.
       variables: its variables.
-      dataset: its training split is read once.
+      dataset: its training split is read once, and that of clips without labels, if there is one.
 
     Returns:
       The variables with the fitted maps in the place of those that were there.
@@ -30,10 +30,11 @@ def fit_visual_end(config: Config, model: Model, variables: dict, dataset: Datas
     own = jax.device_get(variables)
     show = jax.jit(lambda clips: encode(model, own, clips).shown)
     batch_size = config.train.evaluation_batch_size
-    for clips in dataset.evaluation_batches(config.data.train_split, batch_size=batch_size):
-        valid = np.asarray(clips.clip_mask)
-        views.append(np.asarray(show(clips.without_names()))[valid])
-        matches.append(np.asarray(clips.match, np.str_)[valid])
+    for split in filter(None, (config.data.train_split, config.data.get("unlabelled_split"))):
+        for clips in dataset.evaluation_batches(split, batch_size=batch_size):
+            valid = np.asarray(clips.clip_mask)
+            views.append(np.asarray(show(clips.without_names()))[valid])
+            matches.append(np.asarray(clips.match, np.str_)[valid])
     there = variables[COLLECTION][MODULE]
     say(f"fitting {config.model.visual_bits} visual bits to {sum(map(len, views))} clips")
     maps = visual_fitting.fit(

@@ -51,6 +51,22 @@ class TrackedPeople:
         return people, boxes, seen
 
 
+@dataclasses.dataclass(frozen=True)
+class WindowPeople:
+    """Who counts in a window and has room.
+
+    Attributes:
+      numbers: the tracker's, in order; where nobody was followed, the places of the boxes in the
+        key frame.
+      boxes: `[y_min, x_min, y_max, x_max]`.
+      left_out: how many more count.
+    """
+
+    numbers: Int64[np.ndarray, "n"]
+    boxes: Float32[np.ndarray, "T n 4"]
+    left_out: int
+
+
 def people_of(
     tracks: TrackedPeople,
     frames: Int64[np.ndarray, "T"],
@@ -58,7 +74,23 @@ def people_of(
     most: int,
     region: Float[np.ndarray, "P 2"] | None = None,
 ) -> tuple[Float32[np.ndarray, "T n 4"], int]:
-    """Gives the boxes of the people in a window, the most important if there are too many.
+    """Gives the boxes of the people in a window: `numbered_people_of`, without who they are.
+
+    Returns:
+      The boxes of at most `most` people, by their number, and how many more count.
+    """
+    found = numbered_people_of(tracks, frames, most=most, region=region)
+    return found.boxes, found.left_out
+
+
+def numbered_people_of(
+    tracks: TrackedPeople,
+    frames: Int64[np.ndarray, "T"],
+    *,
+    most: int,
+    region: Float[np.ndarray, "P 2"] | None = None,
+) -> WindowPeople:
+    """Finds the people in a window, the most important if there are too many.
 
     Whoever is seen in a frame counts, and has in the other frames the box of the nearest in which
     they are seen. Where nobody was followed, those in the key frame count and stay where they are.
@@ -72,9 +104,6 @@ def people_of(
       most: how many people a clip has room for.
       region: corners in 0..1 of the frame; who does not stand in it in the key frame, with the
         middle of the lower side of the box, does not count.
-
-    Returns:
-      The boxes of at most `most` people, by their number, and how many more count.
     """
     key = len(frames) // 2
     if tracks.tracked:
@@ -94,7 +123,8 @@ def people_of(
         chosen = np.sort(counting[np.lexsort(ranks)[:most]])
     else:
         chosen = counting
-    return boxes[:, chosen], len(counting) - len(chosen)
+    left_out = len(counting) - len(chosen)
+    return WindowPeople(people[chosen].astype(np.int64), boxes[:, chosen], left_out)
 
 
 def _feet(boxes: Float32[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 2"]:

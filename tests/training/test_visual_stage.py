@@ -16,6 +16,7 @@ from stvh_jax.models.visual_end import COLLECTION, MODULE
 from stvh_jax.runs import checkpoints, folders
 from stvh_jax.training import visual_fitting
 from stvh_jax.training.trainer import train
+from stvh_jax.training.visual_stage import fit_visual_end
 from tests.helpers.fakes import FakeDataset, graded_config
 
 pytestmark = pytest.mark.slow
@@ -37,6 +38,24 @@ def test_the_maps_are_those_that_a_fit_to_the_training_clips_gives(graded):
     )
     np.testing.assert_allclose(maps["mean"], expected.mean, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(maps["projection"], expected.projection, rtol=1e-2, atol=1e-2)
+
+
+def test_clips_without_labels_serve_the_visual_end(graded):
+    config, dataset = graded_config(), FakeDataset()
+    encoder = stvh_jax.load(graded, checkpoint="latest")
+    own = jax.device_get(encoder.variables)
+    fitted = {}
+    for unlabelled in ("", "test"):
+        config.data.unlabelled_split = unlabelled
+        variables = fit_visual_end(config, encoder.model, encoder.variables, dataset)
+        fitted[unlabelled] = jax.device_get(variables)[COLLECTION][MODULE]["mean"]
+    np.testing.assert_allclose(fitted[""], own[COLLECTION][MODULE]["mean"], rtol=1e-4, atol=1e-5)
+    shown = []
+    for split in ("train", "test"):
+        for clips in dataset.evaluation_batches(split, batch_size=8):
+            shown.append(np.asarray(encoder.apply(own, clips).shown)[clips.clip_mask])
+    expected = np.concatenate(shown).mean(axis=(0, 1))
+    np.testing.assert_allclose(fitted["test"], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_one_code_holds_both_parts(graded):

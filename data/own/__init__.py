@@ -1,0 +1,1 @@
+"""Sets of one's own footage: videos, tracks of their people, and a table of labels."""
