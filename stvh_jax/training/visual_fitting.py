@@ -93,10 +93,12 @@ def within_whitening(
 ) -> Float[np.ndarray, "C E"]:
     """Whitens the scatter within groups, among the principal directions of all clips."""
     _, _, directions = np.linalg.svd(pooled, full_matrices=False)
-    directions = padded(directions[:features].T, features)
+    directions = directions[:features].T
     reduced = pooled @ directions
     means = np.stack([reduced[groups == group].mean(axis=0) for group in range(groups.max() + 1)])
-    return directions @ total_whitening(reduced - means[groups], features)
+    # Padded last: directions without any scatter come out mixed, as they do on each machine.
+    whitening = directions @ total_whitening(reduced - means[groups], directions.shape[1])
+    return padded(whitening, features)
 
 
 def total_whitening(rows: Float[np.ndarray, "n C"], features: int) -> Float[np.ndarray, "C E"]:
