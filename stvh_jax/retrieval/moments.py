@@ -1,5 +1,6 @@
 """Moments: hits of one match that overlap in time are one, however many windows it was cut into."""
 
+import bisect
 import dataclasses
 import math
 import operator
@@ -122,6 +123,9 @@ def find_moments(
 ) -> list[Moment]:
     """Finds the k nearest moments.
 
+    They are made of as few hits as make k moments, or of those that make the most: further ones
+    are farther, and would join moments with what is between them.
+
     Args:
       search: gives so many hits.
       k: how many moments.
@@ -131,10 +135,35 @@ def find_moments(
     count = _HITS_EACH * k
     while True:
         hits = search(count)
-        moments = moments_of(apart_from(hits, beside, step=step), step=step)
+        apart = apart_from(hits, beside, step=step)
+        moments = moments_of(apart[: _enough(apart, k, step)], step=step)
         if len(moments) >= k or len(hits) < count or count >= _MOST_HITS:
-            return moments[:k]
+            return moments
         count *= _MORE
+
+
+def _enough(hits: Sequence[Hit], k: int, step: float | int) -> int:
+    """Counts the first hits that make k moments; where none do, those that first make the most."""
+    made = most = enough = 0
+    of_match: dict[str, list[tuple[float, float]]] = {}
+    for place, hit in enumerate(hits, start=1):
+        times = _times(hit)
+        spans = of_match.setdefault(hit.match, [])
+        made += 1 if times is None else _join(spans, times[0], _end(*times, step))
+        if made > most:
+            most, enough = made, place
+        if most == k:
+            break
+    return enough
+
+
+def _join(spans: list[tuple[float, float]], start: float, end: float) -> int:
+    """Puts a time among others, joined with those it overlaps; says how many more there are."""
+    first = bisect.bisect_right(spans, start, key=operator.itemgetter(1))
+    last = bisect.bisect_left(spans, end, key=operator.itemgetter(0))
+    joined = [(start, end), *spans[first:last]]
+    spans[first:last] = [(min(begin for begin, _ in joined), max(stop for _, stop in joined))]
+    return 1 - (last - first)
 
 
 def apart_from(

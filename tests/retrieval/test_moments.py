@@ -217,6 +217,32 @@ def test_a_query_by_a_direction_is_watched(growing):
     assert (hit.match, hit.clip, hit.distance) == ("b", "x", 0)
 
 
+@pytest.mark.parametrize("k", [1, 5, 12, 400])
+def test_moments_are_made_of_as_few_hits_as_there_need_be(index, k):
+    (hits,) = index.search(RNG.integers(0, 256, BITS // 8, np.uint8), k=CLIPS)
+    hits = list(hits)
+    counts = [len(moments_of(hits[:n])) for n in range(len(hits) + 1)]
+    enough = counts.index(min(k, max(counts)))
+    found = find_moments(lambda count: hits[:count], k, beside=())
+    made = moments_of(hits[:enough])
+    assert [each.hits for each in found] == [each.hits for each in made]
+    assert len(found) == min(k, max(counts))
+
+
+def test_a_small_archive_is_not_one_moment(cut_often):
+    """Of a match that is cut without gaps all clips are hits; not all are the moment found."""
+    codes = np.zeros((12, BITS // 8), np.uint8)
+    codes[[1, 2, 3, 5]] = 255, 15, 255, 1
+    cut_often.upsert(codes, **{
+        name: cut_often.clips()[name].to_pylist() for name in ("match", "clip", "start", "stop")
+    })  # fmt: skip
+    query = np.zeros(BITS // 8, np.uint8)
+    found = find_moments(
+        lambda k: cut_often.search(query, k=k, where="match = 'a'")[0], 10, beside=(), step=0.5
+    )
+    assert [[hit.clip for hit in each.hits] for each in found] == [["0"], ["4"]]
+
+
 @pytest.fixture
 def cut_often(tmp_path):
     """Clips of 0.1 seconds: every half second of one match, and of another with a gap."""
