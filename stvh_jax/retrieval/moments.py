@@ -26,7 +26,7 @@ class Moment:
     Attributes:
       hits: nearest first.
       start: where the first begins, in seconds; None where a clip has no times.
-      stop: where the last ends.
+      stop: where the last ends, or, of clips shorter than the step between them, the next begins.
     """
 
     hits: Sequence[Hit]
@@ -89,7 +89,7 @@ def moments_of(hits: Iterable[Hit], *, step: float | int = 0.0) -> list[Moment]:
     # Of each moment the nearest hit stands first, and of all moments that with the nearest hit.
     by_place = operator.itemgetter(0)
     ordered = sorted((sorted(group, key=by_place) for group in groups), key=lambda g: g[0][0])
-    return [_moment([hit for _, hit in group]) for group in ordered]
+    return [_moment([hit for _, hit in group], step) for group in ordered]
 
 
 def _joined(hits: list[tuple[int, Hit]], step: float | int) -> list[list[tuple[int, Hit]]]:
@@ -109,12 +109,12 @@ def _end(start: float, stop: float, step: float | int) -> float:
     return max(stop, start + step + _ROUNDING) if step else stop
 
 
-def _moment(hits: list[Hit]) -> Moment:
+def _moment(hits: list[Hit], step: float | int) -> Moment:
     times = [each for each in map(_times, hits) if each is not None]
     return Moment(
         hits,
         min((start for start, _ in times), default=None),
-        max((stop for _, stop in times), default=None),
+        max((max(stop, start + step) for start, stop in times), default=None),
     )
 
 

@@ -205,7 +205,8 @@ def test_a_moment_of_a_video_is_searched(run, made, indexed, tmp_path):
         assert moment["match"] != "game 2" or not moment["start"] < 1 < moment["stop"]
     inside = json.loads(run(*query, "--at", "1", "--json", "--radius", "16")[1])["moments"]
     assert all(each["match"] != "game 2" or "1500" not in each["clips"] for each in inside)
-    joined = json.loads(run(*query, "--at", "1", "--json", "--k", 12)[1])["moments"]
+    everything = ["query", "--index", indexed, "--video", made / "game 2.mp4", "--radius", 16]
+    joined = json.loads(run(*everything, "--at", "1", "--json")[1])["moments"]
     assert max(len(each["clips"]) for each in joined) == 6  # all of game 10, one after the other
     status, out, err = run(*query, "--at", "1", "--no-moments")
     assert (status, err) == (0, "") and "4 of 12 clips" in out and "0:00:0" in out

@@ -261,7 +261,7 @@ def test_clips_shorter_than_the_step_are_joined(cut_often, index):
     (hits,) = cut_often.search(np.zeros(BITS // 8, np.uint8), k=12)
     assert step_of(cut_often) == 0.5 and step_of(index) == 0
     assert len(moments_of(hits)) == 12 and not overlap_in_time(hits)
-    expected = [("a", 0, 2.6), ("b", 0, 1.1), ("b", 3, 4.1)]
+    expected = [("a", 0, 3.0), ("b", 0, 1.5), ("b", 3, 4.5)]
     assert [each[0] for each in times(moments_of(hits, step=0.5))] == ["a", "b", "b"]
     assert [each[1:] for each in times(moments_of(hits, step=0.5))] == [
         pytest.approx(each[1:]) for each in expected
