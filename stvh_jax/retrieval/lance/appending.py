@@ -11,8 +11,9 @@ from stvh_jax.retrieval.clip_table import codes_of_table
 from stvh_jax.retrieval.index_info import CodePart, IndexInfo
 from stvh_jax.retrieval.lance.clip_numbers import dictionary
 from stvh_jax.retrieval.lance.columns import Insertion
+from stvh_jax.retrieval.lance.ordering import side_by_side
 from stvh_jax.retrieval.lance.row_ids import OpenTable, RowIds
-from stvh_jax.retrieval.lance.snapshot import ClipSnapshot, side_by_side
+from stvh_jax.retrieval.lance.snapshot import ClipSnapshot
 from stvh_jax.retrieval.record import ADAPTATION
 
 # Clips that go to more places than this between others are read with them instead.

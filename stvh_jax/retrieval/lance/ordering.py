@@ -1,10 +1,13 @@
-"""The order of clips in memory, by (match, clip)."""
+"""The order of clips in memory, by (match, clip), and that of the parts of their codes."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64, UInt8
 
 from stvh_jax.names import natural_numbers
+from stvh_jax.retrieval.index_info import CodePart
 from stvh_jax.retrieval.lance.clip_numbers import dictionary
 
 
@@ -32,3 +35,12 @@ def gather(
         if size % np.dtype(word).itemsize == 0:
             return np.take(codes.view(word), rows, axis=0).view(np.uint8)
     return np.take(codes, rows, axis=0)
+
+
+def side_by_side(
+    codes: Mapping[CodePart, UInt8[np.ndarray, "M part"]], parts: Sequence[CodePart]
+) -> UInt8[np.ndarray, "M bytes"]:
+    """Gives the codes of several parts as one code of each clip."""
+    if len(parts) == 1:
+        return codes[parts[0]]
+    return np.concatenate([codes[part] for part in parts], axis=1)

@@ -22,7 +22,7 @@ from stvh_jax.retrieval.lance.clip_numbers import ClipNumbers, dictionary
 from stvh_jax.retrieval.lance.columns import Column, OnDisk, repeated
 from stvh_jax.retrieval.lance.conditions import Elsewhere, rows_that_meet
 from stvh_jax.retrieval.lance.derived_codes import derived_codes
-from stvh_jax.retrieval.lance.ordering import gather, in_order, ordered_matches
+from stvh_jax.retrieval.lance.ordering import gather, in_order, ordered_matches, side_by_side
 from stvh_jax.retrieval.lance.records import Records
 from stvh_jax.retrieval.lance.row_ids import OpenTable, RowIds
 from stvh_jax.retrieval.lance.storage import (
@@ -351,15 +351,6 @@ class ClipSnapshot:
         earliest, latest = seconds
         near = np.flatnonzero((starts < latest) & (stops > earliest)) + start
         return [(row, row + 1) for row in near.tolist()]
-
-
-def side_by_side(
-    codes: Mapping[CodePart, UInt8[np.ndarray, "M part"]], parts: Sequence[CodePart]
-) -> UInt8[np.ndarray, "M bytes"]:
-    """Gives the codes of several parts as one code of each clip."""
-    if len(parts) == 1:
-        return codes[parts[0]]
-    return np.concatenate([codes[part] for part in parts], axis=1)
 
 
 def _terms(
