@@ -31,6 +31,7 @@ def obey() -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     signal.signal(signal.SIGINT, _interrupt)
     sys.excepthook = _report
+    sys.unraisablehook = _report_ignored
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
 
 
@@ -65,6 +66,13 @@ def _report(kind, error, trace):
     if _received or issubclass(kind, KeyboardInterrupt):
         end()
     sys.__excepthook__(kind, error, trace)
+
+
+def _report_ignored(unraisable):
+    """Ends the program where Python would ignore Ctrl-C: at its end, as it waits for threads."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        end()
+    sys.__unraisablehook__(unraisable)
 
 
 def _watch(reader: int) -> None:
