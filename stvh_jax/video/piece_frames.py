@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 
-from stvh_jax import files, images
-from stvh_jax.errors import Damaged, NotFound, UserError, not_installed
+from stvh_jax import files
+from stvh_jax.errors import Damaged, UserError
+from stvh_jax.video import containers
 from stvh_jax.video.pieces import Piece, clock
 
 if TYPE_CHECKING:
@@ -30,19 +31,6 @@ _BEYOND = 1.0
 _USUAL_RATE = fractions.Fraction(25)
 # YCbCr by the standard of HDTV, and by that of television before it, as FFmpeg numbers them.
 BT_709, BT_601 = 1, (5, 6)
-
-
-def load_av() -> Any:
-    """Imports PyAV, late, because it is an optional dependency.
-
-    Raises:
-      UserError: it is not installed.
-    """
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise UserError(f"videos cannot be read or written: {not_installed(error)}") from error
-    return av
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,20 +73,13 @@ class Footage:
             self._begin = self._begin if first is None else first
 
     def _open(self) -> None:
-        # A playlist that calls itself a video must not make us read from the network.
-        self.container = load_av().open(
-            str(self.path), metadata_errors="replace", options={"protocol_whitelist": "file"}
-        )
-        if not self.container.streams.video:
-            raise Damaged(f"{self.path} has no video")
-        self.stream = self.container.streams.video[0]
-        context = self.stream.codec_context
-        if context is None:
-            raise Damaged(f"{self.path} is encoded in a way that PyAV cannot decode")
-        if not 0 < context.width * context.height <= images.MOST_PIXELS:
-            raise Damaged(f"{self.path} announces {context.width} x {context.height} pixels")
-        self.stream.thread_type = "AUTO"
+        self._opened = contextlib.ExitStack()
+        self.container, self.stream = self._opened.enter_context(containers.opened(self.path))
         self.rate = self.stream.average_rate or self.stream.guessed_rate or _USUAL_RATE
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._opened.close()
 
     def time_of(self, ticks: int) -> float:
         """Turns a time stamp of the stream into seconds."""
@@ -110,7 +91,8 @@ class Footage:
             if time - back <= 0:
                 break
             ticks = int((time + CLOSE - back) / self.stream.time_base)
-            with contextlib.suppress(load_av().error.PermissionError):  # a file without an index
+            # A file without an index.
+            with contextlib.suppress(containers.load_av().error.PermissionError):
                 self.container.seek(ticks + self._begin, stream=self.stream)
                 packets = self.container.demux(self.stream)
                 key = self._first_key(packets, time)
@@ -118,7 +100,7 @@ class Footage:
                     yield key
                     yield from packets
                     return
-        self.container.close()
+        self.close()
         self._open()
         yield from self.container.demux(self.stream)
 
@@ -153,15 +135,11 @@ def opened(media: os.PathLike | str) -> Iterator[Footage]:
       Damaged: it is no video.
       UserError: it cannot be read, or PyAV is not installed.
     """
-    load_av()
-    if not os.path.isfile(media):  # reading a pipe would wait forever
-        raise NotFound(f"{media}: no such video file")
-    with files.reading(media, "a readable video"):
-        footage = Footage(media)
+    footage = Footage(media)
     try:
         yield footage
     finally:
-        footage.container.close()
+        footage.close()
 
 
 def shown_frames(footage: Footage, piece: Piece) -> Iterator[Shown]:

@@ -19,10 +19,10 @@ from PIL import Image
 
 from stvh_jax import files
 from stvh_jax.errors import UserError
+from stvh_jax.video.containers import load_av
 from stvh_jax.video.piece_frames import (
     BT_709,
     even,
-    load_av,
     opened,
     shown_frames,
     upright,

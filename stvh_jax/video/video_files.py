@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from stvh_jax import files
 from stvh_jax.errors import UserError
-from stvh_jax.video.piece_frames import load_av
+from stvh_jax.video.containers import load_av
 
 # Encoders in the order in which they are taken, with what makes their pictures good.
 _ENCODERS = {
