@@ -57,7 +57,7 @@ def read_labels(path: os.PathLike | str, videos: Collection[str]) -> list[Label]
 
     Raises:
       NotFound: there is no such file.
-      Damaged: it is no table.
+      Damaged: it is not a table.
       UserError: a line is not what it should be, or two contradict each other.
     """
     content = files.read_bytes(path, _WHAT, most=_MOST_BYTES)

@@ -166,3 +166,11 @@ def test_buckets_and_impossible_margins_are_refused(video, tmp_path):
         cut([Piece(video, 0, 1)], "gs://bucket/cut")
     with pytest.raises(UserError, match="margin"):
         cut([Piece(video, 0, 1)], tmp_path / "cut", margin=-1)
+
+
+def test_a_script_that_names_other_files_is_no_video(tmp_path):
+    write_video(tmp_path / "real.mp4")
+    script = tmp_path / "script.mp4"
+    script.write_text("ffconcat version 1.0\nfile 'real.mp4'\n")
+    with pytest.raises(UserError, match=r"script\.mp4"):
+        cut([Piece(script, 0, 0.2)], tmp_path / "out")
