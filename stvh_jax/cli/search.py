@@ -1,4 +1,4 @@
-"""Indexes clips by their codes, and finds those like a clip: search.py index | query | watch.
+"""Indexes clips by their codes, and finds those like a clip: search.py index | query | watch | serve.
 
 python search.py index --run demo/run --split train --out demo/index
 python search.py query --index demo/index --clip 3/220 --focus visual
@@ -11,7 +11,7 @@ import re
 import sys
 
 from stvh_jax import files
-from stvh_jax.cli import asked, own_video, parsing, taken
+from stvh_jax.cli import asked, own_video, parsing, serving, taken
 from stvh_jax.errors import UserError, shown
 from stvh_jax.names import printable
 
@@ -35,7 +35,7 @@ def _parser(program: str) -> parsing.StrictParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="index | query | watch")
+    commands = parser.add_subparsers(required=True, metavar="index | query | watch | serve")
     _add_index(
         commands.add_parser(
             "index", help="add the clips of videos, or of a prepared set, to an index"
@@ -43,6 +43,7 @@ def _parser(program: str) -> parsing.StrictParser:
     )
     _add_query(commands.add_parser("query", help="find the clips like a clip"))
     _add_watch(commands.add_parser("watch", help="report the clips like a clip as they are added"))
+    serving.add_options(commands.add_parser("serve", help="search by looking, in a browser"))
     return parser
 
 

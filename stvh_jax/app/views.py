@@ -1,0 +1,201 @@
+"""The pages and the pieces of them, by their addresses."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jinja2
+from starlette.requests import Request
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
+from starlette.routing import Route
+
+from stvh_jax.app import asked_words, cards
+from stvh_jax.app.archive import Answer, Archive
+from stvh_jax.app.loops import Loops
+from stvh_jax.app.state import MORE, MOST, PageState, read_state
+from stvh_jax.errors import NotFound, UserError
+from stvh_jax.retrieval.queries import parse_clip
+
+_TEMPLATES = pathlib.Path(__file__).parent / "templates"
+# What a browser may keep of a clip's pictures, in seconds: their address names the version.
+_KEEP = {"Cache-Control": "private, max-age=3600"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """A part of what is asked for, and the address of the page without it."""
+
+    text: str
+    address: str
+
+
+class Views:
+    """Answers requests for pages, pieces of pages, pictures and loops."""
+
+    def __init__(self, archive: Archive, loops: Loops):
+        """Prepares the templates."""
+        self.archive, self.loops = archive, loops
+        self._templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )
+
+    def routes(self) -> list[Route]:
+        """Says which address is answered by what."""
+        paths: dict[str, Callable] = {
+            "/": self.page,
+            "/results": self.results,
+            "/ask": self.ask,
+            "/poster": self.poster,
+            "/loop": self.loop,
+            "/boxes": self.boxes,
+        }
+        return [Route(path, answer) for path, answer in paths.items()]
+
+    def page(self, request: Request) -> Response:
+        """The whole page."""
+        self.archive.refresh()
+        return self._results(request, "page.html")
+
+    def results(self, request: Request) -> Response:
+        """What changes of the page with the state: for its script."""
+        return self._results(request, "results.html")
+
+    def _results(self, request: Request, template: str) -> Response:
+        try:
+            state = read_state(request.query_params.multi_items())
+            values = self._found(state)
+        except UserError as error:
+            state = PageState()
+            values = self._found(state) | {"error": str(error)}
+            return self.html(template, values, status=404 if isinstance(error, NotFound) else 400)
+        return self.html(template, values)
+
+    def html(self, template: str, values: dict[str, Any], *, status: int = 200) -> Response:
+        """Renders a template."""
+        text = self._templates.get_template(template).render(values)
+        return HTMLResponse(text, status_code=status)
+
+    def _found(self, state: PageState) -> dict[str, Any]:
+        """Gives what a page of a state shows."""
+        archive = self.archive
+        values: dict[str, Any] = {
+            "state": state,
+            "hidden": state.parameters(),
+            "address": state.address(),
+            "error": "",
+            "where": archive.where(state),
+            "fields": archive.fields(state),
+            "times": [state.address(start=None, stop=None), *_times(state)],
+            "clips": archive.table.num_rows,
+            "activities": archive.activities,
+            "known": [*archive.activities, *archive.saved.names()],
+            "index": archive.index.uri,
+            "steps": cards.STEPS,
+        }
+        if not state.asks:
+            records, count = archive.some(state)
+            shown = [cards.clip_card(record, state) for record in records]
+            return values | {"answer": None, "cards": shown, "count": count, "more": None}
+        answer = archive.answer(state)
+        more = min(MOST, state.count + MORE)
+        return values | {
+            "answer": answer,
+            "cards": cards.hit_cards(archive, state, answer),
+            "query": cards.query_cards(state, _records(answer)),
+            "chips": _chips(state, answer),
+            "count": len(answer.moments),
+            "more": None if answer.all_shown or more == state.count else state.address(count=more),
+            "lift": _lift(state),
+        }
+
+    def ask(self, request: Request) -> Response:
+        """Understands what was written into the query box."""
+        try:
+            state = read_state(request.query_params.multi_items())
+            text = request.query_params.get("text", "")
+            if not text.strip():
+                return RedirectResponse(cards.asking_for(state), status_code=303)
+            address = asked_words.address_of(self.archive, state, text[:500])
+        except UserError as error:
+            values = self._found(PageState()) | {"error": str(error)}
+            return self.html("page.html", values, status=404)
+        return RedirectResponse(address, status_code=303)
+
+    def poster(self, request: Request) -> Response:
+        """The picture of a clip."""
+        return _of_clip(
+            request, lambda name: Response(self.loops.poster(name), 200, _KEEP, "image/jpeg")
+        )
+
+    def loop(self, request: Request) -> Response:
+        """A clip as a small video."""
+        return _of_clip(
+            request, lambda name: FileResponse(self.loops.loop(name), 200, _KEEP, "video/mp4")
+        )
+
+    def boxes(self, request: Request) -> Response:
+        """Where the people of a clip are."""
+        return _of_clip(request, lambda name: JSONResponse(self.loops.boxes(name), 200, _KEEP))
+
+
+def _of_clip(request: Request, answer: Callable[[tuple[str, str]], Response]) -> Response:
+    """Answers with something of the clip that an address names."""
+    try:
+        return answer(parse_clip(request.query_params.get("clip", "")))
+    except UserError as error:
+        return PlainTextResponse(str(error), 404 if isinstance(error, NotFound) else 400)
+
+
+def _records(answer: Answer) -> Sequence[dict[str, Any]]:
+    return [] if answer.asked.clips is None else answer.asked.clips.records
+
+
+def _times(state: PageState) -> list[str]:
+    from stvh_jax.times import clock
+
+    return ["" if each is None else clock(each) for each in (state.start, state.stop)]
+
+
+def _chips(state: PageState, answer: Answer) -> list[Chip]:
+    """Says in parts what was understood, each with the address of the page without it."""
+    chips = []
+    for name in state.clips:
+        rest = tuple(other for other in state.clips if other != name)
+        chips.append(Chip(f"like {'/'.join(name)}", state.address(clips=rest)))
+    if state.upload is not None:
+        chips.append(Chip("like your clip", state.address(upload=None)))
+    if state.activity is not None:
+        chips.append(Chip(state.activity, state.address(activity=None)))
+    if state.saved is not None:
+        chips.append(Chip(f"saved: {state.saved}", state.address(saved=None)))
+    for sign, names, field in (("+", state.liked, "liked"), ("−", state.not_liked, "not_liked")):
+        for name in names:
+            rest = tuple(other for other in names if other != name)
+            chips.append(Chip(f"{sign} {'/'.join(name)}", state.address(**{field: rest})))
+    return chips
+
+
+def _lift(state: PageState) -> list[Chip]:
+    """Names the conditions that may be lifted, each with the address of the page without it."""
+    chips = [
+        Chip(f"{name}: {', '.join(values)}", state.without_field(name).address())
+        for name, values in state.only
+    ]
+    if (state.start, state.stop) != (None, None):
+        text = " to ".join(each or "…" for each in _times(state))
+        chips.append(Chip(f"time: {text}", state.address(start=None, stop=None)))
+    if state.elsewhere:
+        chips.append(Chip("other matches only", state.address(elsewhere=False)))
+    return chips
