@@ -1,8 +1,10 @@
 """What a search found as pieces of videos: to cut out, to list, to play."""
 
+import dataclasses
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -33,29 +35,61 @@ def pieces_of(found: Hits | Sequence[Moment], *, around: float | int = 0.0) -> l
     return [_piece(each, around, opened) for each in found]
 
 
-def _piece(each: Hit | Moment, around: float | int, opened) -> Piece:
+def _piece(each: Hit | Moment, around: float | int, opened: Callable[[str], VideoFile]) -> Piece:
     best = each.best if isinstance(each, Moment) else each
-    media, start, stop = best.record["media"], each.start, each.stop
+    record = {**best.record, "match": best.match, "clip": best.clip}
+    span = {"start": each.start, "stop": each.stop}
+    piece = piece_of(record | span, around=around, opened=opened)
+    return dataclasses.replace(piece, distance=best.distance)
+
+
+def piece_of(
+    record: Mapping[str, Any],
+    *,
+    around: float | int = 0.0,
+    opened: Callable[[str], VideoFile] = open_video,
+) -> Piece:
+    """Gives a clip as a piece of its video, as far as the video goes.
+
+    Args:
+      record: of the clip, as `Index.get` gives it.
+      around: seconds that are shown before and after it.
+      opened: reads when the frames of a video are shown.
+
+    Raises:
+      UserError: the video or the time is not known, or the clip is beyond the end of its video.
+      NotFound: the video is not there.
+    """
+    media, start, stop = record["media"], record["start"], record["stop"]
+    name = f"clip {record['match']}/{record['clip']}"
     if not media or start is None or stop is None:
         raise UserError(
-            f"clip {best.match}/{best.clip} has no video or no times in the index, so it cannot be "
-            "cut out; index with --video, or with --media and --fps"
+            f"{name} has no video or no times in the index, so it cannot be cut out; index with "
+            "--video, or with --media and --fps"
         )
     if not os.path.isfile(media):
-        raise NotFound(f"the video {media} of clip {best.match}/{best.clip} is not there")
+        raise missing_video(record)
     end = opened(media).duration
     if start >= end:
         raise UserError(
-            f"clip {best.match}/{best.clip} begins at {clock(start)}, but {media} ends at "
-            f"{clock(end)}"
+            f"{name} begins at {clock(start)}, but {media} ends at {clock(end)}; if the video has "
+            "changed, index it again"
         )
     return Piece(
         media,
         max(0.0, start - around),
         min(end, stop + around),
-        label=best.record["activity"] or best.record["predicted"] or "",
-        match=best.match,
-        distance=best.distance,
+        label=record["activity"] or record["predicted"] or "",
+        match=record["match"],
+    )
+
+
+def missing_video(record: Mapping[str, Any]) -> NotFound:
+    """Says that the video of a clip is not there, and what to do."""
+    match = record["match"]
+    return NotFound(
+        f"the video {record['media']} of clip {match}/{record['clip']} is not there; put it back, "
+        f"or delete the clips of match {match} from the index and index it from its new place"
     )
 
 
@@ -84,11 +118,12 @@ def boxes_of(
                 report(f"no boxes of {match}: {error}")
             continue
         for place in own:
-            boxes[place] = _boxes(pieces[place], video, tracks)
+            boxes[place] = boxes_within(pieces[place], video, tracks)
     return boxes
 
 
-def _boxes(piece: Piece, video: VideoFile, tracks: Tracks) -> MovingBoxes | None:
+def boxes_within(piece: Piece, video: VideoFile, tracks: Tracks) -> MovingBoxes | None:
+    """Gives the boxes of the people in a piece of a video; None if nobody is there."""
     first, last = np.searchsorted(video.times, [piece.start, piece.stop])
     rows = slice(*np.searchsorted(tracks.frames, [first, last]))
     frames = tracks.frames[rows]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CLOSE = 0.002
 # How far before a piece a key frame is sought, in seconds, before all of the video is read.
 _BACK = (0.0, 2.0, 10.0, 60.0)
+# Few frames are on display for so many seconds, or for as long as so many usual frames.
+_NEAR, _NEAR_FRAMES = 0.5, 5
 # Pieces may end so many seconds after the video, for lengths of videos are known roughly.
 _BEYOND = 1.0
 # What a video without a frame rate is taken to have.
@@ -114,10 +116,20 @@ class Footage:
                 return packet
         return None
 
-    def frames(self, time: float | int) -> Iterator[tuple[float, "av.video.frame.VideoFrame"]]:
-        """Gives the frames, each with its time, from one before `time` or the first on."""
+    def frames(
+        self, time: float | int, *, quick: bool = False
+    ) -> Iterator[tuple[float, "av.video.frame.VideoFrame"]]:
+        """Gives the frames, each with its time, from one before `time` or the first on.
+
+        Args:
+          time: in seconds.
+          quick: whether frames well before `time` that no other refers to may be left out.
+        """
         half, earliest = float(1 / self.rate / 2), -float("inf")
+        near = time - max(_NEAR, float(_NEAR_FRAMES / self.rate)) if quick else earliest
         for packet in self.packets(time):
+            far = packet.pts is not None and self.time_of(packet.pts) < near
+            self.stream.codec_context.skip_frame = "NONREF" if far else "DEFAULT"
             for frame in packet.decode():
                 if frame.pts is not None:
                     # An AVI file mixes up the times of frames that it stores out of order.
@@ -142,10 +154,16 @@ def opened(media: os.PathLike | str) -> Iterator[Footage]:
         footage.close()
 
 
-def shown_frames(footage: Footage, piece: Piece) -> Iterator[Shown]:
+def shown_frames(footage: Footage, piece: Piece, *, quick: bool = False) -> Iterator[Shown]:
     """Gives what is on display in a piece: from exactly its start to exactly its stop.
 
     The first is the frame that is on display at the start, if it appeared before it, too.
+
+    Args:
+      footage: the video.
+      piece: of it.
+      quick: whether to read faster, which may miss a first frame that is on display for longer
+        than half a second.
 
     Raises:
       Damaged: the video cannot be decoded.
@@ -155,7 +173,7 @@ def shown_frames(footage: Footage, piece: Piece) -> Iterator[Shown]:
     since, last = start, None  # the frame that is on display, and since when
     end = 0.0
     with files.reading(footage.path, "a readable video"):
-        for time, frame in footage.frames(start):
+        for time, frame in footage.frames(start, quick=quick):
             if last is not None and time > start + CLOSE:
                 yield Shown(since - start, min(time, stop) - since, last)
                 since = time

@@ -2,10 +2,8 @@
 
 import base64
 import dataclasses
-import fractions
 import hashlib
 import html
-import io
 import json
 import os
 import pathlib
@@ -14,31 +12,19 @@ from collections.abc import Callable, Sequence
 from typing import IO
 
 import numpy as np
-from jaxtyping import Float, UInt8
-from PIL import Image
+from jaxtyping import Float
 
 from stvh_jax import files
 from stvh_jax.errors import UserError
-from stvh_jax.video.containers import load_av
-from stvh_jax.video.piece_frames import (
-    BT_709,
-    even,
-    opened,
-    shown_frames,
-    upright,
-    upright_size,
-)
 from stvh_jax.video.pieces import Piece, check_pieces, clock, one_line
 from stvh_jax.video.player_page import SCRIPT, STYLE
-from stvh_jax.video.video_files import Encoded, encoder, new_mp4
+from stvh_jax.video.small_clips import (
+    MOST_SECONDS,
+    check_encoder,
+    planes_jpeg,
+    write_small_clip,
+)
 
-# Clips are small, so that many fit into a page.
-_HEIGHT, _WIDTH, _MOST_RATE = 240, 640, 30
-# Baseline H.264 plays in every browser.
-_CLIP = {"crf": "30", "preset": "medium", "profile": "baseline"}
-_TICK = fractions.Fraction(1, 60000)
-# A page holds so many seconds of a piece.
-_MOST_SECONDS = 30.0
 _POSTER_QUALITY = 55
 # Boxes are written as whole numbers of this part of the frame.
 _BOX_UNITS = 10_000
@@ -99,8 +85,7 @@ def write_player(
     """
     check_pieces(pieces)
     drawn = _checked(boxes, len(pieces))
-    if encoder() != "libx264":
-        raise UserError("this build of PyAV cannot encode H.264, which pages need; pip install av")
+    check_encoder()
     path = files.output(path)
     with (
         files.writing(path),
@@ -145,44 +130,10 @@ def _checked(
 
 def _clip(piece: Piece) -> _Clip:
     """Encodes a piece small."""
-    if piece.length > _MOST_SECONDS:
-        piece = dataclasses.replace(piece, stop=piece.start + _MOST_SECONDS)
-    video, poster, size, due = None, b"", (0, 0), 0.0
-    with tempfile.TemporaryDirectory() as folder, opened(piece.media) as footage:
+    with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "clip.mp4"
-        with new_mp4(path) as container:
-            for shown in shown_frames(footage, piece):
-                # Every second frame of 50 or 60 is left out.
-                if shown.at < due:
-                    continue
-                due = shown.at + 0.9 / _MOST_RATE
-                if video is None:
-                    size = _small(upright_size(footage, shown.frame.rotation))
-                    rate = min(footage.rate, fractions.Fraction(_MOST_RATE))
-                    video = Encoded(container, size, rate, _TICK, options=_CLIP)
-                    for name in ("colorspace", "color_primaries", "color_trc"):
-                        setattr(video.context, name, BT_709)
-                planes = upright(shown.frame, size, high_definition=True)
-                poster = poster or _poster(planes)
-                video.put(planes, shown.at, shown.lasts)
-            if video is not None:
-                video.finish()
-        return _Clip(*size, path.read_bytes(), poster)
-
-
-def _small(size: tuple[int, int]) -> tuple[int, int]:
-    """Gives the size of a clip, as the video is or smaller."""
-    scale = min(1.0, _HEIGHT / size[1], _WIDTH / size[0])
-    return even(size[0] * scale), even(size[1] * scale)
-
-
-def _poster(planes: UInt8[np.ndarray, "R W"]) -> bytes:
-    """Gives a picture as JPEG."""
-    frame = load_av().VideoFrame.from_ndarray(planes, format="yuv420p")
-    pixels = frame.to_ndarray(format="rgb24", src_colorspace=BT_709, src_color_range=1)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=_POSTER_QUALITY)
-    return buffer.getvalue()
+        size, first = write_small_clip(path, piece)
+        return _Clip(*size, path.read_bytes(), planes_jpeg(first, quality=_POSTER_QUALITY))
 
 
 def _hash(text: str) -> str:
@@ -224,7 +175,7 @@ def _write_card(
     distance = ""
     if piece.distance is not None:
         distance = f"{piece.distance:.4g} bit{'' if piece.distance == 1 else 's'}"
-    cut_off = f" (first {_MOST_SECONDS:.0f} s)" if piece.length > _MOST_SECONDS else ""
+    cut_off = f" (first {MOST_SECONDS:.0f} s)" if piece.length > MOST_SECONDS else ""
     file.write(
         f"<li><div class=stage>"
         f'<video muted loop playsinline controls preload=none aria-label="{name}" '
@@ -242,13 +193,22 @@ def _write_card(
     )
     if people is not None:
         # A data block, which no browser runs; and no text of the user's is in it.
-        data = json.dumps(_box_data(piece, people), separators=(",", ":"))
+        data = json.dumps(box_data(piece, people), separators=(",", ":"))
         file.write(f"<script type=application/json>{data}</script>\n")
     file.write("</li>\n")
 
 
-def _box_data(piece: Piece, people: MovingBoxes) -> dict[str, list]:
-    """Gives the boxes for the script: milliseconds from the start, and who is seen then."""
+def box_data(piece: Piece, people: MovingBoxes) -> dict[str, list]:
+    """Gives the boxes for a page's script.
+
+    Args:
+      piece: what is shown.
+      people: the boxes in its video.
+
+    Returns:
+      `times`, in milliseconds from the start of the piece, and of each the `boxes` of those who are
+      seen then: `[top, left, bottom, right, top, ...]` in 1/10000 of the frame.
+    """
     near = (people.times >= piece.start - 1) & (people.times <= piece.stop + 1)
     boxes = []
     for frame in people.boxes[near]:
