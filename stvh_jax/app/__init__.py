@@ -1,0 +1,1 @@
+"""The page: searching an index by looking, in a browser."""
