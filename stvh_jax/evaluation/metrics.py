@@ -222,18 +222,28 @@ def classification_metrics(
 
 
 def class_distances(
-    codes: UInt8[np.ndarray, "B bytes"], labels: Int[np.ndarray, "B"], num_classes: int
+    codes: UInt8[np.ndarray, "B bytes"],
+    labels: Int[np.ndarray, "B"],
+    num_classes: int,
+    bit_weights: Float[np.ndarray, "K"] | None = None,
 ) -> Float[np.ndarray, "classes classes"]:
     """Averages the Hamming distance between the clips of every two classes (Fig. 12).
 
     No clip is paired with itself; NaN where two classes have no pair. Clips of activity `UNKNOWN`
     are left out.
+
+    Args:
+      codes: packed codes.
+      labels: the class of each clip.
+      num_classes: the number of classes.
+      bit_weights: what each bit weighs; None for 1.
     """
     one_hot = (labels[:, None] == np.arange(num_classes)).astype(np.float64)
     signs = hash_codes.unpack(codes)
+    weights = np.ones(signs.shape[1]) if bit_weights is None else bit_weights
     sums, sizes = one_hot.T @ signs, one_hot.sum(axis=0)
-    # Two codes differ in (K - b . b') / 2 bits, and a code differs from itself in none.
-    differing = (np.outer(sizes, sizes) * signs.shape[1] - sums @ sums.T) / 2
+    # Two codes differ by (W - b . wb') / 2, W the sum of weights, and a code by 0 from itself.
+    differing = (np.outer(sizes, sizes) * weights.sum() - (sums * weights) @ sums.T) / 2
     pairs = np.outer(sizes, sizes) - np.diag(sizes)
     return np.divide(differing, pairs, out=np.full_like(pairs, np.nan), where=pairs > 0)
 
