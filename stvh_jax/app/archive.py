@@ -9,13 +9,16 @@ import dataclasses
 import functools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from stvh_jax.app.kept import Once
+from stvh_jax.app.maps import CodeMap
 from stvh_jax.app.narrowing import Field, Narrowing
+from stvh_jax.app.research import Research
 from stvh_jax.app.saved import SavedQueries
 from stvh_jax.app.state import PageState
 from stvh_jax.app.uploads import Uploads
@@ -61,6 +64,8 @@ class _Contents:
     version: int | None
     table: pa.Table
     narrowing: Narrowing
+    research: Research
+    map: Once[CodeMap]
 
 
 class Archive:
@@ -83,7 +88,13 @@ class Archive:
 
     def _read(self) -> _Contents:
         table = self.index.clips()
-        return _Contents(self.index.version, table, Narrowing(self.index, table))
+        return _Contents(
+            version=self.index.version,
+            table=table,
+            narrowing=Narrowing(self.index, table),
+            research=Research(self.index, table, self.turn),
+            map=Once(lambda: CodeMap.of(self.index, table, turn=self.turn)),
+        )
 
     def refresh(self) -> None:
         """Goes on to the newest version of the index, at most every other second."""
@@ -107,6 +118,29 @@ class Archive:
         return self._contents.version
 
     @property
+    def research(self) -> Research:
+        """What the researcher's tab shows of these clips."""
+        return self._contents.research
+
+    @property
+    def map(self) -> Once[CodeMap]:
+        """The map of these clips."""
+        return self._contents.map
+
+    def places(self, clips: Mapping[int, Any] | Sequence[Name]) -> list[list[list[float]]] | None:
+        """Says where clips stand on the map, at every focus; None before the map is made.
+
+        Args:
+          clips: their codes, by focus, or the names of clips of the index.
+        """
+        code_map = self.map.ready
+        if code_map is None or not len(clips):
+            return None
+        with self.turn:
+            codes = clips if isinstance(clips, Mapping) else self.index.get(clips)[0]
+        return code_map.positions(codes)
+
+    @property
     def activities(self) -> tuple[str, ...]:
         """The activities that can be asked for by their names."""
         readout = self.index.info.readout
@@ -126,7 +160,7 @@ class Archive:
         return self._contents.narrowing.where(state)
 
     def some(self, state: PageState) -> tuple[list[dict[str, Any]], int]:
-        """Gives records of clips that meet the conditions, spread evenly, and counts all of them."""
+        """Gives records of clips that meet the conditions, spread evenly, and counts all such."""
         rows = self._contents.narrowing.rows(state)
         if len(rows) > state.count:
             places = np.linspace(0, len(rows) - 1, state.count).round().astype(int)

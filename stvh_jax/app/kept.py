@@ -8,9 +8,11 @@ import re
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from stvh_jax import files
+
+T = TypeVar("T")
 
 # Seconds for which a file that was given out is in use.
 _IN_USE = 60.0
@@ -42,6 +44,27 @@ class KeyedLocks:
                 own, users = self._users.pop(key)
                 if users > 1:
                     self._users[key] = own, users - 1
+
+
+class Once(Generic[T]):
+    """A value that is made when it is first asked for, once for all who ask."""
+
+    def __init__(self, make: Callable[[], T]):
+        """Makes nothing yet."""
+        self._make, self._lock = make, threading.Lock()
+        self._value: T | None = None
+
+    @property
+    def ready(self) -> T | None:
+        """The value if it was made; None before."""
+        return self._value
+
+    def get(self) -> T:
+        """Gives the value, made now if it is not there."""
+        with self._lock:
+            if self._value is None:
+                self._value = self._make()
+            return self._value
 
 
 class Latest:

@@ -46,6 +46,7 @@ class Loops:
     def __init__(
         self,
         index: Index,
+        turn: contextlib.AbstractContextManager,
         folder: os.PathLike | str | None = None,
         *,
         most_bytes: int = 2 << 30,
@@ -56,6 +57,7 @@ class Loops:
 
         Args:
           index: whose clips are shown.
+          turn: is held while the index is read.
           folder: where files are kept; None for this library's cache.
           most_bytes: that they take. Those not asked for the longest are deleted, but none that was
             given out within a minute.
@@ -73,7 +75,7 @@ class Loops:
         self._videos, self._tracks = Latest(_MOST_VIDEOS), Latest(_MOST_TRACKS)
         self._encoders = threading.Semaphore(_ENCODERS)
         self._decoders = threading.Semaphore(_DECODERS)
-        self._reading = threading.Lock()
+        self._turn = turn
 
     def poster(self, name: tuple[str, str]) -> bytes:
         """Gives a picture of a clip: the middle of its video's piece, or the set's key frame.
@@ -178,7 +180,7 @@ class Loops:
 
     def _record(self, name: tuple[str, str]) -> Record:
         """Looks a clip up."""
-        with self._reading:
+        with self._turn:
             _, (record,) = self._index.get([name])
         return record
 

@@ -125,16 +125,16 @@ class CodeMap:
           hits: the codes of what was found, the nearest first.
           names: (match, clip) of the hits.
         """
-        of_query = [] if query is None else self._positions(query)
+        of_query = [] if query is None else self.positions(query)
         marks: list[dict] = [{"kind": "query", "places": places} for places in of_query]
-        ranked = zip(names, self._positions(hits))
+        ranked = zip(names, self.positions(hits))
         for rank, ((match, clip), places) in enumerate(ranked, start=1):
             name = {"match": match, "clip": clip}
             marks.append({"kind": "hit", "rank": rank, "places": places, **name})
         return marks
 
-    def _positions(self, codes: _Codes) -> list[list[list[float]]]:
-        """Gives [x, y] by clip and focus."""
+    def positions(self, codes: _Codes) -> list[list[list[float]]]:
+        """Gives [x, y] of other clips, by clip and focus, as plain values; see `place`."""
         return np.round(self.place(codes).swapaxes(0, 1).astype(float), 3).tolist()
 
     def to_json(self) -> dict[str, Any]:

@@ -15,22 +15,25 @@ from starlette.types import ASGIApp
 
 from stvh_jax.app.archive import Archive
 from stvh_jax.app.loops import Loops
+from stvh_jax.app.research_views import ResearchViews
 from stvh_jax.app.security import Door, Guard
 from stvh_jax.app.views import Views
 from stvh_jax.errors import UserError
+from stvh_jax.retrieval.index import Index
 
 _STATIC = pathlib.Path(__file__).parent / "static"
 # So many requests may wait to be accepted.
 _BACKLOG = 512
 
 
-def build(archive: Archive, loops: Loops, door: Door) -> ASGIApp:
+def build(archive: Archive, loops: Loops, door: Door, *, other: Index | None = None) -> ASGIApp:
     """Makes the application.
 
     Args:
       archive: what is searched.
       loops: the pictures and videos of its clips.
       door: where it is served.
+      other: an index of the same clips by another model, to compare; None for none.
     """
     views = Views(archive, loops)
 
@@ -41,7 +44,7 @@ def build(archive: Archive, loops: Loops, door: Door) -> ASGIApp:
 
     static = Mount("/static", StaticFiles(directory=_STATIC), name="static")
     application = Starlette(
-        routes=[*views.routes(), static],
+        routes=[*views.routes(), *ResearchViews(views, other).routes(), static],
         middleware=[Middleware(GZipMiddleware, minimum_size=1000)],
         lifespan=lifespan,
     )
@@ -66,20 +69,16 @@ def listen(host: str, port: int) -> socket.socket:
         raise UserError(f"cannot listen on {host}:{port} ({error}); give another --port") from error
 
 
-def serve(
-    archive: Archive, loops: Loops, door: Door, opened: socket.socket, ready: Callable[[], None]
-) -> None:
+def serve(application: ASGIApp, opened: socket.socket, ready: Callable[[], None]) -> None:
     """Serves the page until the process is told to end.
 
     Args:
-      archive: see `build`.
-      loops: see `build`.
-      door: see `build`.
+      application: what `build` made.
       opened: the socket, see `listen`.
       ready: called once the page can be opened.
     """
     config = uvicorn.Config(
-        build(archive, loops, door),
+        application,
         log_level="warning",
         access_log=False,
         server_header=False,

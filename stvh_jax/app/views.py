@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jinja2
@@ -23,6 +23,7 @@ from stvh_jax.app.loops import Loops
 from stvh_jax.app.state import MORE, MOST, PageState, read_state
 from stvh_jax.errors import NotFound, UserError
 from stvh_jax.retrieval.queries import parse_clip
+from stvh_jax.times import clock
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 # What a browser may keep of a clip's pictures, in seconds: their address names the version.
@@ -60,6 +61,7 @@ class Views:
             "/poster": self.poster,
             "/loop": self.loop,
             "/boxes": self.boxes,
+            "/map": self.map,
         }
         return [Route(path, answer) for path, answer in paths.items()]
 
@@ -87,33 +89,42 @@ class Views:
         text = self._templates.get_template(template).render(values)
         return HTMLResponse(text, status_code=status)
 
+    def common(self, state: PageState) -> dict[str, Any]:
+        """Gives what every page of a state shows."""
+        return {
+            "state": state,
+            "hidden": state.parameters(),
+            "error": "",
+            "activities": self.archive.activities,
+            "known": [*self.archive.activities, *self.archive.saved.names()],
+        }
+
     def _found(self, state: PageState) -> dict[str, Any]:
         """Gives what a page of a state shows."""
         archive = self.archive
-        values: dict[str, Any] = {
-            "state": state,
-            "hidden": state.parameters(),
-            "address": state.address(),
-            "error": "",
+        values = self.common(state) | {
             "where": archive.where(state),
             "fields": archive.fields(state),
-            "times": [state.address(start=None, stop=None), *_times(state)],
+            "times": _times(state),
             "clips": archive.table.num_rows,
-            "activities": archive.activities,
-            "known": [*archive.activities, *archive.saved.names()],
             "index": archive.index.uri,
+            "version": archive.version,
             "steps": cards.STEPS,
         }
         if not state.asks:
             records, count = archive.some(state)
             shown = [cards.clip_card(record, state) for record in records]
-            return values | {"answer": None, "cards": shown, "count": count, "more": None}
+            nothing = dict.fromkeys(("answer", "more", "places", "query_places"))
+            return values | nothing | {"cards": shown, "count": count}
         answer = archive.answer(state)
+        query = answer.asked.clips
         more = min(MOST, state.count + MORE)
         return values | {
             "answer": answer,
             "cards": cards.hit_cards(archive, state, answer),
-            "query": cards.query_cards(state, _records(answer)),
+            "query": [] if query is None else cards.query_cards(state, query.records),
+            "places": archive.places([(each.match, each.best.clip) for each in answer.moments]),
+            "query_places": None if query is None else archive.places(query.codes),
             "chips": _chips(state, answer),
             "count": len(answer.moments),
             "more": None if answer.all_shown or more == state.count else state.address(count=more),
@@ -132,6 +143,10 @@ class Views:
             values = self._found(PageState()) | {"error": str(error)}
             return self.html("page.html", values, status=404)
         return RedirectResponse(address, status_code=303)
+
+    def map(self, _: Request) -> Response:
+        """The map of the archive, for its script."""
+        return JSONResponse(self.archive.map.get().to_json())
 
     def poster(self, request: Request) -> Response:
         """The picture of a clip."""
@@ -158,13 +173,7 @@ def _of_clip(request: Request, answer: Callable[[tuple[str, str]], Response]) ->
         return PlainTextResponse(str(error), 404 if isinstance(error, NotFound) else 400)
 
 
-def _records(answer: Answer) -> Sequence[dict[str, Any]]:
-    return [] if answer.asked.clips is None else answer.asked.clips.records
-
-
 def _times(state: PageState) -> list[str]:
-    from stvh_jax.times import clock
-
     return ["" if each is None else clock(each) for each in (state.start, state.stop)]
 
 

@@ -133,7 +133,7 @@ def read(arguments: argparse.Namespace, index) -> tuple[Any, str | float, Callab
         origin = index.info.origin
         return open_run(
             arguments,
-            _run_of(arguments, origin),
+            run_of(arguments, origin),
             origin.get("checkpoint_kind", "best"),
             arguments.data_dir or origin.get("data_dir"),
             bits=index.info.bits,
@@ -203,7 +203,7 @@ def _encoder_of(arguments: argparse.Namespace, index):
 
     origin = index.info.origin
     return load(
-        _run_of(arguments, origin),
+        run_of(arguments, origin),
         checkpoint=origin.get("checkpoint_kind", "best"),
         bits=index.info.bits,
     )
@@ -227,7 +227,7 @@ def _files_query(arguments: argparse.Namespace, index):
     return queries.files_query(index, encoder, *clip, appearance=appearance)
 
 
-def _run_of(arguments: argparse.Namespace, origin) -> str:
+def run_of(arguments: argparse.Namespace, origin) -> str:
     """Names the folder of the model that made an index."""
     from stvh_jax.runs import packed
 

@@ -1,4 +1,4 @@
-"""Indexes clips by their codes, and finds those like a clip: search.py index | query | watch | serve.
+"""Indexes clips by their codes, and finds those like a clip: index | query | watch | serve.
 
 python search.py index --run demo/run --split train --out demo/index
 python search.py query --index demo/index --clip 3/220 --focus visual

@@ -1,10 +1,11 @@
 """search.py serve: the page on which an index is searched by looking."""
 
 import argparse
+import functools
 import ipaddress
 import secrets
 
-from stvh_jax.cli import parsing
+from stvh_jax.cli import asked, parsing
 from stvh_jax.errors import UserError, shown
 
 _LOOPBACK, _PORT = "127.0.0.1", 8765
@@ -49,8 +50,24 @@ def _serve(arguments: argparse.Namespace) -> int:
     uploads = Uploads(index, run=arguments.folder)
     archive = Archive(index, uploads=uploads, saved=SavedQueries.beside(index.uri))
     print(f"{index.uri}: {len(index)} clips", flush=True)
-    server.serve(archive, Loops(index), door, opened, lambda: _ready(door, arguments.open))
+    loops = Loops(index, archive.turn, key_frames=_key_frames(arguments, index))
+    other = None if arguments.beside is None else Index.open(arguments.beside)
+    application = server.build(archive, loops, door, other=other)
+    server.serve(application, opened, lambda: _ready(door, arguments.open))
     return 0
+
+
+def _key_frames(arguments: argparse.Namespace, index):
+    """Gives pictures of clips of a prepared set, which is opened when the first is asked for."""
+
+    @functools.cache
+    def opened():
+        origin = index.info.origin
+        run = asked.run_of(arguments, origin)
+        kind = origin.get("checkpoint_kind", "best")
+        return asked.open_run(arguments, run, kind, origin.get("data_dir"), bits=index.info.bits)[1]
+
+    return lambda split, names: opened().key_frame_images(split, names)
 
 
 def _ready(door, opens: bool) -> None:

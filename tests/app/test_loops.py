@@ -49,7 +49,7 @@ def index(tmp_path, video):
 
 @pytest.fixture
 def loops(index, tmp_path):
-    return Loops(index, tmp_path / "kept")
+    return Loops(index, threading.RLock(), tmp_path / "kept")
 
 
 def frames_of(path):
@@ -85,7 +85,7 @@ def test_a_poster_is_the_middle_of_its_clip(loops):
 def test_large_videos_get_small_posters_and_loops(index, tmp_path):
     path = make_video(tmp_path / "large.mp4", 30, size=(600, 800))
     index.add(np.zeros(2, np.uint8), match="l", clip="0", start=0.1, stop=0.5, media=str(path))
-    loops = Loops(index, tmp_path / "kept")
+    loops = Loops(index, threading.RLock(), tmp_path / "kept")
     with Image.open(io.BytesIO(loops.poster(("l", "0")))) as picture:
         assert picture.size == (320, 240)
     with av.open(str(loops.loop(("l", "0")))) as container:
@@ -153,10 +153,13 @@ def test_many_requests_make_each_loop_once_and_two_at_a_time(loops, counted):
 
 def test_what_was_made_is_found_by_another_process(index, loops, tmp_path, counted):
     before = loops.poster(("game", "1")), loops.loop(("game", "1"))
-    again = Loops(index, tmp_path / "kept")
+    again = Loops(index, threading.RLock(), tmp_path / "kept")
     assert (again.poster(("game", "1")), again.loop(("game", "1"))) == before
     assert len(counted) == 1
-    assert Loops(index, tmp_path / "kept", around=0.5).loop(("game", "1")) != before[1]
+    assert (
+        Loops(index, threading.RLock(), tmp_path / "kept", around=0.5).loop(("game", "1"))
+        != before[1]
+    )
 
 
 def test_a_changed_video_is_shown_anew(index, loops, video):
@@ -174,7 +177,7 @@ def test_a_changed_video_is_shown_anew(index, loops, video):
 
 def test_the_least_recently_used_go_first_and_none_in_use(index, tmp_path):
     folder = tmp_path / "kept"
-    loops = Loops(index, folder)
+    loops = Loops(index, threading.RLock(), folder)
     names = [("game", str(clip)) for clip in range(6)]
     paths = [loops.loop(name) for name in names]
     sizes = [path.stat().st_size for path in paths]
@@ -183,7 +186,7 @@ def test_the_least_recently_used_go_first_and_none_in_use(index, tmp_path):
     for path, hours in zip(paths, ages):
         os.utime(path, (time.time() - 3600 * hours,) * 2)
     most = sum(sizes) - 1
-    small = Loops(index, folder, most_bytes=most)
+    small = Loops(index, threading.RLock(), folder, most_bytes=most)
     assert small.loop(names[3]) == paths[3]  # the oldest is asked for, so that it is not
     small.poster(names[0])
     left = {path.name for path in folder.iterdir() if path.suffix == ".mp4"}
@@ -192,7 +195,7 @@ def test_the_least_recently_used_go_first_and_none_in_use(index, tmp_path):
     assert sum(path.stat().st_size for path in folder.iterdir()) <= most
     for path in folder.iterdir():
         os.utime(path, (time.time() - 30,) * 2)
-    tiny = Loops(index, folder, most_bytes=1)
+    tiny = Loops(index, threading.RLock(), folder, most_bytes=1)
     before = {path.name for path in folder.iterdir()}
     tiny.poster(names[1])
     assert before < {path.name for path in folder.iterdir()}
@@ -209,7 +212,7 @@ def test_what_a_killed_process_left_is_cleared(index, tmp_path):
     left = folder / f"{'0' * 32}.mp4.77.new"
     left.write_bytes(bytes(1000))
     os.utime(left, (1, 1))
-    Loops(index, folder, most_bytes=1).poster(("game", "0"))
+    Loops(index, threading.RLock(), folder, most_bytes=1).poster(("game", "0"))
     assert not left.exists()
 
 
@@ -220,7 +223,7 @@ def test_a_clip_of_a_prepared_set_has_a_picture_and_no_loop(index, tmp_path):
         asked.append((split, names))
         return {name: np.full((480, 640, 3), 40 + 100 * int(name[1]), np.uint8) for name in names}
 
-    loops = Loops(index, tmp_path / "kept", key_frames=key_frames)
+    loops = Loops(index, threading.RLock(), tmp_path / "kept", key_frames=key_frames)
     for clip in ("0", "1", "1"):
         with Image.open(io.BytesIO(loops.poster(("3", clip)))) as picture:
             assert picture.size == (320, 240)
@@ -230,7 +233,7 @@ def test_a_clip_of_a_prepared_set_has_a_picture_and_no_loop(index, tmp_path):
         with pytest.raises(NotFound, match="clip 3/0 has pictures but no video .*--media"):
             ask(("3", "0"))
     with pytest.raises(NotFound, match="no picture of clip 3/0, .*index its video with --video"):
-        Loops(index, tmp_path / "kept2").poster(("3", "0"))
+        Loops(index, threading.RLock(), tmp_path / "kept2").poster(("3", "0"))
 
 
 def test_a_video_that_is_gone_or_broken_is_one_line(index, loops, video):
@@ -248,10 +251,10 @@ def test_a_video_that_is_gone_or_broken_is_one_line(index, loops, video):
 
 def test_a_folder_that_cannot_be_written_is_one_line(index, tmp_path):
     (tmp_path / "file").write_text("")
-    loops = Loops(index, tmp_path / "file")
+    loops = Loops(index, threading.RLock(), tmp_path / "file")
     for ask in (loops.loop, loops.poster):
         with pytest.raises(UserError, match="cannot write .*file"):
             ask(("game", "0"))
     for wrong in ({"most_bytes": 0}, {"around": -1}, {"around": float("nan")}):
         with pytest.raises(UserError, match=f"{next(iter(wrong))} is"):
-            Loops(index, tmp_path, **wrong)
+            Loops(index, threading.RLock(), tmp_path, **wrong)

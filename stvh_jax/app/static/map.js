@@ -143,6 +143,7 @@
       message.textContent = map.clip.length ? "" : "The map is empty: there are no clips yet.";
       group();
       move();
+      root.dispatchEvent(new CustomEvent("stvh-map-ready", { bubbles: true }));
     } catch {
       if (wanted !== source) return;
       message.textContent = "The map could not be loaded.";

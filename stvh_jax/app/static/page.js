@@ -6,6 +6,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const GLIDE = 200;           // milliseconds in which a card glides to its new place
 const SLOW = 1000;           // after so many milliseconds the page says that it waits
 const ALL_PLAY = 8;          // so few clips all play at once
+const MARKED = 12;           // so many hits are marked on the map
 const UNITS = 10000, NEAR = 500;
 const results = document.getElementById("results");
 const $ = id => document.getElementById(id);
@@ -63,6 +64,7 @@ function put(text, how) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
   const find = name => fresh.querySelector(`[data-part="${name}"]`);
   if (!$("scale") !== !fresh.getElementById("scale")) {   // the first question, or none any more
+    fresh.getElementById("map")?.replaceWith($("map"));
     results.replaceChildren(...fresh.body.childNodes);
     pending.clear();
     begin();
@@ -75,9 +77,12 @@ function put(text, how) {
     if (old.dataset.part === "hits") rearrange(old, own, how);
     else if (old.dataset.part === "scale") putScale(fresh, how);
     else if (old.dataset.part === "upload") continue;
-    else if (old.dataset.part === "query" && old.innerHTML === own.innerHTML) continue;
+    else if (old.innerHTML === own.innerHTML) continue;
     else old.replaceChildren(...own.childNodes);
+    if (old.dataset.part === "query") old.dataset.queryPlaces = own.dataset.queryPlaces ?? "";
   }
+  const map = fresh.getElementById("map");
+  if (map && $("map")) $("map").dataset.src = map.dataset.src;
   for (const each of results.querySelectorAll("details")) if (open.has(each.dataset.key)) each.open = true;
   if (focused && document.activeElement === document.body) $(focused)?.focus();
   if (!how.slide) pending.clear();
@@ -372,17 +377,25 @@ for (const kind of ["mouseover", "mouseout", "focusin", "focusout"]) {
 // ---- The map -----------------------------------------------------------------------------------
 
 function drawMap() {
-  if (!window.stvhMap || !$("map") || !$("scale")) return;
-  const marks = [];
-  for (const card of results.querySelectorAll("[data-places]")) {
-    const hit = card.closest("#hits");
-    marks.push({
-      kind: hit ? "hit" : "query", places: JSON.parse(card.dataset.places),
-      rank: hit ? 1 + Array.from(hit.children).indexOf(card) : 0,
-    });
+  if (!window.stvhMap || !$("map")) return;
+  const query = part("query").dataset.queryPlaces;
+  const marks = (query ? JSON.parse(query) : []).map(places => ({kind: "query", places}));
+  for (const card of Array.from(results.querySelectorAll("#hits > [data-places]")).slice(0, MARKED)) {
+    const [match, clip] = splitName(card.dataset.name);
+    marks.push({kind: "hit", rank: Number(card.querySelector(".rank").textContent), places: JSON.parse(card.dataset.places), match, clip});
   }
-  window.stvhMap.show(Number($("scale").value), marks);
+  window.stvhMap.show($("scale") ? Number($("scale").value) : 1, marks);
 }
+
+function splitName(name) {
+  const at = name.lastIndexOf("/");
+  return [name.slice(0, at), name.slice(at + 1)];
+}
+
+// Before the map was made, nothing said where hits stand on it.
+document.addEventListener("stvh-map-ready", () => {
+  if ($("scale") && !results.querySelector("[data-places]")) show(location.href, {slide: true});
+});
 
 document.addEventListener("stvh-map-choose", event => {
   const pairs = new URLSearchParams({clip: `${event.detail.match}/${event.detail.clip}`});
@@ -446,7 +459,7 @@ function begin() {
   if ($("narrow")) $("narrow").querySelector("button:not([type])")?.classList.add("visually-hidden");
   tellTaught();
   tellTaken();
-  if ($("scale")) tellScale();
+  if ($("scale")) tellScale(); else drawMap();
 }
 
 $("help-button").hidden = false;
