@@ -52,17 +52,21 @@ EXTRAS = {
     "av": "video",
     "faiss": "search",
     "h5py": "train",
+    "jinja2": "app",
     "lancedb": "search",
     "matplotlib": "report",
     "onnxruntime": "detect",
     "pyarrow": "search",
     "pymilvus": "milvus",
+    "python_multipart": "app",
     "safetensors": "train",
     "sqlglot": "search",
+    "starlette": "app",
     "supervision": "detect",
     "tensorboardX": "train",
     "torch": "torch",
     "trackers": "detect",
+    "uvicorn": "app",
 }
 
 

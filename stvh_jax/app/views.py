@@ -1,6 +1,8 @@
 """The pages and the pieces of them, by their addresses."""
 
 import dataclasses
+import functools
+import inspect
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +24,7 @@ from stvh_jax.app.archive import Answer, Archive
 from stvh_jax.app.loops import Loops
 from stvh_jax.app.state import MORE, MOST, PageState, read_state
 from stvh_jax.errors import NotFound, UserError
+from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.queries import parse_clip
 from stvh_jax.times import clock
 
@@ -58,9 +61,9 @@ class Views:
             "/": self.page,
             "/results": self.results,
             "/ask": self.ask,
-            "/poster": self.poster,
-            "/loop": self.loop,
-            "/boxes": self.boxes,
+            "/poster": guarded(self.poster),
+            "/loop": guarded(self.loop),
+            "/boxes": guarded(self.boxes),
             "/map": self.map,
         }
         return [Route(path, answer) for path, answer in paths.items()]
@@ -150,27 +153,49 @@ class Views:
 
     def poster(self, request: Request) -> Response:
         """The picture of a clip."""
-        return _of_clip(
-            request, lambda name: Response(self.loops.poster(name), 200, _KEEP, "image/jpeg")
-        )
+        return Response(self.loops.poster(_clip(request)), 200, _KEEP, "image/jpeg")
 
     def loop(self, request: Request) -> Response:
-        """A clip as a small video."""
-        return _of_clip(
-            request, lambda name: FileResponse(self.loops.loop(name), 200, _KEEP, "video/mp4")
-        )
+        """A clip as a small video, of which a browser may ask for a part."""
+        return FileResponse(self.loops.loop(_clip(request)), 200, _KEEP, "video/mp4")
 
     def boxes(self, request: Request) -> Response:
         """Where the people of a clip are."""
-        return _of_clip(request, lambda name: JSONResponse(self.loops.boxes(name), 200, _KEEP))
+        return JSONResponse(self.loops.boxes(_clip(request)), 200, _KEEP)
 
 
-def _of_clip(request: Request, answer: Callable[[tuple[str, str]], Response]) -> Response:
-    """Answers with something of the clip that an address names."""
-    try:
-        return answer(parse_clip(request.query_params.get("clip", "")))
-    except UserError as error:
+def _clip(request: Request) -> Name:
+    return parse_clip(request.query_params.get("clip", ""))
+
+
+def guarded(answer: Callable) -> Callable:
+    """Makes what answers a request say a user's mistake in its line."""
+
+    def refused(error: UserError) -> Response:
         return PlainTextResponse(str(error), 404 if isinstance(error, NotFound) else 400)
+
+    @functools.wraps(answer)
+    async def answered(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except UserError as error:
+            return refused(error)
+
+    @functools.wraps(answer)
+    def answered_in_thread(request: Request) -> Response:
+        try:
+            return answer(request)
+        except UserError as error:
+            return refused(error)
+
+    return answered if inspect.iscoroutinefunction(answer) else answered_in_thread
+
+
+def said(request: Request, words: str, address: str) -> Response:
+    """Says what was done: in words to the page's script, by going on to a page without it."""
+    if "text/plain" in request.headers.get("accept", ""):
+        return PlainTextResponse(words)
+    return RedirectResponse(address, status_code=303)
 
 
 def _times(state: PageState) -> list[str]:

@@ -268,8 +268,13 @@ function tellTaken() {
 }
 
 async function save(form) {
-  const answer = await fetch("/save", {method: "POST", body: new URLSearchParams(new FormData(form))});
-  say(await answer.text());
+  const body = new URLSearchParams(new FormData(form));
+  try {
+    const answer = await fetch("/save", {method: "POST", body, headers: {Accept: "text/plain"}});
+    say(await answer.text());
+  } catch {
+    say("The server does not answer. Is it still running?");
+  }
 }
 
 async function upload(form) {
