@@ -34,6 +34,7 @@ async function next() {
     const answer = await fetch("/results" + url.search, {headers: {Accept: "text/html"}});
     const text = await answer.text();
     if (!answer.headers.get("content-type")?.startsWith("text/html")) throw new Error(text);
+    if (!answer.ok) throw new Error(errorIn(text));
     if (how.history === "push") history.pushState(null, "", url);
     if (how.history === "replace") history.replaceState(null, "", url);
     if (number === asked) put(text, how);
@@ -44,6 +45,11 @@ async function next() {
     running = null;
     if (waiting) next();
   }
+}
+
+// What is wrong with a question, as the page that answers it says; what was found before stays.
+function errorIn(text) {
+  return new DOMParser().parseFromString(text, "text/html").querySelector(".error")?.textContent ?? text;
 }
 
 function say(text) {
