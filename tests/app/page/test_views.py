@@ -169,7 +169,9 @@ def test_an_empty_index_says_what_to_do(tmp_path):
 
 def test_an_index_without_times_activities_or_videos_is_shown(tmp_path):
     index = Index.create(tmp_path / "index", bits=16, stored_foci=(1,))
-    index.add(np.eye(4, 2, dtype=np.uint8), match=["a", "a", "b", '"><b id=x>'], clip=[1, 2, 3, "&<4>"])
+    index.add(
+        np.eye(4, 2, dtype=np.uint8), match=["a", "a", "b", '"><b id=x>'], clip=[1, 2, 3, "&<4>"]
+    )
     with serving(index, tmp_path) as page:
         for address in ("/", "/?clip=a/1", "/?clip=a/1&elsewhere=1", "/research?clip=a/1", "/map"):
             assert page.ask(address).status == 200
