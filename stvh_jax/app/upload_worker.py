@@ -45,7 +45,7 @@ def encode(job: dict[str, Any]) -> dict[str, Any]:
         job["tracks"], width=video.width, height=video.height, num_frames=len(video)
     )
     index = _outline(job)
-    encoder = index_model.load(index.info, job["run"])
+    encoder = index_model.load_encoder(index.info, job["run"])
     at = job["at"]
     if at is None:
         spare = float(video.times[-1]) - clip_seconds(index, encoder)

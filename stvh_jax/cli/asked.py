@@ -201,7 +201,7 @@ def _files_query(arguments: argparse.Namespace, index):
     from stvh_jax.inference.clip_files import read_appearance, read_clip
     from stvh_jax.retrieval import index_model, queries
 
-    encoder = index_model.load(index.info, arguments.folder)
+    encoder = index_model.load_encoder(index.info, arguments.folder)
     clip = read_clip(
         arguments.boxes,
         arguments.frames,

@@ -1,14 +1,17 @@
 """The model that made an index: where its run is, and how it is loaded."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from etils import epath
 
 from stvh_jax.codes.visual_maps import Adaptation
 from stvh_jax.errors import UserError
-from stvh_jax.inference import encoder
 from stvh_jax.retrieval.index_info import IndexInfo
 from stvh_jax.runs import packed
+
+if TYPE_CHECKING:
+    from stvh_jax.inference.encoder import Encoder
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +52,7 @@ def checkpoint_of(info: IndexInfo) -> str:
     return info.origin.get("checkpoint_kind", "best")
 
 
-def load(info: IndexInfo, run: epath.PathLike | None = None) -> encoder.Encoder:
+def load_encoder(info: IndexInfo, run: epath.PathLike | None = None) -> "Encoder":
     """Loads the model that made an index.
 
     Args:
@@ -59,4 +62,6 @@ def load(info: IndexInfo, run: epath.PathLike | None = None) -> encoder.Encoder:
     Raises:
       UserError: it is not there, or cannot be read.
     """
-    return encoder.load(run_of(info, run), checkpoint=checkpoint_of(info), bits=info.bits)
+    from stvh_jax.inference.encoder import load  # it loads JAX
+
+    return load(run_of(info, run), checkpoint=checkpoint_of(info), bits=info.bits)
