@@ -133,9 +133,9 @@ class Narrowing:
                 )
             parts.append(self._condition(name, values))
         if state.start is not None:
-            parts.append(f"start >= {state.start:g}")
+            parts.append(f"start >= {state.start}")
         if state.stop is not None:
-            parts.append(f"start < {state.stop:g}")
+            parts.append(f"start < {state.stop}")
         return " AND ".join(parts) or None
 
     def _condition(self, name: str, values: tuple[str, ...]) -> str:
@@ -158,7 +158,8 @@ class Narrowing:
         if (state.start, state.stop) == (None, None):
             return None
         start = -np.inf if state.start is None else state.start
-        return (self._starts >= start) & (self._starts < (state.stop or np.inf))
+        stop = np.inf if state.stop is None else state.stop
+        return (self._starts >= start) & (self._starts < stop)
 
 
 def _column(values: pa.ChunkedArray) -> _Column:

@@ -126,10 +126,12 @@ def read_state(parameters: Iterable[tuple[str, str]]) -> PageState:
         scale=1.0 if scale is None else round(_share(scale, "scale"), 2),
         liked=_clips(values, "like"),
         not_liked=_clips(values, "not"),
-        rounds=tuple(_share(text, "round") for text in values.get("round", ())[-_MOST_VALUES:]),
+        rounds=tuple(
+            round(_share(text, "round"), 2) for text in values.get("round", ())[-_MOST_VALUES:]
+        ),
         only=tuple((name, tuple(dict.fromkeys(own))) for name, own in sorted(only.items())),
-        start=None if start is None else times.seconds(start),
-        stop=None if stop is None else times.seconds(stop),
+        start=None if start is None else _time(start),
+        stop=None if stop is None else _time(stop),
         elsewhere=_last(values, "elsewhere") is not None,
         count=FIRST if count is None else _count(count),
     )
@@ -154,6 +156,11 @@ def _share(text: str, name: str) -> float:
     if not 0 <= value <= 1:
         raise UserError(f"{name} {shown(text)}; give a number from 0 to 1")
     return value
+
+
+def _time(text: str) -> float:
+    """Reads a time to the tenth of a second, as an address says it."""
+    return round(times.seconds(text), 1)
 
 
 def _count(text: str) -> int:
