@@ -265,8 +265,14 @@ class Archive:
             focus=focus,
             k=k,
             where=where,
-            exclude_match=elsewhere and asked.clips is not None,
+            exclude_match=elsewhere and _has_match(asked),
         )
+
+
+def _has_match(asked: Asked) -> bool:
+    """Says whether there is a match to leave out: activities, and uploads, are of none."""
+    records = [] if asked.clips is None else asked.clips.records
+    return bool(records) and all(record["match"] is not None for record in records)
 
 
 def _no_model() -> tuple:

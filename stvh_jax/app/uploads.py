@@ -60,7 +60,7 @@ class UploadLimits:
     most_seconds: float | int = 120.0
     sending: float | int = 300.0
     silence: float | int = 20.0
-    patience: float | int = 60.0
+    patience: float | int = 120.0
     memory: int = 4 << 30
     most_kept: int = 50
     keep_for: float | int = 3600.0
