@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach version,3.13 3.12 3.11,\
 BIN := .venv/bin
 QUICK := not slow and not soak and not milvus and not real_data
 
-.PHONY: check clean demo docs lint notebook soak test
+.PHONY: check clean demo docs lint notebook page soak test
 
 # Large buffers are kept and used again, not returned to the system after every step.
 demo: export MALLOC_MMAP_THRESHOLD_ = 1073741824
@@ -17,6 +17,17 @@ demo: .venv/ready
 	$(BIN)/python search.py index --run demo/run --split train+validation+test --out demo/index
 	$(BIN)/python search.py query --index demo/index --clip 15/3719 --k 5 --grid demo/hits.png
 	@echo "Now open demo/run/evaluation-test.html, and demo/hits.png"
+
+# The page, on an index of three rendered matches; what is done is labelled in the first alone.
+page: demo/page.ready
+	$(BIN)/python search.py serve --index demo/page_index
+
+demo/page.ready: | .venv/ready
+	$(BIN)/python -m data synthesize footage --out demo/footage --minutes 1
+	grep -E '^(video,|match-1[.])' demo/footage/labels.csv > demo/labels.csv
+	$(BIN)/python search.py index --run notebooks/demo_run.zip --video 'demo/footage/*.mp4' \
+	  --tracks 'demo/footage/{match}.txt' --labels demo/labels.csv --out demo/page_index
+	touch $@
 
 # Packs what the demo trained for the notebook, and keeps in the notebook what it then shows.
 notebook: .venv/ready

@@ -15,50 +15,25 @@ import sys
 import tempfile
 import time
 
-import av
 import numpy as np
 from absl import flags
 
-from data.synthetic.scene import generator
-from data.synthetic.volleyball import motion_clip, sample_match
-from data.synthetic.volleyball_rendering import build_scene, render_frame
+from data.synthetic import footage
 from stvh_jax.cli import parsing
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.surroundings import around
 
-RATE, SECONDS_EACH = 25, 2
 # Of the synthetic matches, one that the demo does not have.
 SEED, MATCH = 1, 0
 K = 10
 
 
 def render(folder: pathlib.Path, minutes: float, size: tuple[int, int]) -> list[str]:
-    """Writes `match.mp4` and `tracks.txt`, and gives the activity of each frame."""
-    scenes = round(60 * minutes / SECONDS_EACH)
-    match = sample_match(SEED, MATCH, clips=scenes)
-    scene = build_scene(match.look, size)
-    activities, lines = [], []
-    with av.open(str(folder / "match.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"crf": "12"})
-        stream.height, stream.width = size
-        stream.pix_fmt = "yuv420p"
-        for number, activity in enumerate(match.activities):
-            rng = generator(SEED, MATCH, number)
-            frames = RATE * SECONDS_EACH
-            motion = motion_clip(rng, activity, difficulty=0.0, image_size=size, num_frames=frames)
-            for frame in range(frames):
-                pixels = render_frame(rng, scene, motion, frame)
-                picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-                container.mux(stream.encode(picture))
-                for person, (top, left, bottom, right) in enumerate(
-                    motion.boxes[frame] * np.tile(size, 2)
-                ):
-                    box = f"{left:.0f},{top:.0f},{right - left:.0f},{bottom - top:.0f}"
-                    lines.append(f"{len(activities) + 1},{12 * number + person + 1},{box},1")
-                activities.append(activity)
-        container.mux(stream.encode())
-    (folder / "tracks.txt").write_text("\n".join(lines) + "\n")
-    return activities
+    """Writes `match.mp4` and `match.txt`, and gives the activity of each frame."""
+    match = footage.sample_footage(SEED, MATCH, minutes)
+    footage.write_match(folder, "match", match, SEED, MATCH, size)
+    frames = footage.RATE * footage.SECONDS_EACH
+    return [activity for activity in match.activities for _ in range(frames)]
 
 
 def search(uri: str, activities: list[str]) -> dict[str, float]:
@@ -67,8 +42,8 @@ def search(uri: str, activities: list[str]) -> dict[str, float]:
     table = index.clips()
     starts = table["start"].to_numpy()
     frames = np.clip(
-        np.rint(RATE * starts).astype(int)[:, None]
-        + np.arange(round(RATE * float(table["stop"][0].as_py() - starts[0]))),
+        np.rint(footage.RATE * starts).astype(int)[:, None]
+        + np.arange(round(footage.RATE * float(table["stop"][0].as_py() - starts[0]))),
         0,
         len(activities) - 1,
     )
@@ -83,7 +58,7 @@ def search(uri: str, activities: list[str]) -> dict[str, float]:
             query = {focus: values[number] for focus, values in codes.items()}
             start, stop = float(starts[number]), float(table["stop"][number].as_py())
             # The scene itself is left out: its windows are the query's own surroundings.
-            near = around("match", name, start, stop, exclude_near=SECONDS_EACH)
+            near = around("match", name, start, stop, exclude_near=footage.SECONDS_EACH)
             (hits,) = index.search(query, k=K, without=near)
             same += [main[place[hit.clip]] == main[number] for hit in hits]
     return {"queries": int(whole.sum()), "same_activity": float(np.mean(same))}
@@ -95,7 +70,7 @@ def main(run: str, minutes: float, size: tuple[int, int]) -> None:
         folder = pathlib.Path(name)
         activities = render(folder, minutes, size)
         command = [sys.executable, "-c", INDEXING, "index", "--run", run, "--out", f"{name}/index"]
-        command += ["--video", f"{name}/match.mp4", "--tracks", f"{name}/tracks.txt"]
+        command += ["--video", f"{name}/match.mp4", "--tracks", f"{name}/match.txt"]
         start = time.perf_counter()
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         seconds = time.perf_counter() - start

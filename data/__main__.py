@@ -5,7 +5,7 @@ import functools
 import importlib
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from stvh_jax import interrupts
 
@@ -19,6 +19,9 @@ from data.variants import DATASETS, Variant, options_of
 from stvh_jax.cli import parsing
 from stvh_jax.cli.parsing import StrictParser
 from stvh_jax.errors import UserError
+
+# What is rendered as video files.
+_FOOTAGE = "footage"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,26 +46,30 @@ def _parser() -> argparse.ArgumentParser:
     for dataset, parser in _add_datasets(commands, "check", "report what is missing or malformed"):
         _add_raw_arguments(parser, dataset)
         parser.set_defaults(run=_check)
-    for _, parser in _add_datasets(commands, "synthesize", "render matches in the raw layout"):
+    what = "render matches, in the raw layout or as footage: videos with tracks and labels"
+    for dataset, parser in _add_datasets(commands, "synthesize", what, (*DATASETS, _FOOTAGE)):
         parser.add_argument("--out", type=pathlib.Path, required=True, help="folder to fill")
         parser.add_argument("--matches", type=int, help="videos or sequences")
-        parser.add_argument("--clips-per-match", type=int)
-        parser.add_argument("--seed", type=int, default=0)
-        parser.add_argument("--difficulty", type=float, default=0.0, help="0 (clear) to 1")
+        parser.add_argument("--seed", type=int)
         parser.add_argument("--image-size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
+        if dataset == _FOOTAGE:
+            parser.add_argument("--minutes", type=float, help="of each video (default 2)")
+        else:
+            parser.add_argument("--clips-per-match", type=int)
+            parser.add_argument("--difficulty", type=float, help="0 (clear, the default) to 1")
         parser.set_defaults(run=_synthesize)
     command.add_arguments(commands.add_parser("import", help=command.HELP))
     return parser_of_all
 
 
 def _add_datasets(
-    commands, name: str, help_text: str
+    commands, name: str, help_text: str, names: Sequence[str] = DATASETS
 ) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Adds a command, and yields each data set with the parser of its options."""
     datasets = commands.add_parser(name, help=help_text).add_subparsers(
         required=True, metavar="dataset", dest="dataset"
     )
-    for dataset in DATASETS:
+    for dataset in names:
         yield dataset, datasets.add_parser(dataset)
 
 
@@ -136,15 +143,17 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _synthesize(arguments: argparse.Namespace) -> int:
-    from data.synthetic import street_files, volleyball_files
+    from data.synthetic import footage, street_files, volleyball_files
 
-    given = ("matches", "clips_per_match", "seed", "difficulty", "image_size")
-    options = {name: getattr(arguments, name) for name in given}
-    # Options that are not given have the defaults of the data set's scenes.
+    given = ("matches", "clips_per_match", "minutes", "seed", "difficulty", "image_size")
+    options = {name: getattr(arguments, name, None) for name in given}
+    # Options that are not given have the defaults of what is rendered.
     options = {name: value for name, value in options.items() if value is not None}
     if "image_size" in options:
         options["image_size"] = tuple(options["image_size"])
-    if arguments.dataset == "volleyball":
+    if arguments.dataset == _FOOTAGE:
+        footage.synthesize_footage(arguments.out, **options)
+    elif arguments.dataset == "volleyball":
         volleyball_files.synthesize_volleyball(arguments.out, **options)
     else:
         extended = arguments.dataset == "collective_activity_extended"

@@ -21,8 +21,7 @@ from data.tracks import Tracks, match_tracks
 from stvh_jax import files
 from stvh_jax.errors import UserError, shown
 from stvh_jax.images import MOST_PIXELS
-
-SPLITS = ("train", "validation", "test")
+from stvh_jax.video.labels import SPLITS
 
 # Of a splits.json.
 _MOST_BYTES = 16 << 20

@@ -9,16 +9,14 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from data.own import splits
-from data.own.labels import Label
 from stvh_jax import times
 from stvh_jax.errors import UserError, shown
 from stvh_jax.video.footage import VideoFile
+from stvh_jax.video.labels import Label, check_in_video
 from stvh_jax.video.people import TrackedPeople, numbered_people_of
 from stvh_jax.video.windows import windows
 
 UNLABELLED = "unlabelled"
-# People round times up: a label may end so much later than its video, in seconds.
-_ROUNDED = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,11 +127,7 @@ def _check(label: Label, footage: Footage, cutting: Cutting) -> None:
       UserError: says which.
     """
     video = footage.video
-    if label.start >= video.duration or label.stop > video.duration + _ROUNDED:
-        raise UserError(
-            f"{label.place}: it ends at {times.clock(label.stop)}, and {video.path.name} at "
-            f"{times.clock(video.duration)}"
-        )
+    check_in_video(label, video)
     if video.times[-1] < (cutting.num_frames - 1) / cutting.rate:
         raise UserError(
             f"{video.path} is shorter than a clip of {cutting.num_frames} frames at "

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from data.own.clips import Cutting, Footage, OwnClip, cut
-from data.own.labels import Label, class_names, read_labels
 from data.variants import DATASETS
 from stvh_jax import digests
 from stvh_jax.errors import NotFound, UserError, shown
 from stvh_jax.fields import check_folder_name, check_number, check_whole
 from stvh_jax.names import LONGEST_NAME, natural_key
 from stvh_jax.video.footage import open_video
+from stvh_jax.video.labels import Label, class_names, read_labels
 from stvh_jax.video.people import TrackedPeople
 from stvh_jax.video.track_files import read_tracks
 from stvh_jax.video.tracks import Tracks

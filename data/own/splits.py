@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from data.own.labels import Label
 from data.raw import SPLITS
 from stvh_jax.names import natural_key
+from stvh_jax.video.labels import Label
 
 # What validation and test each have of the videos, or of the labelled time of each video.
 SHARE = 0.15

@@ -52,29 +52,34 @@ def check_options(
     Raises:
       UserError: one of them is out of range.
     """
-    height, width = image_size
     check_matches(matches, 3, "one for each split")
-    for good, message in (
-        (
-            1 <= clips_per_match <= MOST_CLIPS,
-            f"clips_per_match is {clips_per_match}: give 1 to {MOST_CLIPS}",
-        ),
-        (0 <= seed < 2**32, f"seed is {seed}: give a number in 0..2**32-1"),
-        (0 <= difficulty <= 1, f"difficulty is {difficulty}: give a number in 0..1"),
-        (
-            48 <= height <= MOST_PIXELS and 80 <= width <= MOST_PIXELS,
-            f"image_size is {height} x {width}: give 48 x 80 or more, at most {MOST_PIXELS} a side",
-        ),
-    ):
-        if not good:
-            raise UserError(message)
+    if not 1 <= clips_per_match <= MOST_CLIPS:
+        raise UserError(f"clips_per_match is {clips_per_match}: give 1 to {MOST_CLIPS}")
+    if not 0 <= difficulty <= 1:
+        raise UserError(f"difficulty is {difficulty}: give a number in 0..1")
+    check_pictures(seed, image_size)
     return {
         "matches": matches,
         "clips_per_match": clips_per_match,
         "seed": seed,
         "difficulty": difficulty,
-        "image_size": [height, width],
+        "image_size": [*image_size],
     }
+
+
+def check_pictures(seed: int, image_size: tuple[int, int]) -> None:
+    """Checks what pictures are rendered by.
+
+    Raises:
+      UserError: the seed or the size is out of its range.
+    """
+    height, width = image_size
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed is {seed}: give a number in 0..2**32-1")
+    if not (48 <= height <= MOST_PIXELS and 80 <= width <= MOST_PIXELS):
+        raise UserError(
+            f"image_size is {height} x {width}: give 48 x 80 or more, at most {MOST_PIXELS} a side"
+        )
 
 
 def fill(
@@ -82,23 +87,30 @@ def fill(
     content: Mapping[str, Any],
     write: Callable[[int], None],
     progress: Callable[[str], None],
+    *,
+    matches: int,
+    what: str,
+    marker: str = "splits.json",
 ) -> None:
-    """Fills a folder with matches, and then with splits.json.
+    """Fills a folder with matches, and then with a file that says what it holds.
 
     A folder that has this very content is left as it is; one that was begun with it is finished.
 
     Args:
       out: the folder.
-      content: of splits.json.
+      content: of that file.
       write: writes the match of a number from 0 on, unless it is complete.
       progress: called with each line of progress.
+      matches: how many there are.
+      what: a match holds, for the lines of progress.
+      marker: the name of that file.
 
     Raises:
       Exists: the folder holds something else.
     """
-    # The splits get their name last: a folder that has them is complete.
-    splits, begun = out / "splits.json", out / "splits.json.part"
-    if splits.exists() and _read(splits) == content:
+    # This file gets its name last: a folder that has it is complete.
+    whole, begun = out / marker, out / f"{marker}.part"
+    if whole.exists() and _read(whole) == content:
         progress(f"{out} is complete already")
         return
     if out.is_file():
@@ -112,17 +124,16 @@ def fill(
     with files.writing(out):
         out.mkdir(parents=True, exist_ok=True)
         begun.write_text(json.dumps(content, indent=2) + "\n")
-        matches, clips = (content["made_by"][name] for name in ("matches", "clips_per_match"))
         for match in range(matches):
             write(match)
-            progress(f"match {match + 1} of {matches}: {clips} clips")
-        begun.rename(splits)
+            progress(f"match {match + 1} of {matches}: {what}")
+        begun.rename(whole)
 
 
 def _read(path: pathlib.Path) -> Any:
     """Reads a marker, None if it cannot be read."""
     try:
-        return files.read_json(path, "a splits.json")
+        return files.read_json(path, "a marker")
     except UserError:
         return None
 

@@ -86,7 +86,8 @@ def synthesize_collective(
         frames = clips_per_match * NUM_FRAMES
         _write_sequence(out, seed, match, activities[match], frames, difficulty, image_size)
 
-    fill(out, content, write, progress)
+    what = f"{clips_per_match} clips"
+    fill(out, content, write, progress, matches=matches, what=what)
 
 
 def _write_sequence(out, seed, match, activity, frames, difficulty, image_size):

@@ -67,7 +67,8 @@ def synthesize_volleyball(
     def write(match):
         _write_match(out, seed, match, clips_per_match, difficulty, image_size)
 
-    fill(out, content, write, progress)
+    what = f"{clips_per_match} clips"
+    fill(out, content, write, progress, matches=matches, what=what)
 
 
 def _write_match(out, seed, number, clips, difficulty, image_size):

@@ -22,7 +22,7 @@ from stvh_jax.app.research import Research
 from stvh_jax.app.saved import SavedQueries
 from stvh_jax.app.state import PageState
 from stvh_jax.app.uploads import Uploads
-from stvh_jax.errors import NotFound, UserError
+from stvh_jax.errors import NotFound, UserError, shown
 from stvh_jax.names import printable
 from stvh_jax.retrieval import asking, moments, queries
 from stvh_jax.retrieval.asking import Asked
@@ -177,19 +177,19 @@ class Archive:
         with self.turn:
             return self.index.get([name])[1][0]
 
-    def clip_at(self, match: str, seconds: float) -> Name:
-        """Finds the clip of a match that shows a time, or the one that begins nearest to it.
+    def clip_at(self, match: str, seconds: float) -> Name | None:
+        """Finds the clip of a match that shows a time, or the nearest one; None if none is near.
 
         Raises:
-          NotFound: there is no such match, or none of its clips is near.
+          NotFound: there is no such match.
         """
+        if match not in self.matches:
+            raise NotFound(f"no match is called {shown(match)}; write one of the list under Narrow")
         with self.turn:
             near = f"start <= {seconds + 2:g} AND stop >= {seconds - 2:g}"
             table = self.index.clips(f"match = {quoted(match)} AND {near}")
         if not len(table):
-            raise NotFound(
-                f"no clip of {match} shows this time; choose another time, or index the video there"
-            )
+            return None
         starts, stops = table["start"].to_numpy(), table["stop"].to_numpy()
         apart = np.maximum(0, np.maximum(starts - seconds, seconds - stops))
         place = int(np.lexsort((np.abs(starts - seconds), apart))[0])
@@ -280,8 +280,14 @@ class Archive:
             focus=focus,
             k=k,
             where=where,
-            exclude_match=elsewhere and asked.clips is not None,
+            exclude_match=elsewhere and _has_match(asked),
         )
+
+
+def _has_match(asked: Asked) -> bool:
+    """Says whether there is a match to leave out: activities, and uploads, are of none."""
+    records = [] if asked.clips is None else asked.clips.records
+    return bool(records) and all(record["match"] is not None for record in records)
 
 
 def _no_model() -> tuple:

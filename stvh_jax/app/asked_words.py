@@ -35,7 +35,11 @@ def address_of(archive: Archive, state: PageState, text: str) -> str:
     at = _AT.fullmatch(text)
     if at is not None:
         match = at["match"] or _only_match(archive, state)
-        return asking_for(state, clips=(archive.clip_at(match, times.seconds(at["time"])),))
+        seconds = times.seconds(at["time"])
+        name = archive.clip_at(match, seconds)
+        if name is not None:
+            return asking_for(state, clips=(name,))
+        return asking_for(state, upload=archive.uploads.moment(match, seconds).name)
     if "/" in text:
         name = parse_clip(text)
         archive.record(name)

@@ -29,6 +29,7 @@ _UNIT = 1000
 
 # Stored codes of some clips, by focus.
 _Codes = Mapping[int, UInt8[np.ndarray, "Q bytes"]]
+_CodesOfHits = Mapping[int, UInt8[np.ndarray, "H bytes"]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,7 +118,9 @@ class CodeMap:
         """
         return np.stack([projection.place(codes) for projection in self.projections])
 
-    def marks(self, query: _Codes | None, hits: _Codes, names: Sequence[Name]) -> list[dict]:
+    def marks(
+        self, query: _Codes | None, hits: _CodesOfHits, names: Sequence[Name]
+    ) -> list[dict[str, Any]]:
         """Gives the query and the hits as `map.js` marks them.
 
         Args:

@@ -24,7 +24,7 @@ MOST_CLIPS, MOST_CLASSES = 20_000, 30
 _LABELS = ["activity", "predicted"]
 
 # Clips whose codes are read in one turn, which takes some milliseconds.
-_PIECE = 256
+_PIECE = 128
 # How long others may go first between two turns, in seconds: a lock is not given to who waits
 # longest.
 PAUSE = 0.001
@@ -34,8 +34,8 @@ def drawn(count: int, most: int, *, seed: int = 0) -> Int64[np.ndarray, "drawn"]
     """Draws places evenly, in order: one at random from each of `most` equal ranges, or all."""
     if count <= most:
         return np.arange(count)
-    random = np.random.default_rng(seed)
-    return ((np.arange(most) + random.random(most)) * (count / most)).astype(np.int64)
+    edges = np.arange(most + 1) * count // most
+    return np.random.default_rng(seed).integers(edges[:-1], edges[1:])
 
 
 def names_of(table: pa.Table) -> list[Name]:

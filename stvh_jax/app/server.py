@@ -15,8 +15,10 @@ from starlette.types import ASGIApp
 
 from stvh_jax.app.archive import Archive
 from stvh_jax.app.loops import Loops
+from stvh_jax.app.receiving import Receiver
 from stvh_jax.app.research_views import ResearchViews
 from stvh_jax.app.security import Door, Guard
+from stvh_jax.app.taking_views import TakingViews
 from stvh_jax.app.views import Views
 from stvh_jax.errors import UserError
 from stvh_jax.retrieval.index import Index
@@ -26,16 +28,26 @@ _STATIC = pathlib.Path(__file__).parent / "static"
 _BACKLOG = 512
 
 
-def build(archive: Archive, loops: Loops, door: Door, *, other: Index | None = None) -> ASGIApp:
+def build(
+    archive: Archive,
+    loops: Loops,
+    door: Door,
+    folder: pathlib.Path,
+    *,
+    other: Index | None = None,
+) -> ASGIApp:
     """Makes the application.
 
     Args:
       archive: what is searched.
       loops: the pictures and videos of its clips.
       door: where it is served.
+      folder: where uploads and reels lie for a while.
       other: an index of the same clips by another model, to compare; None for none.
     """
     views = Views(archive, loops)
+    takes = TakingViews(views, Receiver(folder, archive.uploads.limits), folder)
+    researches = ResearchViews(views, other)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -44,7 +56,7 @@ def build(archive: Archive, loops: Loops, door: Door, *, other: Index | None = N
 
     static = Mount("/static", StaticFiles(directory=_STATIC), name="static")
     application = Starlette(
-        routes=[*views.routes(), *ResearchViews(views, other).routes(), static],
+        routes=[*views.routes(), *takes.routes(), *researches.routes(), static],
         middleware=[Middleware(GZipMiddleware, minimum_size=1000)],
         lifespan=lifespan,
     )

@@ -124,7 +124,7 @@ def read(arguments: argparse.Namespace, index) -> tuple[Any, str | float, Callab
     Raises:
       UserError: it makes no sense.
     """
-    from stvh_jax.retrieval import asking, queries, saved_query
+    from stvh_jax.retrieval import asking, index_model, queries, saved_query
 
     saved = saved_query.load(arguments.query) if arguments.query else None
 
@@ -133,8 +133,8 @@ def read(arguments: argparse.Namespace, index) -> tuple[Any, str | float, Callab
         origin = index.info.origin
         return open_run(
             arguments,
-            run_of(arguments, origin),
-            origin.get("checkpoint_kind", "best"),
+            index_model.run_of(index.info, arguments.folder),
+            index_model.checkpoint_of(index.info),
             arguments.data_dir or origin.get("data_dir"),
             bits=index.info.bits,
         )
@@ -174,7 +174,7 @@ def _focus_of(arguments: argparse.Namespace, index, saved) -> str | float:
 
 def _video_query(arguments: argparse.Namespace, index):
     """Takes the clip of the index at a time of a video, or encodes the one that begins there."""
-    from stvh_jax.retrieval import kept_tracks, queries, video_queries
+    from stvh_jax.retrieval import index_model, kept_tracks, queries, video_queries
     from stvh_jax.retrieval.video_indexing import Footage
     from stvh_jax.video.footage import open_video
     from stvh_jax.video.regions import read_region
@@ -192,28 +192,16 @@ def _video_query(arguments: argparse.Namespace, index):
         tracks = own_video.read_tracks(arguments, video, opened)
     else:
         tracks = kept_tracks.read(arguments.index, match, opened)
-    encoder = functools.partial(_encoder_of, arguments, index)
+    encoder = functools.partial(index_model.load, index.info, arguments.folder)
     footage = Footage(opened, tracks, match)
     return video_queries.moment_query(index, encoder, footage, at, region=region)
 
 
-def _encoder_of(arguments: argparse.Namespace, index):
-    """Loads the model that made an index."""
-    from stvh_jax.inference.encoder import load
-
-    origin = index.info.origin
-    return load(
-        run_of(arguments, origin),
-        checkpoint=origin.get("checkpoint_kind", "best"),
-        bits=index.info.bits,
-    )
-
-
 def _files_query(arguments: argparse.Namespace, index):
     from stvh_jax.inference.clip_files import read_appearance, read_clip
-    from stvh_jax.retrieval import queries
+    from stvh_jax.retrieval import index_model, queries
 
-    encoder = _encoder_of(arguments, index)
+    encoder = index_model.load_encoder(index.info, arguments.folder)
     clip = read_clip(
         arguments.boxes,
         arguments.frames,
@@ -225,18 +213,6 @@ def _files_query(arguments: argparse.Namespace, index):
     )
     appearance = arguments.appearance and read_appearance(arguments.appearance)
     return queries.files_query(index, encoder, *clip, appearance=appearance)
-
-
-def run_of(arguments: argparse.Namespace, origin) -> str:
-    """Names the folder of the model that made an index."""
-    from stvh_jax.runs import packed
-
-    folder = arguments.folder or origin.get("run")
-    if folder is None:
-        raise UserError("the index does not say which model made its codes; give --run FOLDER")
-    if not arguments.folder and not packed.is_there(folder):
-        raise UserError(f"{folder}, the run that made the index, is not there; give --run FOLDER")
-    return folder
 
 
 def open_run(

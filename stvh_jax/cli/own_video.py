@@ -1,6 +1,7 @@
 """The options of one's own videos, and how they are added to an index."""
 
 import argparse
+import dataclasses
 import glob
 import math
 import os
@@ -35,6 +36,11 @@ def add_options(parser: parsing.StrictParser) -> None:
     )
     add_tracks(group)
     _add_detector(group)
+    group.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="a table of what is done when: video,start,stop,activity (docs/own_labels.md)",
+    )
     group.add_argument("--every", type=float, metavar="SECONDS", help="a clip each; 0.5")
     group.add_argument("--start", type=seconds, metavar="TIME", help="from h:mm:ss on")
     group.add_argument("--stop", type=seconds, metavar="TIME", help="until h:mm:ss")
@@ -118,7 +124,7 @@ def check_absent(arguments: argparse.Namespace) -> None:
     Raises:
       UserError: there are.
     """
-    names = ("tracks", "detect", "every", "start", "stop", "region", "shard")
+    names = ("tracks", "detect", "labels", "every", "start", "stop", "region", "shard")
     if any(getattr(arguments, name) is not None for name in names):
         options = ", ".join(f"--{name}" for name in names[:-1])
         raise UserError(f"{options} and --{names[-1]} are of videos; give --video")
@@ -129,6 +135,7 @@ def index(arguments: argparse.Namespace) -> int:
     """Adds the clips of videos to an index; one that cannot be read does not stop the others."""
     videos = find_videos(arguments.video)
     _check(arguments, videos)
+    labels = _read_labels(arguments.labels, videos)
     videos = shard_of(videos, arguments.shard)
     from stvh_jax.inference.colour_encoder import with_colours
     from stvh_jax.inference.encoder import load
@@ -153,7 +160,10 @@ def index(arguments: argparse.Namespace) -> int:
         name = printable(path.name)
         place = f"{name} ({number} of {len(videos)})" if len(videos) > 1 else name
         try:
-            _index_one(archive, _footage(arguments, path), cutting, place)
+            footage = _footage(arguments, path)
+            if labels is not None:
+                footage = _labelled(footage, labels, arguments.labels)
+            _index_one(archive, footage, cutting, place)
         except UserError as error:
             if len(videos) == 1:
                 raise
@@ -163,6 +173,23 @@ def index(arguments: argparse.Namespace) -> int:
     without = f"; {failed} of {len(videos)} videos could not be indexed" if failed else ""
     print(f"{arguments.out}: {clips} clips{without}")
     return 2 if failed else 0
+
+
+def _read_labels(path: str | None, videos: Sequence[pathlib.Path]) -> list | None:
+    """Reads what a table of labels says of some videos; None without a table."""
+    if path is None:
+        return None
+    from stvh_jax.video.labels import read_labels
+
+    return read_labels(path, [video.name for video in videos], others=True)
+
+
+def _labelled(footage, labels: list, table: str):
+    """Gives a video with its own labels; says if there are none."""
+    own = [label for label in labels if label.video == footage.video.path.stem]
+    if not own:
+        _warn(f"{table} has no label of {footage.video.path.name}")
+    return dataclasses.replace(footage, labels=own)
 
 
 def _check(arguments: argparse.Namespace, videos: Sequence[pathlib.Path]) -> None:
@@ -310,6 +337,8 @@ def _index_one(archive, footage, cutting, place: str) -> None:
         _warn(f"{footage.video.path.name}: {line}")
     decoded = video_indexing.frame_size(archive.encoder) is not None
     print(f"{place}: {done.summary(decoded=decoded)}", flush=True)
+    if footage.labels and done.held:
+        _warn(f"{footage.video.path.name}: the clips that were there keep the activity they have")
 
 
 class _Progress:

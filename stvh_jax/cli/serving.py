@@ -3,7 +3,9 @@
 import argparse
 import functools
 import ipaddress
+import pathlib
 import secrets
+import tempfile
 
 from stvh_jax.cli import asked, parsing
 from stvh_jax.errors import UserError, shown
@@ -18,6 +20,7 @@ def add_options(parser: parsing.StrictParser) -> None:
     parser.set_defaults(run=_serve)
     parser.add_argument("--index", required=True, help="a folder, s3://..., http://...")
     parser.add_argument("--run", dest="folder", help="the model, if it was moved since")
+    parser.add_argument("--dataset", metavar="MODULE:FUNCTION", help=parsing.DATASET_HELP)
     parser.add_argument(
         "--beside", metavar="INDEX", help="an index of the same clips by another model, to compare"
     )
@@ -39,7 +42,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from stvh_jax.app import server
     from stvh_jax.app.archive import Archive
     from stvh_jax.app.loops import Loops
-    from stvh_jax.app.saved import SavedQueries
+    from stvh_jax.app.saved import SavedQueries, folder_of
     from stvh_jax.app.security import Door
     from stvh_jax.app.uploads import Uploads
     from stvh_jax.retrieval.index import Index
@@ -47,25 +50,27 @@ def _serve(arguments: argparse.Namespace) -> int:
     index = Index.open(arguments.index)
     opened = server.listen(arguments.host, arguments.port)
     door = Door(arguments.host, opened.getsockname()[1], token)
-    uploads = Uploads(index, run=arguments.folder)
-    archive = Archive(index, uploads=uploads, saved=SavedQueries.beside(index.uri))
-    print(f"{index.uri}: {len(index)} clips", flush=True)
-    loops = Loops(index, archive.turn, key_frames=_key_frames(arguments, index))
     other = None if arguments.beside is None else Index.open(arguments.beside)
-    application = server.build(archive, loops, door, other=other)
-    server.serve(application, opened, lambda: _ready(door, arguments.open))
+    with tempfile.TemporaryDirectory(prefix="stvh-") as name:
+        folder = pathlib.Path(name)
+        uploads = Uploads(index.uri, folder, run=arguments.folder)
+        archive = Archive(index, uploads=uploads, saved=SavedQueries(folder_of(index.uri)))
+        print(f"{index.uri}: {archive.table.num_rows:,} clips", flush=True)
+        loops = Loops(index, archive.turn, key_frames=_key_frames(arguments, index))
+        application = server.build(archive, loops, door, folder, other=other)
+        server.serve(application, opened, lambda: _ready(door, arguments.open))
     return 0
 
 
 def _key_frames(arguments: argparse.Namespace, index):
     """Gives pictures of clips of a prepared set, which is opened when the first is asked for."""
+    from stvh_jax.retrieval import index_model
 
     @functools.cache
     def opened():
-        origin = index.info.origin
-        run = asked.run_of(arguments, origin)
-        kind = origin.get("checkpoint_kind", "best")
-        return asked.open_run(arguments, run, kind, origin.get("data_dir"), bits=index.info.bits)[1]
+        run, info = index_model.run_of(index.info, arguments.folder), index.info
+        kind, folder = index_model.checkpoint_of(info), info.origin.get("data_dir")
+        return asked.open_run(arguments, run, kind, folder, bits=info.bits)[1]
 
     return lambda split, names: opened().key_frame_images(split, names)
 

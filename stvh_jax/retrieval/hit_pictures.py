@@ -14,6 +14,8 @@ from stvh_jax.retrieval.asking import Asked
 from stvh_jax.retrieval.hits import Hits, check_output
 from stvh_jax.retrieval.moments import Moment
 from stvh_jax.times import clock
+from stvh_jax.video.footage import VideoFile, open_video
+from stvh_jax.video.frames import read_frames
 
 # How a grid is written, by the ending of the file.
 GRIDS = (".png", ".svg")
@@ -100,7 +102,7 @@ def _images(records: Sequence[dict], key_frames: Callable[[], KeyFrames]) -> lis
         if record["split"] is None:
             of_videos.setdefault(_media(record), []).append(record)
     for media, own in of_videos.items():
-        images |= _video_images(media, own)
+        images |= video_images(open_video(media), own)
     return [images[_name(record)] for record in records]
 
 
@@ -125,12 +127,12 @@ def _media(record: dict) -> str:
     return media
 
 
-def _video_images(media: str, records: Sequence[dict]) -> dict[tuple, Image]:
-    """Reads the middle frame of each of some clips of a video."""
-    from stvh_jax.video.footage import open_video
-    from stvh_jax.video.frames import read_frames
+def video_images(video: VideoFile, records: Sequence[dict]) -> dict[tuple, Image]:
+    """Reads the middle frame of each of some clips of a video, at most 360 pixels high.
 
-    video = open_video(media)
+    Raises:
+      UserError: one cannot be decoded.
+    """
     middles = [(record["start"] + (record["stop"] or record["start"])) / 2 for record in records]
     numbers = [int(np.abs(video.times - middle).argmin()) for middle in middles]
     scale = min(1.0, _HEIGHT / video.height)
@@ -138,5 +140,5 @@ def _video_images(media: str, records: Sequence[dict]) -> dict[tuple, Image]:
     pictures = dict(read_frames(video, sorted(set(numbers)), size=size))
     missing = [record for record, number in zip(records, numbers) if number not in pictures]
     if missing:
-        raise UserError(f"{media} cannot be decoded at {clock(missing[0]['start'])}")
+        raise UserError(f"{video.path} cannot be decoded at {clock(missing[0]['start'])}")
     return {_name(record): pictures[number] for record, number in zip(records, numbers)}

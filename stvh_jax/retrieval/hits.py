@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import io
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -195,11 +195,8 @@ class Hits(Sequence[Hit]):
             raise UserError(
                 "a table of pandas needs pandas, which is not installed; pip install pandas"
             ) from error
-        rows = [_flat(row) for row in self._ranked()]
+        rows = [_flat(row) for row in _ranked(hit.to_dict() for hit in self)]
         return pandas.DataFrame(rows, columns=pandas.Index(_flat_columns(self._info)))
-
-    def _ranked(self) -> list[dict[str, Any]]:
-        return [{"rank": rank, **hit.to_dict()} for rank, hit in enumerate(self, start=1)]
 
     def export(self, path: epath.PathLike) -> None:
         """Writes the hits as a table: `.csv`, `.json` or `.parquet`, by the file's ending.
@@ -209,7 +206,23 @@ class Hits(Sequence[Hit]):
         """
         path = check_output(path, EXPORTS)
         with files.writing(path):
-            files.write(path, EXPORTS[path.suffix](self._ranked(), self._info))
+            rows = (hit.to_dict() for hit in self)
+            files.write(path, exported(rows, self._info, path.suffix))
+
+
+def exported(rows: Iterable[dict[str, Any]], info: IndexInfo, ending: str) -> bytes:
+    """Writes hits as a table, ranked from 1.
+
+    Args:
+      rows: `Hit.to_dict` of each.
+      info: what their index is.
+      ending: of the file, one of `EXPORTS`.
+    """
+    return EXPORTS[ending](_ranked(rows), info)
+
+
+def _ranked(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"rank": rank, **row} for rank, row in enumerate(rows, start=1)]
 
 
 def codes_and_records(

@@ -13,6 +13,7 @@ from stvh_jax.inference.colour_encoder import with_colours
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.index import Index
+from stvh_jax.retrieval.index_model import IndexOutline
 from stvh_jax.retrieval.indexing import COLOUR, VISUAL, encode_clip, record_of
 
 
@@ -119,7 +120,7 @@ def _encoded_query(index: Index, name: Name, encoder: Encoder, dataset: Any) -> 
     return Query(encoding.codes, [known], relaxed=encoding.relaxed)
 
 
-def encoder_of(index: Index, encoder: Encoder) -> Encoder:
+def encoder_of(index: Index | IndexOutline, encoder: Encoder) -> Encoder:
     """Adapts a model to an index, if it made that: codes of two models cannot be compared.
 
     Raises:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -25,6 +25,7 @@ from stvh_jax.retrieval.where import quoted
 from stvh_jax.times import clock
 from stvh_jax.video.batches import FootageBatch, clips
 from stvh_jax.video.footage import VideoFile
+from stvh_jax.video.labels import Label, activities_of, check_in_video
 from stvh_jax.video.tracks import Tracks
 from stvh_jax.video.windows import windows
 
@@ -64,12 +65,14 @@ class Footage:
       tracks: where its people are.
       match: what its match is called in the index.
       keep: whether the tracks are new, so that they are to be kept with the index.
+      labels: what is done in it when; empty if nobody labelled it.
     """
 
     video: VideoFile
     tracks: Tracks
     match: str
     keep: bool = False
+    labels: Sequence[Label] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,8 +190,10 @@ def index_video(
 
     Raises:
       UserError: another video of the same name is in the index, or this one cannot be read, or
-        has no clip.
+        has no clip, or a label is beyond its end.
     """
+    for label in footage.labels:
+        check_in_video(label, footage.video)
     held = _held(archive, footage)
     count = _count_windows(archive.encoder, footage, cutting)
     begun, lines = time.perf_counter(), []
@@ -357,6 +362,7 @@ class _Adding:
                 stop=stop,
                 predicted=[names[label] for label in probabilities.argmax(axis=1)],
                 confidence=probabilities.max(axis=1),
+                activity=activities_of(footage.labels, start, stop),
                 media=media_of(footage.video.path),
             )
             self.added += len(encoded)

@@ -11,7 +11,7 @@ from jaxtyping import Int64
 
 from stvh_jax.errors import NotFound, UserError
 from stvh_jax.retrieval import kept_tracks
-from stvh_jax.retrieval.hits import Hit, Hits
+from stvh_jax.retrieval.hits import Hit
 from stvh_jax.retrieval.moments import Moment
 from stvh_jax.times import clock
 from stvh_jax.video.footage import VideoFile, open_video
@@ -20,7 +20,7 @@ from stvh_jax.video.player import MovingBoxes
 from stvh_jax.video.tracks import UNTRACKED, Tracks
 
 
-def pieces_of(found: Hits | Sequence[Moment], *, around: float | int = 0.0) -> list[Piece]:
+def pieces_of(found: Sequence[Hit | Moment], *, around: float | int = 0.0) -> list[Piece]:
     """Gives hits or moments as pieces of their videos.
 
     Args:

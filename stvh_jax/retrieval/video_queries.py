@@ -14,6 +14,7 @@ from stvh_jax.inference.encoded_clips import encode_clips
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.names import LONGEST_NAME
 from stvh_jax.retrieval.index import Index
+from stvh_jax.retrieval.index_model import IndexOutline
 from stvh_jax.retrieval.moments import step_of
 from stvh_jax.retrieval.queries import Query, encoder_of
 from stvh_jax.retrieval.video_indexing import RATE, Footage, frame_size, media_of
@@ -71,7 +72,7 @@ def indexed_clip(index: Index, video: os.PathLike | str, at: float | int) -> tup
 
 
 def moment_query(
-    index: Index,
+    index: Index | IndexOutline,
     open_encoder: Callable[[], Encoder],
     footage: Footage,
     at: float | int,
@@ -93,8 +94,8 @@ def moment_query(
     """
     encoder = encoder_of(index, open_encoder())
     config = encoder.config.model
-    rate = float(index.info.origin.get(RATE, 25.0))
-    check_moment(footage.video, at, seconds=(config.num_frames - 1) / rate)
+    rate = rate_of(index)
+    check_moment(footage.video, at, seconds=clip_seconds(index, encoder))
     batches = clips(
         footage.video,
         footage.tracks,
@@ -127,6 +128,16 @@ def moment_query(
     frames = batch.clips.frames
     image = None if frames is None else frames[0, frames.shape[1] // 2]
     return Query(encoded.codes, [record], relaxed=encoded.relaxed, image=image)
+
+
+def rate_of(index: Index | IndexOutline) -> float:
+    """Gives the frames per second that the clips of an index have."""
+    return float(index.info.origin.get(RATE, 25.0))
+
+
+def clip_seconds(index: Index | IndexOutline, encoder: Encoder) -> float:
+    """Gives the seconds from the first frame of a clip to its last."""
+    return (encoder.config.model.num_frames - 1) / rate_of(index)
 
 
 def check_moment(video: VideoFile, at: float | int, *, seconds: float | int = 0.0) -> None:

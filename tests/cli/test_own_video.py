@@ -98,6 +98,19 @@ def test_shards_make_the_whole(run, made):
     assert (status, out.splitlines()[0]) == (0, "part1: 0 of 12 clips added")
 
 
+def test_clips_get_the_activities_of_labels(run, made, tmp_path):
+    table = "video,start,stop,activity\ngame 2.mp4,0,0.9,set\ngame 10,0.5,0.54,a b\nelse,1,2,x\n"
+    (tmp_path / "labels.csv").write_text(table)
+    status, _, err = run(*index(made, made / "*.mp4"), "--labels", "labels.csv")
+    assert (status, err) == (0, "note: labels.csv has no label of it's.mp4\n")
+    labelled = Index.open("index").clips("activity IS NOT NULL")
+    assert list(zip(*(labelled[name].to_pylist() for name in ("match", "clip", "activity")))) == [
+        ("game 2", "0", "set"), ("game 2", "500", "set"), ("game 10", "500", "a b")]  # fmt: skip
+    status, _, err = run(*index(made, made / "game 2.mp4"), "--labels", "labels.csv")
+    assert status == 0 and err.splitlines()[1:] == [
+        "note: game 2.mp4: the clips that were there keep the activity they have"]  # fmt: skip
+
+
 def test_one_broken_video_does_not_stop_the_others(run, made, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     shutil.copy(made / "game 2.txt", tmp_path / "broken.txt")
@@ -150,6 +163,12 @@ MISTAKES = [
     (["--video", "VIDEO", "--tracks", "GOOD", "--min-confidence", "2"], "not a least confidence"),
     (["--every", "2"], "are of videos; give --video"),
     (["--tracks", "GOOD"], "are of videos; give --video"),
+    (["--labels", "l.csv"], "are of videos; give --video"),
+    *((["--video", "VIDEO", "--tracks", "GOOD", "--labels", table], message)
+      for table, message in (("no.csv", "no.csv: no such file"),
+                             ("late.csv", "late.csv:2: it ends at 0:00:09.0, and game 2.mp4 at"),
+                             ("other.csv", "other.csv has no label of game 2; name a video as"),
+                             ("binary.txt", "binary.txt is not a table of labels"))),
 ]  # fmt: skip
 
 
@@ -161,6 +180,8 @@ def files(made, tmp_path):
     for kind in ("empty", "longer", "larger", "binary"):
         wrong_tracks(tmp_path / f"{kind}.txt", kind)
     (tmp_path / "corner.json").write_text("[[0, 0], [0.01, 0], [0, 0.01]]")
+    for name, line in (("late", "game 2,2,9,set"), ("other", "game 3,0,1,set")):
+        (tmp_path / f"{name}.csv").write_text(f"video,start,stop,activity\n{line}\n")
     (tmp_path / "sub").mkdir()
     shutil.copy(made / "game 2.mp4", tmp_path / "sub")
     return {"VIDEO": made / "game 2.mp4", "GOOD": made / "game 2.txt",

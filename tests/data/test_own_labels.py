@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from data.own import splits
-from data.own.labels import read_labels
 from stvh_jax.errors import UserError
+from stvh_jax.video.labels import read_labels
 
 VIDEOS = ("a.mp4", "b.mp4", "c.mkv")
 

@@ -241,15 +241,17 @@ def test_impossible_class_is_refused(predicted, actual):
         metrics.classification_metrics(np.array([predicted]), np.array([actual]), 4)
 
 
-def test_class_distances_against_a_loop():
+@pytest.mark.parametrize("weights", [None, np.arange(24) % 5 / 3])
+def test_class_distances_against_a_loop(weights):
     packed, signs = random_codes(6, 23, 24)
     labels = np.random.default_rng(6).integers(-1, 3, 23)
     labels[labels == 2] = 1
     labels[7] = 2  # A class of one clip has no distance to itself; a fourth has no clip.
-    distances = metrics.class_distances(packed, labels, 4)
+    distances = metrics.class_distances(packed, labels, 4, weights)
+    of_bits = np.ones(24) if weights is None else weights
     for a, b in itertools.product(range(4), range(4)):
         pairs = [
-            (signs[i] != signs[j]).sum()
+            of_bits[signs[i] != signs[j]].sum()
             for i in range(23)
             for j in range(23)
             if i != j and labels[i] == a and labels[j] == b

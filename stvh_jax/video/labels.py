@@ -9,14 +9,20 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from data.raw import SPLITS
+import numpy as np
+from jaxtyping import Float
+
 from stvh_jax import files, times
 from stvh_jax.config import MOST_CLASSES
 from stvh_jax.errors import UserError, shown
 from stvh_jax.names import LONGEST_NAME, natural_key
+from stvh_jax.video.footage import VideoFile
 
 NEEDED = ("video", "start", "stop", "activity")
 OPTIONAL = ("actions", "split")
+SPLITS = ("train", "validation", "test")
+# People round times up: a label may end so much later than its video, in seconds.
+_ROUNDED = 1.0
 # Far more than anybody labels by hand.
 _MOST_BYTES = 64 << 20
 _WHAT = "a table of labels, in UTF-8"
@@ -45,12 +51,15 @@ class Label:
     split: str
 
 
-def read_labels(path: os.PathLike | str, videos: Collection[str]) -> list[Label]:
+def read_labels(
+    path: os.PathLike | str, videos: Collection[str], *, others: bool = False
+) -> list[Label]:
     """Reads a table of labels, with a line of names and cells parted by commas, semicolons or tabs.
 
     Args:
       path: of the file.
       videos: the names of the video files, with their endings.
+      others: whether there may be labels of other videos, which are left out.
 
     Returns:
       The labels, in the order of the file.
@@ -73,12 +82,69 @@ def read_labels(path: os.PathLike | str, videos: Collection[str]) -> list[Label]
     if len(table) == 1:
         raise UserError(f"{path} has no label below its line of names; add a line for each")
     known = _by_name(videos)
-    labels = [_label(f"{path}:{line}", names, row, known) for line, row in table[1:]]
+    cells = [(f"{path}:{line}", _cells(f"{path}:{line}", names, row)) for line, row in table[1:]]
+    if others:
+        cells = [(place, own) for place, own in cells if own["video"] in known]
+        if not cells:
+            raise UserError(f"{path} has no label of {_listed(known)}; name a video as its file is")
+    labels = [_label(place, own, known) for place, own in cells]
     for kind in (_names_of_activities(labels), _names_of_actions(labels)):
         if len(kind) > MOST_CLASSES:
             raise UserError(f"{path} has {len(kind)} different names; at most {MOST_CLASSES} fit")
     _refuse_contradictions(labels)
     return labels
+
+
+def check_in_video(label: Label, video: VideoFile) -> None:
+    """Checks that a label is of a time that its video has.
+
+    Raises:
+      UserError: it is not.
+    """
+    if label.start >= video.duration or label.stop > video.duration + _ROUNDED:
+        raise UserError(
+            f"{label.place}: it ends at {times.clock(label.stop)}, and {video.path.name} at "
+            f"{times.clock(video.duration)}"
+        )
+
+
+def activities_of(
+    labels: Sequence[Label], start: Float[np.ndarray, "M"], stop: Float[np.ndarray, "M"]
+) -> list[str | None]:
+    """Says what the labels of a video call each of some clips of it.
+
+    Args:
+      labels: of one video.
+      start: when each clip starts, in seconds.
+      stop: when it stops.
+
+    Returns:
+      For each clip the activity that is labelled during more than half of it; None if there is
+      none.
+    """
+    ordered = _joined(labels)
+    starts, stops = (np.array([each[place] for each in ordered]) for place in (0, 1))
+    named: list[str | None] = []
+    for begin, end in zip(start.tolist(), stop.tolist()):
+        shares: collections.Counter[str] = collections.Counter()
+        first, last = np.searchsorted(stops, begin, "right"), np.searchsorted(starts, end)
+        for other_begin, other_end, activity in ordered[first:last]:
+            shares[activity] += min(end, other_end) - max(begin, other_begin)
+        ((most, seconds),) = shares.most_common(1) or [(None, 0.0)]
+        named.append(most if seconds > (end - begin) / 2 else None)
+    return named
+
+
+def _joined(labels: Sequence[Label]) -> list[tuple[float, float, str]]:
+    """Gives labels in order, those that overlap joined: they say the same."""
+    joined: list[tuple[float, float, str]] = []
+    for label in sorted(labels, key=_order):
+        start, stop = label.start, label.stop
+        if joined and start < joined[-1][1]:
+            start, before, _ = joined.pop()
+            stop = max(stop, before)
+        joined.append((start, stop, label.activity))
+    return joined
 
 
 def class_names(labels: Sequence[Label]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -118,14 +184,22 @@ def _by_name(videos: Collection[str]) -> dict[str, str]:
     return {stem: stem for stem in stems.values()} | stems
 
 
-def _label(place: str, names: Sequence[str], row: Sequence[str], known: Mapping[str, str]) -> Label:
+def _listed(known: Mapping[str, str]) -> str:
+    """Names the first few videos."""
+    return ", ".join(sorted(set(known.values()), key=natural_key)[:5])
+
+
+def _cells(place: str, names: Sequence[str], row: Sequence[str]) -> dict[str, str]:
+    """Gives the cells of a line by the names of their columns."""
     if len(row) != len(names):
         raise UserError(f"{place}: {len(row)} cells, and the first line has {len(names)}")
-    cells = {name: cell.strip() for name, cell in zip(names, row)}
+    return {name: cell.strip() for name, cell in zip(names, row)}
+
+
+def _label(place: str, cells: Mapping[str, str], known: Mapping[str, str]) -> Label:
     if cells["video"] not in known:
         raise UserError(
-            f"{place}: unknown video {shown(cells['video'])}; --video gives "
-            f"{', '.join(sorted(set(known.values()), key=natural_key)[:5])}"
+            f"{place}: unknown video {shown(cells['video'])}; --video gives {_listed(known)}"
         )
     start, stop = (_time(place, name, cells[name]) for name in ("start", "stop"))
     if stop <= start:
