@@ -23,6 +23,7 @@ from stvh_jax.app.saved import SavedQueries
 from stvh_jax.app.state import PageState
 from stvh_jax.app.uploads import Uploads
 from stvh_jax.errors import NotFound, UserError, shown
+from stvh_jax.names import printable
 from stvh_jax.retrieval import asking, moments, queries
 from stvh_jax.retrieval.asking import Asked
 from stvh_jax.retrieval.engine import Name
@@ -219,6 +220,7 @@ class Archive:
         if state.upload is not None:
             clips = self.uploads.get(state.upload).query
         elif state.clips:
+            self._check_held(state.clips)
             clips = queries.clips_query(self.index, state.clips, _no_model)
         return asking.ask(
             self.index,
@@ -228,6 +230,19 @@ class Archive:
             not_liked=state.not_liked,
             saved=None if state.saved is None else self.saved.load(state.saved),
         )
+
+    def _check_held(self, names: Sequence[Name]) -> None:
+        """Checks that clips are in the index: the page encodes none itself.
+
+        Raises:
+          NotFound: one is not.
+        """
+        for name, held in zip(names, self.index.holds(names)):
+            if not held:
+                raise NotFound(
+                    f"clip {printable('/'.join(name))} is not in the index; choose one of its "
+                    "clips, or upload yours"
+                )
 
     def answer(self, state: PageState) -> Answer:
         """Searches for what is asked for.
@@ -276,5 +291,4 @@ def _has_match(asked: Asked) -> bool:
 
 
 def _no_model() -> tuple:
-    """Says that only clips of the index are looked up here; the page encodes nothing itself."""
-    raise NotFound("this clip is not in the index; choose one of its clips, or upload yours")
+    raise AssertionError("clips of the index need no model")

@@ -27,7 +27,8 @@ class Card:
       activity: what is done; empty where nothing is known.
       given: whether somebody has labelled it so; else a model says so.
       confidence: how sure the model is, in percent; None where it is not known.
-      problem: why it cannot be played; empty if it can.
+      problem: why there is nothing to see of it; empty if there is.
+      moves: whether it has a loop, not a picture alone.
       address: of the page that asks for it.
       rank: its place among the hits, from 1; None for what was not found.
       distance: from the query, "6.4 of 128 bits"; empty for what was not found.
@@ -43,6 +44,7 @@ class Card:
     given: bool
     confidence: int | None
     problem: str
+    moves: bool
     address: str
     rank: int | None = None
     distance: str = ""
@@ -98,6 +100,7 @@ def clip_card(record: Mapping[str, Any], state: PageState) -> Card:
         given=record["activity"] is not None,
         confidence=None if confidence is None else round(100 * confidence),
         problem=_problem(record),
+        moves=_is_of_video(record) and record["stop"] is not None,
         address=asking_for(state, clips=(name,)),
     )
 
@@ -114,9 +117,13 @@ def query_cards(state: PageState, records: Sequence[Mapping[str, Any]]) -> list[
     return [clip_card(record, state) for record in records if record["match"] is not None]
 
 
+def _is_of_video(record: Mapping[str, Any]) -> bool:
+    return bool(record.get("media")) and record["start"] is not None
+
+
 def _problem(record: Mapping[str, Any]) -> str:
     media = record.get("media")
-    if not media:
+    if not media or not _is_of_video(record):
         return "" if record.get("split") else "the index names no video for this clip"
     if os.path.isfile(media):
         return ""

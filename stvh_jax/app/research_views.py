@@ -10,7 +10,7 @@ from stvh_jax.app.beside import Beside, Side, beside
 from stvh_jax.app.cards import asking_for
 from stvh_jax.app.state import PageState, read_state
 from stvh_jax.app.views import Views
-from stvh_jax.errors import UserError
+from stvh_jax.errors import NotFound, UserError
 from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.index import Index
 
@@ -40,7 +40,8 @@ class ResearchViews:
             state = read_state(request.query_params.multi_items())
             values = self._shown(state, request)
         except UserError as problem:
-            error, status, state = str(problem), 400, PageState()
+            error, state = str(problem), PageState()
+            status = 404 if isinstance(problem, NotFound) else 400
             values = self._shown(state, request, compare=False)
         common = self._views.common(state)
         return self._views.html("research.html", common | values | {"error": error}, status=status)
@@ -71,9 +72,9 @@ class ResearchViews:
         }
 
     def _beside(self, state: PageState, other: float) -> Beside | None:
-        if not state.clips:
-            return None
         index = self._archive.index
+        if not state.clips or (self._other is None and len(index.foci) == 1):
+            return None
         if self._other is None:
             sides = [Side(_scale(scale), index, scale) for scale in (state.scale, other)]
         else:

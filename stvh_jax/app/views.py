@@ -113,6 +113,7 @@ class Views:
             "index": archive.index.uri,
             "version": archive.version,
             "steps": cards.STEPS,
+            "one_focus": len(archive.index.foci) == 1,
         }
         if not state.asks:
             records, count = archive.some(state)

@@ -1,4 +1,4 @@
-"""The page, served by a thread of the tests, and asked without a browser that tidies what is asked."""
+"""The page, served by a thread, and asked without a browser, which would tidy what is asked."""
 
 import contextlib
 import dataclasses

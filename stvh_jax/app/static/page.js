@@ -158,7 +158,7 @@ function scaleAddress() {
 
 function tellScale() {
   const scale = $("scale"), value = Number(scale.value);
-  scale.title = `${value} from 0, who and where, to 1, what they do`;
+  if (!scale.disabled) scale.title = `${value} from 0, who and where, to 1, what they do`;
   scale.setAttribute("aria-valuetext", `${Math.round(100 * value)} percent what they do`);
   drawMap();
 }
@@ -172,7 +172,7 @@ document.addEventListener("input", event => {
 
 function moveScale(by) {
   const scale = $("scale");
-  if (!scale) return;
+  if (!scale || scale.disabled) return;
   scale.value = String(Math.min(1, Math.max(0, Number(scale.value) + by)));
   scale.dispatchEvent(new Event("input", {bubbles: true}));
 }

@@ -9,7 +9,7 @@ from tests.helpers.served import serving
 from tests.helpers.shown_index import make_shown_index
 
 # Seconds that anything in the browser may take; far more than it needs, for slow machines.
-PATIENCE = 60
+PATIENCE = 30
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # The browser asks nobody but the page.
 OPTIONS = [

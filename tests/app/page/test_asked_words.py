@@ -1,4 +1,4 @@
-"""What is written into the box: activities, clips, times, saved queries, and what is none of these."""
+"""What is written into the box: activities, clips, times, saved queries, and anything else."""
 
 import pytest
 
