@@ -131,8 +131,8 @@ def _check(label: Label, footage: Footage, cutting: Cutting) -> None:
     video = footage.video
     if label.start >= video.duration or label.stop > video.duration + _ROUNDED:
         raise UserError(
-            f"{label.place}: it ends at {times.clock(label.stop)}, and {video.path.name} at "
-            f"{times.clock(video.duration)}"
+            f"{label.place}: it ends at {times.clock_tenths(label.stop)}, and {video.path.name} at "
+            f"{times.clock_tenths(video.duration)}"
         )
     if video.times[-1] < (cutting.num_frames - 1) / cutting.rate:
         raise UserError(
@@ -151,7 +151,8 @@ def _check(label: Label, footage: Footage, cutting: Cutting) -> None:
         if not ((seen >= label.start) & (seen <= label.stop)).any():
             raise UserError(
                 f"{label.place}: person {person} is not in {video.path.name} from "
-                f"{times.clock(label.start)} to {times.clock(label.stop)}; see its tracks"
+                f"{times.clock_tenths(label.start)} to {times.clock_tenths(label.stop)}; see its "
+                "tracks"
             )
 
 

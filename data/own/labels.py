@@ -130,7 +130,8 @@ def _label(place: str, names: Sequence[str], row: Sequence[str], known: Mapping[
     start, stop = (_time(place, name, cells[name]) for name in ("start", "stop"))
     if stop <= start:
         raise UserError(
-            f"{place}: it stops at {times.clock(stop)}, not after its start at {times.clock(start)}"
+            f"{place}: it stops at {times.clock_tenths(stop)}, not after its start at "
+            f"{times.clock_tenths(start)}"
         )
     split = cells.get("split", "")
     if "split" in cells and split not in SPLITS:

@@ -333,7 +333,7 @@ class _Progress:
             return
         self._shown = now
         rate = done / max(1e-3, now - self._begun)
-        left = f", {times.clock((total - done) / rate)} left" if 0 < done < total else ""
+        left = f", {times.clock_tenths((total - done) / rate)} left" if 0 < done < total else ""
         line = f"\r{self._place}: {done}/{total} {self._what}, {rate:.1f} a second{left}   "
         print(line, end="", file=sys.stderr, flush=True)
 

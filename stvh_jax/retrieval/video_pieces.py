@@ -11,7 +11,7 @@ from stvh_jax.errors import NotFound, UserError
 from stvh_jax.retrieval import kept_tracks
 from stvh_jax.retrieval.hits import Hit, Hits
 from stvh_jax.retrieval.moments import Moment
-from stvh_jax.times import clock
+from stvh_jax.times import clock_tenths
 from stvh_jax.video.footage import VideoFile, open_video
 from stvh_jax.video.pieces import Piece
 from stvh_jax.video.player import MovingBoxes
@@ -46,8 +46,8 @@ def _piece(each: Hit | Moment, around: float | int, opened) -> Piece:
     end = opened(media).duration
     if start >= end:
         raise UserError(
-            f"clip {best.match}/{best.clip} begins at {clock(start)}, but {media} ends at "
-            f"{clock(end)}"
+            f"clip {best.match}/{best.clip} begins at {clock_tenths(start)}, but {media} ends at "
+            f"{clock_tenths(end)}"
         )
     return Piece(
         media,
