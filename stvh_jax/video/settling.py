@@ -48,7 +48,9 @@ def settle(
     frames = _frames(rows, num_frames, first_frame)
     confidences, note = _confidences(rows, min_confidence)
     boxes = _in_frame(rows, width, height)
-    clipped = np.clip(boxes, 0, 1).astype(np.float32)  # of hours, memory counts
+    # Without another copy in 64 bits, for of hours, memory counts.
+    clipped = np.empty(boxes.shape, np.float32)
+    np.clip(boxes, 0, 1, out=clipped, casting="same_kind")
     reasons = _reasons_to_drop(boxes, clipped, confidences, min_confidence)
     dropped = np.any(np.stack(list(reasons.values())), axis=0)
     reasons[TWICE] = _twice(frames, rows.people, confidences, np.logical_not(dropped))

@@ -122,6 +122,7 @@ def _rows(path: os.PathLike | str, video: str | None, classes: Collection[str] |
         begin = text[:1000].lstrip()
         if begin.startswith("<"):
             return cvat.read(content, classes)
+        del content  # of hours, memory counts
         if begin.startswith(("{", "[")):
             return _of_json(text, video, classes, place.stem)
         return _of_lines(text, classes)
