@@ -189,7 +189,7 @@ def _video_query(arguments: argparse.Namespace, index):
     opened = open_video(video)
     video_queries.check_moment(opened, at)
     if arguments.tracks:
-        tracks = own_video.read_tracks(arguments, video, opened)
+        tracks = own_video.read_tracks(arguments, opened)
     else:
         tracks = kept_tracks.read(arguments.index, match, opened)
     encoder = functools.partial(_encoder_of, arguments, index)

@@ -1,9 +1,7 @@
 """The options of one's own videos, and how they are added to an index."""
 
 import argparse
-import glob
 import math
-import os
 import pathlib
 import re
 import sys
@@ -14,7 +12,7 @@ from stvh_jax import times
 from stvh_jax.cli import parsing
 from stvh_jax.console import error_line
 from stvh_jax.errors import NotFound, UserError, shown
-from stvh_jax.names import natural_key, printable
+from stvh_jax.names import printable
 
 # Seconds between two lines of progress.
 _BETWEEN_LINES = 2.0
@@ -127,7 +125,9 @@ def check_absent(arguments: argparse.Namespace) -> None:
 
 def index(arguments: argparse.Namespace) -> int:
     """Adds the clips of videos to an index; one that cannot be read does not stop the others."""
-    videos = find_videos(arguments.video)
+    from stvh_jax.video import own_files
+
+    videos = own_files.find_videos(arguments.video)
     _check(arguments, videos)
     videos = shard_of(videos, arguments.shard)
     from stvh_jax.inference.colour_encoder import with_colours
@@ -171,6 +171,8 @@ def _check(arguments: argparse.Namespace, videos: Sequence[pathlib.Path]) -> Non
     Raises:
       UserError: they do not.
     """
+    from stvh_jax.video import own_files
+
     if arguments.split or arguments.data_dir or arguments.media or arguments.dataset:
         raise UserError("--video is in place of a prepared set; leave out its options")
     filters = arguments.filter_values, arguments.filter_per_step, arguments.filter_normalise
@@ -186,44 +188,9 @@ def _check(arguments: argparse.Namespace, videos: Sequence[pathlib.Path]) -> Non
         value = getattr(arguments, name)
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"--{name.replace('_', '-')} {value}; give {least}")
-    names = {}
-    for path in videos:
-        other = names.setdefault(path.stem, path)
-        if other != path:
-            raise UserError(
-                f"{other} and {path} have one name, by which clips are called; rename one of them"
-            )
     check_tracks(arguments)
-    if len(videos) > 1 and arguments.tracks and not _is_of_each(arguments.tracks):
-        raise UserError(
-            f"--tracks {arguments.tracks} is one file for {len(videos)} videos; put {{match}} in "
-            "its name, for example 'tracks/{match}.txt'"
-        )
-
-
-def _is_of_each(tracks: str) -> bool:
-    """Says whether there are tracks of each of several videos."""
-    return "{match}" in tracks or tracks.endswith(".json")  # COCO holds several videos
-
-
-def find_videos(patterns: Sequence[str]) -> list[pathlib.Path]:
-    """Finds the files of some names and patterns, in their natural order, each once.
-
-    Raises:
-      NotFound: there is none of a name or pattern.
-    """
-    found: dict[str, pathlib.Path] = {}
-    for pattern in patterns:
-        is_pattern = glob.has_magic(pattern) and not pathlib.Path(pattern).exists()
-        paths = (
-            sorted(glob.glob(pattern, recursive=True), key=natural_key) if is_pattern else [pattern]
-        )
-        paths = [path for path in map(pathlib.Path, paths) if not is_pattern or path.is_file()]
-        if not paths:
-            raise NotFound(f"there is no video {pattern}")
-        for path in paths:
-            found.setdefault(os.path.abspath(path), path)
-    return list(found.values())
+    if arguments.tracks:
+        own_files.check_tracks_of_each(arguments.tracks, len(videos))
 
 
 def shard_of(videos: Sequence[pathlib.Path], shard: str | None) -> list[pathlib.Path]:
@@ -252,26 +219,23 @@ def _footage(arguments: argparse.Namespace, path: pathlib.Path):
     if arguments.tracks is None and (arguments.detect is None or (kept and kept.is_file())):
         return Footage(video, kept_tracks.read(arguments.out, path.stem, video), path.stem)
     find = _find_people if arguments.tracks is None else read_tracks
-    return Footage(video, find(arguments, path, video), path.stem, keep=True)
+    return Footage(video, find(arguments, video), path.stem, keep=True)
 
 
-def read_tracks(arguments: argparse.Namespace, path: pathlib.Path, video):
+def read_tracks(arguments: argparse.Namespace, video):
     """Reads the tracks of a video that the options name."""
-    from stvh_jax.video import track_files
+    from stvh_jax.video import own_files
 
-    return track_files.read_tracks(
-        arguments.tracks.replace("{match}", path.stem),
-        width=video.width,
-        height=video.height,
-        num_frames=len(video),
+    return own_files.tracks_of(
+        video,
+        arguments.tracks,
         min_confidence=arguments.min_confidence,
         first_frame=arguments.first_frame,
-        video=path.stem,
-        report=lambda line: _warn(f"{path.name}: {line}"),
+        report=_warn,
     )
 
 
-def _find_people(arguments: argparse.Namespace, path: pathlib.Path, video):
+def _find_people(arguments: argparse.Namespace, video):
     """Finds and follows the people of a video.
 
     Raises:
@@ -283,7 +247,7 @@ def _find_people(arguments: argparse.Namespace, path: pathlib.Path, video):
 
     step = max(1, round(video.rate / arguments.detect_rate))
     numbers = range(0, len(video), step)
-    with _Progress(f"{printable(path.name)}: finding people", "frames") as progress:
+    with _Progress(f"{printable(video.path.name)}: finding people", "frames") as progress:
         tracks = find_people(
             read_frames(video, numbers, report=_warn),
             Detector.load(arguments.detect),
@@ -293,7 +257,7 @@ def _find_people(arguments: argparse.Namespace, path: pathlib.Path, video):
             progress=lambda done: progress(done, len(numbers)),
         )
     if not len(tracks):
-        raise NotFound(f"nobody was found in {path}; try --tiles 2x3, or a larger detector")
+        raise NotFound(f"nobody was found in {video.path}; try --tiles 2x3, or a larger detector")
     return filled_in(tracks, most=max(step, round(video.rate)))
 
 
