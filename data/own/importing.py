@@ -20,6 +20,7 @@ from stvh_jax.video import own_files
 from stvh_jax.video.footage import open_video
 from stvh_jax.video.people import TrackedPeople
 from stvh_jax.video.tracks import Tracks
+from stvh_jax.video.windows import repeating
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,11 +104,8 @@ def read_set(asked: Asked, report: Callable[[str], None]) -> OwnSet:
         )
         footage[name] = Footage(video, TrackedPeople.of(tracks))
         digest[name] = [paths[name].stat().st_size, _digest(tracks)]
-        if video.rate < 0.99 * cutting.rate:
-            report(
-                f"{video.path.name} has {video.rate:.4g} frames per second, fewer than --fps "
-                f"{cutting.rate:g}: frames repeat"
-            )
+        for line in repeating(video, cutting.rate):
+            report(line)
     clips = cut(labels, footage, cutting, report)
     activities, actions = class_names(labels)
     for line in _table(clips):

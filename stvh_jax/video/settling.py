@@ -168,9 +168,11 @@ def _twice(
 
 def _reasons(rows: Rows) -> str:
     """Says why boxes are left out: " (5 lost)", or ""."""
-    if not rows.left_out:
-        return ""
-    return f" ({', '.join(f'{count} {reason}' for reason, count in rows.left_out.items())})"
+    return f" ({_listed(rows)})" if rows.left_out else ""
+
+
+def _listed(rows: Rows) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in rows.left_out.items())
 
 
 def _lines(rows: Rows, note: str, clipped: int, count: int) -> list[str]:
@@ -180,8 +182,7 @@ def _lines(rows: Rows, note: str, clipped: int, count: int) -> list[str]:
         lines.append(note)
     total = sum(rows.left_out.values())
     if total:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in rows.left_out.items())
-        lines.append(f"{_boxes(total)} left out: {reasons}")
+        lines.append(f"{_boxes(total)} left out: {_listed(rows)}")
     if rows.left_out.get(BEYOND, 0) * 2 > count:
         lines.append("most boxes are beyond the frame; are these the tracks of another video?")
     if clipped:
