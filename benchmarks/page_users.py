@@ -1,6 +1,7 @@
 """Users of the page, each in a thread of one process: they search, slide, narrow, teach and look.
 
-python -m benchmarks.page_users --port=PORT [--users=50] [--seconds=60] [--think=1] [--clips=1000000]
+python -m benchmarks.page_users --port=PORT [--users=50] [--seconds=60] [--think=1]
+  [--clips=1000000]
 
 Started by `benchmarks.page`, so that what the users take is not taken from the server's time.
 """
@@ -146,8 +147,7 @@ def use(port: int, clips: int, users: int, seconds: float, think: float) -> dict
     all_users = [User(port, clips, think, seed) for seed in range(users)]
     begun = time.perf_counter()
     threads = [
-        threading.Thread(target=user.use, args=[begun + seconds], daemon=True)
-        for user in all_users
+        threading.Thread(target=user.use, args=[begun + seconds], daemon=True) for user in all_users
     ]
     for thread in threads:
         thread.start()

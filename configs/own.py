@@ -66,20 +66,12 @@ def get_config(options: str = "") -> ConfigDict:
         config.data.variant = "boxes_only"
     else:
         # Few labels teach no large network to see: a small one, unless it starts from a run.
-        config.devices = 1
+        recipes.make_small(config)
         config.model.backbone = ConfigDict({"name": "small", "features": (16, 32, 64)})
         config.model.features = 64
-        config.model.dropout = 0.1
-        config.loss.contrastive = 0.25
-        config.loss.same_class_mask = True
         config.optimizer.learning_rate = 1e-3
-        config.optimizer.schedule = "cosine"
         config.optimizer.warmup_epochs = 1.0
-        config.optimizer.weight_decay = 0.3
-        config.optimizer.clip_norm = 1.0
         config.train.batch_size = config.train.evaluation_batch_size = 8
-        config.train.checkpoint_every_steps = 0
-        recipes.use_one_code(config, visual_bits=32)
         config.data.variant = "frames"
     config.name = "own" if content == "boxes" else "own_frames"
     config.train.epochs, config.train.evaluate_every_epochs = EPOCHS, EPOCHS // VALIDATIONS

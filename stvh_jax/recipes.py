@@ -146,33 +146,38 @@ def use_one_code(config: Config, visual_bits: int) -> None:
     config.model.visual_bits = visual_bits
 
 
+def make_small(config: Config) -> None:
+    """Turns the config of an experiment into that of a small model with one code, for one core."""
+    config.devices = 1
+    config.model.dropout = 0.1
+    config.loss.contrastive = 0.25
+    config.loss.same_class_mask = True
+    config.optimizer.schedule = "cosine"
+    config.optimizer.weight_decay = 0.3
+    config.optimizer.clip_norm = 1.0
+    config.train.checkpoint_every_steps = 0
+    use_one_code(config, visual_bits=32)
+
+
 def make_boxes_only(config: Config) -> None:
     """Turns the config of an experiment into that of a study from boxes alone, on one core.
 
     Departures from the printed form were chosen on Volleyball's validation videos:
     docs/studies.md.
     """
-    config.devices = 1
+    make_small(config)
     config.data.flip = True
     config.model.source = "boxes"
     config.model.features = 128
-    config.model.dropout = 0.1
     config.model.product = "hadamard"
     config.loss.action = 4.0
-    config.loss.contrastive = 0.25
-    config.loss.same_class_mask = True
     config.optimizer.learning_rate = 5e-4
-    config.optimizer.schedule = "cosine"
     config.optimizer.warmup_epochs = 3.0
-    config.optimizer.weight_decay = 0.3
-    config.optimizer.clip_norm = 1.0
     config.train.epochs = 60
     config.train.batch_size = 32
     config.train.box_jitter = 0.05
     config.train.evaluation_batch_size = 256
     config.train.evaluate_every_epochs = 5
-    config.train.checkpoint_every_steps = 0
-    use_one_code(config, visual_bits=32)
 
 
 def make_symmetric_boxes(config: Config) -> None:

@@ -1,4 +1,4 @@
-"""Times in a video as people write them: h:mm:ss.s."""
+"""Times in a video as people write them: h:mm:ss, with or without a fraction."""
 
 import re
 
@@ -10,10 +10,23 @@ _CLOCK = re.compile(
 )
 
 
-def clock(seconds: float | int) -> str:
-    """Gives a time as h:mm:ss.s."""
-    minutes, rest = divmod(round(10 * seconds) / 10, 60)
-    return f"{int(minutes) // 60}:{int(minutes) % 60:02}:{rest:04.1f}"
+def clock_seconds(seconds: float | int, *, separator: str = ":") -> str:
+    """Writes a time as h:mm:ss, rounded down: 751.9 is 0:12:31."""
+    minutes, second = divmod(int(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return separator.join([str(hour), f"{minute:02d}", f"{second:02d}"])
+
+
+def clock_tenths(seconds: float | int) -> str:
+    """Writes a time as h:mm:ss.s, rounded to the nearest tenth."""
+    tenths = round(10 * seconds)
+    return f"{clock_seconds(tenths // 10)}.{tenths % 10}"
+
+
+def clock_milliseconds(seconds: float | int) -> str:
+    """Writes a time as h:mm:ss.mmm, rounded to the nearest thousandth."""
+    thousandths = round(1000 * seconds)
+    return f"{clock_seconds(thousandths // 1000)}.{thousandths % 1000:03d}"
 
 
 def seconds(text: str) -> float:

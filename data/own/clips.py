@@ -145,7 +145,8 @@ def _check(label: Label, footage: Footage, cutting: Cutting) -> None:
         if not ((seen >= label.start) & (seen <= label.stop)).any():
             raise UserError(
                 f"{label.place}: person {person} is not in {video.path.name} from "
-                f"{times.clock(label.start)} to {times.clock(label.stop)}; see its tracks"
+                f"{times.clock_tenths(label.start)} to {times.clock_tenths(label.stop)}; see its "
+                "tracks"
             )
 
 

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import glob
 import hashlib
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,14 +15,12 @@ from stvh_jax import digests
 from stvh_jax.errors import NotFound, UserError, shown
 from stvh_jax.fields import check_folder_name, check_number, check_whole
 from stvh_jax.names import LONGEST_NAME, natural_key
+from stvh_jax.video import own_files
 from stvh_jax.video.footage import open_video
 from stvh_jax.video.labels import Label, class_names, read_labels
 from stvh_jax.video.people import TrackedPeople
-from stvh_jax.video.track_files import read_tracks
 from stvh_jax.video.tracks import Tracks
-
-# What stands for the name of a video in the path of its tracks.
-_PLACE = "{match}"
+from stvh_jax.video.windows import repeating
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,20 +88,24 @@ def read_set(asked: Asked, report: Callable[[str], None]) -> OwnSet:
     """
     _check(asked)
     paths = _find_videos(asked.videos)
+    own_files.check_tracks_of_each(asked.tracks, len(paths))
     labels = read_labels(asked.labels, [path.name for path in paths.values()])
     cutting = dataclasses.replace(asked.cutting, split_by=_split_by(asked.cutting, labels))
     wanted = paths if cutting.unlabelled else {label.video: paths[label.video] for label in labels}
     footage, digest = {}, {}
     for name in sorted(wanted, key=natural_key):
         video = open_video(paths[name], report=report)
-        tracks = _read_tracks(asked, name, video, len(paths), report)
+        tracks = own_files.tracks_of(
+            video,
+            asked.tracks,
+            min_confidence=asked.min_confidence,
+            first_frame=asked.first_frame,
+            report=report,
+        )
         footage[name] = Footage(video, TrackedPeople.of(tracks))
         digest[name] = [paths[name].stat().st_size, _digest(tracks)]
-        if video.rate < 0.99 * cutting.rate:
-            report(
-                f"{video.path.name} has {video.rate:.4g} frames per second, fewer than --fps "
-                f"{cutting.rate:g}: frames repeat"
-            )
+        for line in repeating(video, cutting.rate):
+            report(line)
     clips = cut(labels, footage, cutting, report)
     activities, actions = class_names(labels)
     for line in _table(clips):
@@ -146,21 +147,16 @@ def _find_videos(patterns: Sequence[str]) -> dict[str, pathlib.Path]:
     """Finds video files by their names without endings.
 
     Raises:
-      NotFound: a pattern matches none.
-      UserError: two have the same name.
+      NotFound: there is no such file.
+      UserError: two have the same name, or no match can be called so.
     """
-    found: dict[str, pathlib.Path] = {}
-    for pattern in patterns:
-        matches = [pattern] if pathlib.Path(pattern).is_file() else sorted(glob.glob(pattern))
-        if not matches:
-            raise NotFound(f"{pattern}: no such video; give --video files, or a pattern in quotes")
-        for path in map(pathlib.Path, matches):
-            other = found.setdefault(path.stem, path)
-            if other.absolute() != path.absolute():
-                raise UserError(f"{other} and {path} have the same name; rename one")
-            if len(path.stem) > LONGEST_NAME or not path.stem.isprintable():
-                raise UserError(f"{shown(path.stem)} cannot be the name of a match; rename it")
-    return found
+    paths = {path.stem: path for path in own_files.find_videos(patterns)}
+    for name, path in paths.items():
+        if not path.is_file():
+            raise NotFound(f"there is no video {path}")
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            raise UserError(f"{shown(name)} cannot be the name of a match; rename it")
+    return paths
 
 
 def _split_by(cutting: Cutting, labels: Sequence[Label]) -> str:
@@ -179,24 +175,6 @@ def _split_by(cutting: Cutting, labels: Sequence[Label]) -> str:
             f"{len(labelled)}; divide by --split-by time"
         )
     return asked or ("video" if len(labelled) >= 3 else "time")
-
-
-def _read_tracks(asked: Asked, name: str, video, count: int, report) -> Tracks:
-    path = asked.tracks.replace(_PLACE, name)
-    if _PLACE not in asked.tracks and count > 1:
-        raise UserError(
-            f"--tracks {asked.tracks} is one file for {count} videos; write {_PLACE} where the "
-            "name of the video stands"
-        )
-    return read_tracks(
-        path,
-        width=video.width,
-        height=video.height,
-        num_frames=len(video),
-        min_confidence=asked.min_confidence,
-        first_frame=asked.first_frame,
-        report=report,
-    )
 
 
 def _digest(tracks: Tracks) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from stvh_jax.app.archive import Answer, Archive
 from stvh_jax.app.state import PageState
 from stvh_jax.retrieval.moments import Moment
-from stvh_jax.times import clock
+from stvh_jax.times import clock_tenths
 
 # A bar of agreement has so many steps; codes that have nothing to do with one another agree in half
 # of their bits, which is none.
@@ -95,7 +95,7 @@ def clip_card(record: Mapping[str, Any], state: PageState) -> Card:
     return Card(
         name="/".join(name),
         match=record["match"],
-        time="" if start is None else clock(start),
+        time="" if start is None else clock_tenths(start),
         activity=record["activity"] or record.get("predicted") or "",
         given=record["activity"] is not None,
         confidence=None if confidence is None else round(100 * confidence),

@@ -89,7 +89,7 @@ class Narrowing:
         for name in (*_FIELDS, *own):
             values = table[name]
             if name == ACTIVITY:
-                values = pc.coalesce(values, table["predicted"])
+                values = pc.call_function("coalesce", [values, table["predicted"]])
             column = _column(values)
             if column.values:
                 self._columns[name] = column

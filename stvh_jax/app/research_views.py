@@ -76,10 +76,12 @@ class ResearchViews:
         if not state.clips or (self._other is None and len(index.foci) == 1):
             return None
         if self._other is None:
-            sides = [Side(_scale(scale), index, scale) for scale in (state.scale, other)]
+            first = Side(_scale(state.scale), index, state.scale)
+            second = Side(_scale(other), index, other)
         else:
-            sides = [Side(each.uri, each, state.scale) for each in (index, self._other)]
-        return beside(*sides, state.clips, self._archive.turn)
+            first = Side(index.uri, index, state.scale)
+            second = Side(self._other.uri, self._other, state.scale)
+        return beside(first, second, state.clips, self._archive.turn)
 
 
 def _scale(scale: float) -> str:

@@ -86,7 +86,7 @@ class PageState:
         pairs += [(_IS + name, value) for name, values in self.only for value in values]
         for name, seconds in (("from", self.start), ("to", self.stop)):
             if seconds is not None:
-                pairs.append((name, times.clock(seconds)))
+                pairs.append((name, times.clock_tenths(seconds)))
         if self.elsewhere:
             pairs.append(("elsewhere", "1"))
         if self.count != FIRST:

@@ -16,7 +16,7 @@ from stvh_jax.retrieval.hits import Hit, exported
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.index_info import IndexInfo, Number
 from stvh_jax.retrieval.moments import Moment
-from stvh_jax.times import clock
+from stvh_jax.times import clock_tenths
 from stvh_jax.video import cut_lists
 from stvh_jax.video.pieces import Piece, check_pieces
 
@@ -113,8 +113,8 @@ def check_reel(pieces: Sequence[Piece]) -> None:
     seconds = sum(piece.length for piece in pieces)
     if len(pieces) > MOST_PIECES or seconds > MOST_SECONDS:
         raise UserError(
-            f"a reel has at most {MOST_PIECES} pieces and {clock(MOST_SECONDS)}, and these are "
-            f"{len(pieces)} of {clock(seconds)}; select fewer"
+            f"a reel has at most {MOST_PIECES} pieces and {clock_tenths(MOST_SECONDS)}, and these "
+            f"are {len(pieces)} of {clock_tenths(seconds)}; select fewer"
         )
 
 

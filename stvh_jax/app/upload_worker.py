@@ -15,7 +15,7 @@ from stvh_jax.retrieval.index_info import IndexInfo
 from stvh_jax.retrieval.queries import Query
 from stvh_jax.retrieval.video_indexing import Footage
 from stvh_jax.retrieval.video_queries import check_moment, clip_seconds, moment_query
-from stvh_jax.times import clock
+from stvh_jax.times import clock_tenths
 from stvh_jax.video.footage import VideoFile, open_video
 from stvh_jax.video.track_files import read_tracks
 
@@ -38,8 +38,8 @@ def encode(job: dict[str, Any]) -> dict[str, Any]:
     most = job["most_seconds"]
     if most is not None and video.duration > most:
         raise UserError(
-            f"the video lasts {clock(video.duration)}, and at most {clock(most)} are taken; cut "
-            "out the moment that you look for"
+            f"the video lasts {clock_tenths(video.duration)}, and at most {clock_tenths(most)} are "
+            "taken; cut out the moment that you look for"
         )
     tracks = read_tracks(
         job["tracks"], width=video.width, height=video.height, num_frames=len(video)

@@ -30,7 +30,7 @@ from stvh_jax.retrieval.index_info import IndexInfo
 from stvh_jax.retrieval.queries import Query
 from stvh_jax.retrieval.where import quoted
 from stvh_jax.runs import packed
-from stvh_jax.times import clock
+from stvh_jax.times import clock_tenths
 
 _WORKER = "stvh_jax.app.upload_worker"
 _MOST_AT_ONCE = 2
@@ -172,7 +172,7 @@ class Uploads:
             job |= {"match": match, "most_seconds": None}
             query, poster = self._encoded(folder, at, job)
             query.records[0].update(match=match, media=media)
-            title = f"{printable(match)} at {clock(at)}"
+            title = f"{printable(match)} at {clock_tenths(at)}"
             return self._keep(name, title, query, poster, pathlib.Path(media))
 
     def get(self, name: str) -> Upload:

@@ -26,7 +26,7 @@ from stvh_jax.app.state import MORE, MOST, PageState, read_state
 from stvh_jax.errors import NotFound, UserError
 from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.queries import parse_clip
-from stvh_jax.times import clock
+from stvh_jax.times import clock_tenths
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 # What a browser may keep of a clip's pictures, in seconds: their address names the version.
@@ -200,7 +200,7 @@ def said(request: Request, words: str, address: str) -> Response:
 
 
 def _times(state: PageState) -> list[str]:
-    return ["" if each is None else clock(each) for each in (state.start, state.stop)]
+    return ["" if each is None else clock_tenths(each) for each in (state.start, state.stop)]
 
 
 def _chips(state: PageState, answer: Answer) -> list[Chip]:
@@ -215,10 +215,12 @@ def _chips(state: PageState, answer: Answer) -> list[Chip]:
         chips.append(Chip(state.activity, state.address(activity=None)))
     if state.saved is not None:
         chips.append(Chip(f"saved: {state.saved}", state.address(saved=None)))
-    for sign, names, field in (("+", state.liked, "liked"), ("−", state.not_liked, "not_liked")):
-        for name in names:
-            rest = tuple(other for other in names if other != name)
-            chips.append(Chip(f"{sign} {'/'.join(name)}", state.address(**{field: rest})))
+    for name in state.liked:
+        rest = tuple(other for other in state.liked if other != name)
+        chips.append(Chip(f"+ {'/'.join(name)}", state.address(liked=rest)))
+    for name in state.not_liked:
+        rest = tuple(other for other in state.not_liked if other != name)
+        chips.append(Chip(f"− {'/'.join(name)}", state.address(not_liked=rest)))
     return chips
 
 

@@ -189,10 +189,10 @@ def _video_query(arguments: argparse.Namespace, index):
     opened = open_video(video)
     video_queries.check_moment(opened, at)
     if arguments.tracks:
-        tracks = own_video.read_tracks(arguments, video, opened)
+        tracks = own_video.read_tracks(arguments, opened)
     else:
         tracks = kept_tracks.read(arguments.index, match, opened)
-    encoder = functools.partial(index_model.load, index.info, arguments.folder)
+    encoder = functools.partial(index_model.load_encoder, index.info, arguments.folder)
     footage = Footage(opened, tracks, match)
     return video_queries.moment_query(index, encoder, footage, at, region=region)
 

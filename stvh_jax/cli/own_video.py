@@ -2,9 +2,7 @@
 
 import argparse
 import dataclasses
-import glob
 import math
-import os
 import pathlib
 import re
 import sys
@@ -15,7 +13,7 @@ from stvh_jax import times
 from stvh_jax.cli import parsing
 from stvh_jax.console import error_line
 from stvh_jax.errors import NotFound, UserError, shown
-from stvh_jax.names import natural_key, printable
+from stvh_jax.names import printable
 
 # Seconds between two lines of progress.
 _BETWEEN_LINES = 2.0
@@ -133,7 +131,9 @@ def check_absent(arguments: argparse.Namespace) -> None:
 
 def index(arguments: argparse.Namespace) -> int:
     """Adds the clips of videos to an index; one that cannot be read does not stop the others."""
-    videos = find_videos(arguments.video)
+    from stvh_jax.video import own_files
+
+    videos = own_files.find_videos(arguments.video)
     _check(arguments, videos)
     labels = _read_labels(arguments.labels, videos)
     videos = shard_of(videos, arguments.shard)
@@ -198,6 +198,8 @@ def _check(arguments: argparse.Namespace, videos: Sequence[pathlib.Path]) -> Non
     Raises:
       UserError: they do not.
     """
+    from stvh_jax.video import own_files
+
     if arguments.split or arguments.data_dir or arguments.media or arguments.dataset:
         raise UserError("--video is in place of a prepared set; leave out its options")
     filters = arguments.filter_values, arguments.filter_per_step, arguments.filter_normalise
@@ -213,44 +215,9 @@ def _check(arguments: argparse.Namespace, videos: Sequence[pathlib.Path]) -> Non
         value = getattr(arguments, name)
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"--{name.replace('_', '-')} {value}; give {least}")
-    names = {}
-    for path in videos:
-        other = names.setdefault(path.stem, path)
-        if other != path:
-            raise UserError(
-                f"{other} and {path} have one name, by which clips are called; rename one of them"
-            )
     check_tracks(arguments)
-    if len(videos) > 1 and arguments.tracks and not _is_of_each(arguments.tracks):
-        raise UserError(
-            f"--tracks {arguments.tracks} is one file for {len(videos)} videos; put {{match}} in "
-            "its name, for example 'tracks/{match}.txt'"
-        )
-
-
-def _is_of_each(tracks: str) -> bool:
-    """Says whether there are tracks of each of several videos."""
-    return "{match}" in tracks or tracks.endswith(".json")  # COCO holds several videos
-
-
-def find_videos(patterns: Sequence[str]) -> list[pathlib.Path]:
-    """Finds the files of some names and patterns, in their natural order, each once.
-
-    Raises:
-      NotFound: there is none of a name or pattern.
-    """
-    found: dict[str, pathlib.Path] = {}
-    for pattern in patterns:
-        is_pattern = glob.has_magic(pattern) and not pathlib.Path(pattern).exists()
-        paths = (
-            sorted(glob.glob(pattern, recursive=True), key=natural_key) if is_pattern else [pattern]
-        )
-        paths = [path for path in map(pathlib.Path, paths) if not is_pattern or path.is_file()]
-        if not paths:
-            raise NotFound(f"there is no video {pattern}")
-        for path in paths:
-            found.setdefault(os.path.abspath(path), path)
-    return list(found.values())
+    if arguments.tracks:
+        own_files.check_tracks_of_each(arguments.tracks, len(videos))
 
 
 def shard_of(videos: Sequence[pathlib.Path], shard: str | None) -> list[pathlib.Path]:
@@ -279,26 +246,23 @@ def _footage(arguments: argparse.Namespace, path: pathlib.Path):
     if arguments.tracks is None and (arguments.detect is None or (kept and kept.is_file())):
         return Footage(video, kept_tracks.read(arguments.out, path.stem, video), path.stem)
     find = _find_people if arguments.tracks is None else read_tracks
-    return Footage(video, find(arguments, path, video), path.stem, keep=True)
+    return Footage(video, find(arguments, video), path.stem, keep=True)
 
 
-def read_tracks(arguments: argparse.Namespace, path: pathlib.Path, video):
+def read_tracks(arguments: argparse.Namespace, video):
     """Reads the tracks of a video that the options name."""
-    from stvh_jax.video import track_files
+    from stvh_jax.video import own_files
 
-    return track_files.read_tracks(
-        arguments.tracks.replace("{match}", path.stem),
-        width=video.width,
-        height=video.height,
-        num_frames=len(video),
+    return own_files.tracks_of(
+        video,
+        arguments.tracks,
         min_confidence=arguments.min_confidence,
         first_frame=arguments.first_frame,
-        video=path.stem,
-        report=lambda line: _warn(f"{path.name}: {line}"),
+        report=_warn,
     )
 
 
-def _find_people(arguments: argparse.Namespace, path: pathlib.Path, video):
+def _find_people(arguments: argparse.Namespace, video):
     """Finds and follows the people of a video.
 
     Raises:
@@ -310,7 +274,7 @@ def _find_people(arguments: argparse.Namespace, path: pathlib.Path, video):
 
     step = max(1, round(video.rate / arguments.detect_rate))
     numbers = range(0, len(video), step)
-    with _Progress(f"{printable(path.name)}: finding people", "frames") as progress:
+    with _Progress(f"{printable(video.path.name)}: finding people", "frames") as progress:
         tracks = find_people(
             read_frames(video, numbers, report=_warn),
             Detector.load(arguments.detect),
@@ -320,7 +284,7 @@ def _find_people(arguments: argparse.Namespace, path: pathlib.Path, video):
             progress=lambda done: progress(done, len(numbers)),
         )
     if not len(tracks):
-        raise NotFound(f"nobody was found in {path}; try --tiles 2x3, or a larger detector")
+        raise NotFound(f"nobody was found in {video.path}; try --tiles 2x3, or a larger detector")
     return filled_in(tracks, most=max(step, round(video.rate)))
 
 
@@ -362,7 +326,7 @@ class _Progress:
             return
         self._shown = now
         rate = done / max(1e-3, now - self._begun)
-        left = f", {times.clock((total - done) / rate)} left" if 0 < done < total else ""
+        left = f", {times.clock_tenths((total - done) / rate)} left" if 0 < done < total else ""
         line = f"\r{self._place}: {done}/{total} {self._what}, {rate:.1f} a second{left}   "
         print(line, end="", file=sys.stderr, flush=True)
 

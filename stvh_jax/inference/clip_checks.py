@@ -17,20 +17,41 @@ _GIVEN = {
 }
 
 
-def as_array(name: str, value: Any) -> np.ndarray:
-    """Makes one array of what is given; a `UserError` says that it is none."""
+def checked_arrays(model: ConfigDict, given: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Makes arrays of a batch of clips, and checks that a model takes them.
+
+    Args:
+      model: the fields of the model.
+      given: `boxes`, and by their names what else there is of the clips, or of one clip; what is
+        None is left out.
+
+    Returns:
+      What is given, of B clips; `actor_mask` is always there.
+
+    Raises:
+      UserError: something is missing, is no array, or does not fit the model, or a box cannot be
+        one of a person.
+    """
+    if given["boxes"] is None:
+        raise UserError("there are no boxes; give [T, N, 4] or [B, T, N, 4]")
+    arrays = {name: _as_array(name, value) for name, value in given.items() if value is not None}
+    if arrays["boxes"].ndim == 3:
+        arrays = {name: array[None] for name, array in arrays.items()}
+    _check_fit(model, arrays)
+    batch, _, actors = arrays["boxes"].shape[:3]
+    arrays.setdefault("actor_mask", np.ones((batch, actors), bool))
+    _check_boxes(arrays["boxes"], arrays["actor_mask"])
+    return arrays
+
+
+def _as_array(name: str, value: Any) -> np.ndarray:
     try:
         return np.asarray(value)
     except (TypeError, ValueError) as error:
         raise UserError(f"{name} is not one array of numbers; give one") from error
 
 
-def no_boxes() -> UserError:
-    """Says that boxes are missing."""
-    return UserError("there are no boxes; give [T, N, 4] or [B, T, N, 4]")
-
-
-def check_fit(model: ConfigDict, arrays: Mapping[str, np.ndarray]) -> None:
+def _check_fit(model: ConfigDict, arrays: Mapping[str, np.ndarray]) -> None:
     """Raises a `UserError` for what does not fit the model, of these fields, or the boxes."""
     boxes = arrays["boxes"]
     if boxes.ndim != 4:
@@ -70,7 +91,7 @@ def check_fit(model: ConfigDict, arrays: Mapping[str, np.ndarray]) -> None:
         raise UserError(f"appearance has no frames: its shape is {arrays['appearance'].shape}")
 
 
-def check_boxes(boxes: Float[np.ndarray, "B T N 4"], mask: Bool[np.ndarray, "B N"]) -> None:
+def _check_boxes(boxes: Float[np.ndarray, "B T N 4"], mask: Bool[np.ndarray, "B N"]) -> None:
     """Raises a `UserError` for a box that cannot be one of a person."""
     present = np.broadcast_to(mask[:, None], boxes.shape[:3])
     fault = first_fault(boxes, present)

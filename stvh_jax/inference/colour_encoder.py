@@ -5,21 +5,25 @@ the visual ones are made of `models.colour`, for which nothing is trained.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
 
 from stvh_jax.clips import Clips
 from stvh_jax.errors import UserError
-from stvh_jax.inference.clip_checks import as_array, check_boxes, check_fit, no_boxes
-from stvh_jax.inference.encoder import Encoder, Encoding
+from stvh_jax.inference.clip_checks import checked_arrays
+from stvh_jax.inference.encoder import Encoder
 from stvh_jax.models.colour import CHANNELS, clip_colours, colour_maps
 from stvh_jax.models.visual_end import COLLECTION, MODULE
 
 
 class ColourEncoder(Encoder):
-    """A model of boxes and appearance, where the appearance is the colours of a frame."""
+    """A model of boxes and appearance, where the appearance is the colours of a frame.
+
+    Its `encode` takes boxes and frames: pixels of any size, of which the middle frame of each clip
+    counts.
+    """
 
     def __init__(self, *args: Any, **options: Any):
         """Takes what an `Encoder` takes; `with_colours` makes one."""
@@ -27,45 +31,18 @@ class ColourEncoder(Encoder):
         encode_step = self.apply
         self.apply = lambda variables, clips: encode_step(variables, shown_by_colours(clips))
 
-    def encode(
-        self,
-        frames: UInt8[np.ndarray, "*B T H W 3"] | None,
-        boxes: Float[np.ndarray, "*B T N 4"],
-        actor_mask: Bool[np.ndarray, "*B N"] | None = None,
-        *,
-        actor_features: Float[np.ndarray, "*B T N D"] | None = None,
-        appearance: Float[np.ndarray, "*B S C"] | None = None,
-    ) -> Encoding:
-        """Encodes one clip or a batch of clips; see `Encoder.encode`.
-
-        Args:
-          frames: pixels of any size, of which the middle frame of each clip counts.
-          boxes: see there.
-          actor_mask: see there.
-          actor_features: none, for this is a model of boxes.
-          appearance: none, for it is made of the frames.
-
-        Raises:
-          UserError: there are no frames, or see there.
-        """
-        if boxes is None:
-            raise no_boxes()
-        if frames is None:
+    def _arrays(self, given: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Checks what `encode` is given, and makes of the frames the appearance."""
+        if given["boxes"] is not None and given["frames"] is None:
             raise _no_frames()
-        if actor_features is not None or appearance is not None:
+        if given["actor_features"] is not None or given["appearance"] is not None:
             raise UserError("this model takes frames and boxes; leave out features and appearance")
-        given = {"boxes": boxes, "frames": frames, "actor_mask": actor_mask}
-        arrays = {name: as_array(name, value) for name, value in given.items() if value is not None}
-        if arrays["boxes"].ndim == 3:
-            arrays = {name: array[None] for name, array in arrays.items()}
         fields = self.config.model.copy_and_resolve_references()
         fields.source = "boxes"
-        check_fit(fields, arrays)
-        batch, _, actors = arrays["boxes"].shape[:3]
-        mask = arrays.get("actor_mask", np.ones((batch, actors), bool))
-        check_boxes(arrays["boxes"], mask)
-        colours = clip_colours(arrays["frames"], arrays["boxes"], mask)
-        return super().encode(None, arrays["boxes"], mask, appearance=colours)
+        arrays = checked_arrays(fields, given)
+        frames = arrays.pop("frames")
+        colours = clip_colours(frames, arrays["boxes"], arrays["actor_mask"])
+        return {**arrays, "appearance": colours}
 
 
 def with_colours(encoder: Encoder) -> ColourEncoder:

@@ -6,6 +6,7 @@ Needs JAX and Orbax alone; reads checkpoints from a folder or a bucket.
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -26,13 +27,10 @@ from stvh_jax.config import Config
 from stvh_jax.errors import UserError
 from stvh_jax.inference import saved_filter
 from stvh_jax.inference.clip_checks import (
-    as_array,
-    check_boxes,
-    check_fit,
     check_people,
+    checked_arrays,
     finite_appearance,
     finite_features,
-    no_boxes,
 )
 from stvh_jax.inference.run_variables import variables_of
 from stvh_jax.models.baselines import GlobalVideoHasher
@@ -254,7 +252,13 @@ class Encoder:
           UserError: the clips do not fit the model, a box cannot be one of a person, a clip has
             nobody, or features are not finite.
         """
-        clips = self._clips(frames, boxes, actor_mask, actor_features, appearance)
+        clips = self._clips(
+            boxes=boxes,
+            actor_mask=actor_mask,
+            frames=frames,
+            actor_features=actor_features,
+            appearance=appearance,
+        )
         outputs = jax.device_get(self.apply(self.variables, clips))
         relaxed = self.relaxed(outputs)
         finite = np.logical_and.reduce([np.isfinite(h).all(axis=1) for h in relaxed.values()])
@@ -274,23 +278,13 @@ class Encoder:
             embedded=outputs.embedded,
         )
 
-    def _clips(self, frames, boxes, actor_mask, actor_features=None, appearance=None) -> Clips:
-        given = {
-            "boxes": boxes,
-            "actor_mask": actor_mask,
-            "frames": frames,
-            "actor_features": actor_features,
-            "appearance": appearance,
-        }
-        if boxes is None:
-            raise no_boxes()
-        arrays = {name: as_array(name, value) for name, value in given.items() if value is not None}
-        if arrays["boxes"].ndim == 3:
-            arrays = {name: array[None] for name, array in arrays.items()}
-        check_fit(self.config.model, arrays)
-        batch, _, actors = arrays["boxes"].shape[:3]
-        mask = arrays.get("actor_mask", np.ones((batch, actors), bool))
-        check_boxes(arrays["boxes"], mask)
+    def _arrays(self, given: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Checks what `encode` is given, and makes of it what the model takes."""
+        return checked_arrays(self.config.model, given)
+
+    def _clips(self, **given: Any) -> Clips:
+        arrays = self._arrays(given)
+        mask = arrays["actor_mask"]
         if not isinstance(self.model, GlobalVideoHasher):
             check_people(mask)
         if "actor_features" in arrays:

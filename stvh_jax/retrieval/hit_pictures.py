@@ -13,7 +13,7 @@ from stvh_jax.reporting import pages
 from stvh_jax.retrieval.asking import Asked
 from stvh_jax.retrieval.hits import Hits, check_output
 from stvh_jax.retrieval.moments import Moment
-from stvh_jax.times import clock
+from stvh_jax.times import clock_tenths
 from stvh_jax.video.footage import VideoFile, open_video
 from stvh_jax.video.frames import read_frames
 
@@ -70,7 +70,7 @@ def write_grid(
             image,
             record["activity"] or record["predicted"] or "unknown",
             record["match"] or "–",
-            "" if record["start"] is None else clock(record["start"]),
+            "" if record["start"] is None else clock_tenths(record["start"]),
             distance,
         )
         for record, image, distance in zip(records, images, distances)
@@ -140,5 +140,5 @@ def video_images(video: VideoFile, records: Sequence[dict]) -> dict[tuple, Image
     pictures = dict(read_frames(video, sorted(set(numbers)), size=size))
     missing = [record for record, number in zip(records, numbers) if number not in pictures]
     if missing:
-        raise UserError(f"{video.path} cannot be decoded at {clock(missing[0]['start'])}")
+        raise UserError(f"{video.path} cannot be decoded at {clock_tenths(missing[0]['start'])}")
     return {_name(record): pictures[number] for record, number in zip(records, numbers)}

@@ -9,7 +9,7 @@ from stvh_jax.retrieval.asking import Asked
 from stvh_jax.retrieval.hits import Hit, Hits
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.moments import Moment
-from stvh_jax.times import clock
+from stvh_jax.times import clock_tenths
 
 
 def hits_table(index: Index, asked: Asked, hits: Hits, *, focus: str | float) -> str:
@@ -82,7 +82,7 @@ def moments_table(
             str(rank),
             f"{moment.distance:.4g}",
             moment.match,
-            *("–" if time is None else clock(time) for time in (moment.start, moment.stop)),
+            *("–" if time is None else clock_tenths(time) for time in (moment.start, moment.stop)),
             str(len(moment.hits)),
             moment.best.clip,
             moment.best.record["activity"] or "–",
@@ -100,7 +100,7 @@ def hit_line(hit: Hit) -> str:
     cells = [
         f"{hit.distance:.4g} bits away",
         f"{hit.match}/{hit.clip}",
-        "" if start is None else f"at {clock(start)}",
+        "" if start is None else f"at {clock_tenths(start)}",
         _prediction(hit) if hit.record["predicted"] else "",
     ]
     return printable("  ".join(cell for cell in cells if cell))
@@ -131,7 +131,7 @@ def hits_to_dict(
 
 def _time(hit: Hit) -> str:
     start, stop = hit.record["start"], hit.record["stop"]
-    return "–" if start is None or stop is None else f"{clock(start)}–{clock(stop)}"
+    return "–" if start is None or stop is None else f"{clock_tenths(start)}–{clock_tenths(stop)}"
 
 
 def _prediction(hit: Hit) -> str:

@@ -22,7 +22,7 @@ from stvh_jax.retrieval.ahead import Ahead
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.indexing import EVERY, check_visual, origin_of
 from stvh_jax.retrieval.where import quoted
-from stvh_jax.times import clock
+from stvh_jax.times import clock_tenths
 from stvh_jax.video.batches import FootageBatch, clips
 from stvh_jax.video.footage import VideoFile
 from stvh_jax.video.labels import Label, activities_of, check_in_video
@@ -271,7 +271,7 @@ def _count_windows(encoder: Encoder, footage: Footage, cutting: Cutting) -> int:
         until = video.duration if cutting.stop is None else min(cutting.stop, video.duration)
         raise UserError(
             f"{video.path} has no {num_frames} frames at {cutting.rate:g} per second from "
-            f"{clock(cutting.start)} to {clock(until)}"
+            f"{clock_tenths(cutting.start)} to {clock_tenths(until)}"
         )
     return len(chosen)
 

@@ -13,7 +13,7 @@ from stvh_jax.errors import NotFound, UserError
 from stvh_jax.retrieval import kept_tracks
 from stvh_jax.retrieval.hits import Hit
 from stvh_jax.retrieval.moments import Moment
-from stvh_jax.times import clock
+from stvh_jax.times import clock_tenths
 from stvh_jax.video.footage import VideoFile, open_video
 from stvh_jax.video.pieces import Piece
 from stvh_jax.video.player import MovingBoxes
@@ -72,8 +72,8 @@ def piece_of(
     end = opened(media).duration
     if start >= end:
         raise UserError(
-            f"{name} begins at {clock(start)}, but {media} ends at {clock(end)}; if the video has "
-            "changed, index it again"
+            f"{name} begins at {clock_tenths(start)}, but {media} ends at {clock_tenths(end)}; "
+            "if the video has changed, index it again"
         )
     return Piece(
         media,

@@ -19,7 +19,7 @@ from stvh_jax.retrieval.moments import step_of
 from stvh_jax.retrieval.queries import Query, encoder_of
 from stvh_jax.retrieval.video_indexing import RATE, Footage, frame_size, media_of
 from stvh_jax.retrieval.where import quoted
-from stvh_jax.times import clock
+from stvh_jax.times import clock_tenths
 from stvh_jax.video.batches import clips
 from stvh_jax.video.footage import VideoFile
 
@@ -112,7 +112,7 @@ def moment_query(
     )
     batch = next(batches, None)
     if batch is None:
-        raise NotFound(f"nobody is tracked in {footage.video.path} at {clock(at)}")
+        raise NotFound(f"nobody is tracked in {footage.video.path} at {clock_tenths(at)}")
     encoded = encode_clips(encoder, [batch.clips], keep_relaxed=True)
     label = int(encoded.activity_scores[0].argmax())
     record = {
@@ -150,8 +150,8 @@ def check_moment(video: VideoFile, at: float | int, *, seconds: float | int = 0.
     if last < 0:
         raise NotFound(f"{video.path} is shorter than a clip, of {seconds:.4g} seconds")
     if not (math.isfinite(at) and 0 <= at <= last + _ROUNDING):
-        latest = clock(math.floor(10 * last) / 10)  # its rounding is downwards
+        latest = clock_tenths(math.floor(10 * last) / 10)  # its rounding is downwards
         raise NotFound(
-            f"{video.path} has no clip at {clock(at) if math.isfinite(at) else at}; give a time "
-            f"from 0:00:00.0 to {latest}"
+            f"{video.path} has no clip at {clock_tenths(at) if math.isfinite(at) else at}; give a "
+            f"time from 0:00:00.0 to {latest}"
         )

@@ -17,11 +17,7 @@ from stvh_jax.video.footage import VideoFile
 from stvh_jax.video.frames import read_frames
 from stvh_jax.video.people import TrackedPeople, people_of
 from stvh_jax.video.tracks import Tracks
-from stvh_jax.video.windows import windows
-
-# A video whose rate is this much lower repeats frames.
-_SLOWER = 0.99
-
+from stvh_jax.video.windows import repeating, windows
 
 Picture = UInt8[np.ndarray, "H W 3"]
 
@@ -117,7 +113,7 @@ def clips(
         yield batch.whole(match, rate)
         del batch  # or it would stay in memory while the next is made
     if report:
-        for line in (*_left_out(counts, num_actors), *lines, *_repeating(video, rate)):
+        for line in (*_left_out(counts, num_actors), *lines, *repeating(video, rate)):
             report(line)
 
 
@@ -278,12 +274,3 @@ def _left_out(counts: collections.Counter[str], most: int) -> Iterator[str]:
     for kind, text in texts.items():
         if counts[kind]:
             yield text.format(counts[kind], most=most, people=counts["people"])
-
-
-def _repeating(video: VideoFile, rate: float | int) -> Iterator[str]:
-    """Says that a video has fewer frames per second than the model takes."""
-    if video.rate < _SLOWER * rate:
-        yield (
-            f"{video.path.name} has {video.rate:.4g} frames per second, and the model takes "
-            f"{rate:.4g}: frames repeat"
-        )

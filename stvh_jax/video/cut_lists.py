@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from stvh_jax import files
 from stvh_jax.errors import UserError
+from stvh_jax.times import clock_milliseconds, clock_seconds
 from stvh_jax.video.piece_frames import opened
-from stvh_jax.video.pieces import Piece, check_pieces, clock, clock_milliseconds, one_line
+from stvh_jax.video.pieces import Piece, check_pieces, one_line
 
 # An edit list of this kind numbers its events with three digits, and its clock has 24 hours.
 _MOST_EVENTS, _DAY = 999, 24 * 3600
@@ -113,7 +114,7 @@ def write_chapters(path: os.PathLike | str, pieces: Sequence[Piece]) -> None:
     lines, elapsed = [], 0.0
     for rank, piece in enumerate(pieces, start=1):
         # YouTube takes no angle brackets.
-        words = [one_line(piece.match), clock(piece.start), one_line(piece.label)]
+        words = [one_line(piece.match), clock_seconds(piece.start), one_line(piece.label)]
         text = " ".join(filter(None, words)).replace("<", "‹").replace(">", "›")
         lines.append(f"{_minutes(elapsed)} {rank}. {text}")
         elapsed += piece.length
@@ -162,7 +163,7 @@ def _time_code(frames: int, nominal: int) -> str:
 
 def _minutes(seconds: float) -> str:
     """Writes a time as YouTube does: 0:00, 12:31, 1:02:17."""
-    text = clock(seconds + 1e-6)  # sums of tenths fall short of whole seconds
+    text = clock_seconds(seconds + 1e-6)  # sums of tenths fall short of whole seconds
     return text.removeprefix("0:").removeprefix("0") if text.startswith("0:") else text
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64
 
 from stvh_jax import files
 from stvh_jax.errors import Damaged, UserError
-from stvh_jax.times import clock
+from stvh_jax.times import clock_tenths
 from stvh_jax.video.containers import WHAT, cut_short, load_av, opened
 from stvh_jax.video.pictures import Turn, turn_of
 
@@ -218,5 +218,5 @@ def _cut(packets: _Packets, container: Any, stream: Any, duration: float) -> str
     if stream.duration is not None:
         whole = float(stream.duration * stream.time_base)
     if whole - duration > max(_TOO_EARLY, _TOO_EARLY_SHARE * whole):
-        return f"announces {clock(whole)} and its frames end at {clock(duration)}"
+        return f"announces {clock_tenths(whole)} and its frames end at {clock_tenths(duration)}"
     return ""

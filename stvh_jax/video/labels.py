@@ -103,8 +103,8 @@ def check_in_video(label: Label, video: VideoFile) -> None:
     """
     if label.start >= video.duration or label.stop > video.duration + _ROUNDED:
         raise UserError(
-            f"{label.place}: it ends at {times.clock(label.stop)}, and {video.path.name} at "
-            f"{times.clock(video.duration)}"
+            f"{label.place}: it ends at {times.clock_tenths(label.stop)}, and {video.path.name} at "
+            f"{times.clock_tenths(video.duration)}"
         )
 
 
@@ -204,7 +204,8 @@ def _label(place: str, cells: Mapping[str, str], known: Mapping[str, str]) -> La
     start, stop = (_time(place, name, cells[name]) for name in ("start", "stop"))
     if stop <= start:
         raise UserError(
-            f"{place}: it stops at {times.clock(stop)}, not after its start at {times.clock(start)}"
+            f"{place}: it stops at {times.clock_tenths(stop)}, not after its start at "
+            f"{times.clock_tenths(start)}"
         )
     split = cells.get("split", "")
     if "split" in cells and split not in SPLITS:

@@ -13,8 +13,9 @@ from jaxtyping import UInt8
 
 from stvh_jax import files
 from stvh_jax.errors import Damaged, UserError
+from stvh_jax.times import clock_seconds
 from stvh_jax.video import containers
-from stvh_jax.video.pieces import Piece, clock
+from stvh_jax.video.pieces import Piece
 
 if TYPE_CHECKING:
     import av
@@ -184,8 +185,8 @@ def shown_frames(footage: Footage, piece: Piece, *, quick: bool = False) -> Iter
             raise Damaged(f"{footage.path} has no frame that can be decoded")
         if end <= start + CLOSE or end < stop - _BEYOND:
             raise UserError(
-                f"{footage.path} ends at {clock(end)}; there is no piece of it from "
-                f"{clock(start)} to {clock(stop)}"
+                f"{footage.path} ends at {clock_seconds(end)}; there is no piece of it from "
+                f"{clock_seconds(start)} to {clock_seconds(stop)}"
             )
         yield Shown(since - start, max(0.0, min(end, stop) - since), last)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from stvh_jax.errors import NotFound, UserError, shown
 from stvh_jax.names import printable
+from stvh_jax.times import clock_seconds
 
 # No video is longer, and its frames can still be counted: a hundred days.
 _MOST_SECONDS = 100 * 24 * 3600
@@ -71,19 +72,6 @@ def check_pieces(pieces: Sequence[Piece], *, on_disk: bool = True) -> None:
             raise NotFound(f"piece {rank}: there is no video file {piece.media}")
 
 
-def clock(seconds: float | int, *, separator: str = ":") -> str:
-    """Writes a time as h:mm:ss, rounded down: 751.9 is 0:12:31."""
-    minutes, second = divmod(int(seconds), 60)
-    hour, minute = divmod(minutes, 60)
-    return separator.join([str(hour), f"{minute:02d}", f"{second:02d}"])
-
-
-def clock_milliseconds(seconds: float | int) -> str:
-    """Writes a time as h:mm:ss.mmm, rounded to the nearest thousandth."""
-    thousandths = round(seconds * 1000)
-    return f"{clock(thousandths // 1000)}.{thousandths % 1000:03d}"
-
-
 def one_line(text: str) -> str:
     """Gives a text as one line: breaks become spaces, and what terminals would obey is escaped."""
     return printable(" ".join(text.split()))
@@ -91,7 +79,7 @@ def one_line(text: str) -> str:
 
 def caption(rank: int, piece: Piece) -> str:
     """Says in one line which piece it is: rank, match, time and label."""
-    parts = [str(rank), one_line(piece.match), clock(piece.start), one_line(piece.label)]
+    parts = [str(rank), one_line(piece.match), clock_seconds(piece.start), one_line(piece.label)]
     return "  ".join(part for part in parts if part)
 
 
@@ -105,7 +93,7 @@ def file_name(rank: int, piece: Piece, count: int, ending: str = ".mp4") -> str:
       ending: of the file's name.
     """
     number = f"{rank:0{max(3, len(str(count)))}d}"
-    time = clock(piece.start, separator="-")
+    time = clock_seconds(piece.start, separator="-")
     parts = [number, _safe(piece.match), time, _safe(piece.label)]
     return " ".join(part for part in parts if part) + ending
 

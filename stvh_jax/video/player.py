@@ -16,7 +16,8 @@ from jaxtyping import Float
 
 from stvh_jax import files
 from stvh_jax.errors import UserError
-from stvh_jax.video.pieces import Piece, check_pieces, clock, one_line
+from stvh_jax.times import clock_seconds
+from stvh_jax.video.pieces import Piece, check_pieces, one_line
 from stvh_jax.video.player_page import SCRIPT, STYLE
 from stvh_jax.video.small_clips import (
     MOST_SECONDS,
@@ -170,7 +171,7 @@ def _write_card(
     file: IO[str], rank: int, piece: Piece, clip: _Clip, people: MovingBoxes | None
 ) -> None:
     match, label = html.escape(one_line(piece.match)), html.escape(one_line(piece.label))
-    time = clock(piece.start)
+    time = clock_seconds(piece.start)
     name = " ".join(filter(None, [str(rank), match, time, label]))
     distance = ""
     if piece.distance is not None:

@@ -48,7 +48,9 @@ def settle(
     frames = _frames(rows, num_frames, first_frame)
     confidences, note = _confidences(rows, min_confidence)
     boxes = _in_frame(rows, width, height)
-    clipped = np.clip(boxes, 0, 1).astype(np.float32)  # of hours, memory counts
+    # Without another copy in 64 bits, for of hours, memory counts.
+    clipped = np.empty(boxes.shape, np.float32)
+    np.clip(boxes, 0, 1, out=clipped, casting="same_kind")
     reasons = _reasons_to_drop(boxes, clipped, confidences, min_confidence)
     dropped = np.any(np.stack(list(reasons.values())), axis=0)
     reasons[TWICE] = _twice(frames, rows.people, confidences, np.logical_not(dropped))
@@ -166,9 +168,11 @@ def _twice(
 
 def _reasons(rows: Rows) -> str:
     """Says why boxes are left out: " (5 lost)", or ""."""
-    if not rows.left_out:
-        return ""
-    return f" ({', '.join(f'{count} {reason}' for reason, count in rows.left_out.items())})"
+    return f" ({_listed(rows)})" if rows.left_out else ""
+
+
+def _listed(rows: Rows) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in rows.left_out.items())
 
 
 def _lines(rows: Rows, note: str, clipped: int, count: int) -> list[str]:
@@ -178,8 +182,7 @@ def _lines(rows: Rows, note: str, clipped: int, count: int) -> list[str]:
         lines.append(note)
     total = sum(rows.left_out.values())
     if total:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in rows.left_out.items())
-        lines.append(f"{_boxes(total)} left out: {reasons}")
+        lines.append(f"{_boxes(total)} left out: {_listed(rows)}")
     if rows.left_out.get(BEYOND, 0) * 2 > count:
         lines.append("most boxes are beyond the frame; are these the tracks of another video?")
     if clipped:

@@ -94,6 +94,23 @@ def read_tracks(
     return tracks
 
 
+def videos_in(path: os.PathLike | str) -> list[str]:
+    """Names the videos of a file or folder of tracks; none where it does not say.
+
+    Raises:
+      NotFound: there is no such file.
+      Damaged: it is malformed.
+      UserError: it cannot be read.
+    """
+    with _naming(path), files.reading(path, _WHAT):
+        if epath.Path(path).is_dir():
+            return ultralytics.videos_in(path)
+        content = files.read_bytes(path, _WHAT)
+        text = "" if content.startswith(own_parquet.MAGIC) else text_table.decode(content)
+        values = json.loads(text) if text.lstrip().startswith("{") else {}
+        return coco.videos_in(values) if coco.fits(values) else []
+
+
 @contextlib.contextmanager
 def _naming(path: os.PathLike | str) -> Iterator[None]:
     """Puts the file's name in front of what the readers say."""
@@ -122,6 +139,7 @@ def _rows(path: os.PathLike | str, video: str | None, classes: Collection[str] |
         begin = text[:1000].lstrip()
         if begin.startswith("<"):
             return cvat.read(content, classes)
+        del content  # of hours, memory counts
         if begin.startswith(("{", "[")):
             return _of_json(text, video, classes, place.stem)
         return _of_lines(text, classes)

@@ -1,16 +1,20 @@
 """Which frames of a video make a clip: windows at the model's rate, one every so often."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from stvh_jax.errors import UserError, shown
+from stvh_jax.video.footage import VideoFile
 
 # Times that differ by less are the same: Matroska rounds to milliseconds.
 _SAME = 1.5e-3
 # Of two frames as near as each other the earlier is taken; what is lost in sums is less than this.
 _TIE = 1e-6
+# A video whose rate is this much lower than that of clips repeats frames.
+_SLOWER = 0.99
 # Names of clips are whole milliseconds.
 _LEAST_STEP = 1e-3
 
@@ -60,6 +64,15 @@ def windows(
     count = max(0, math.floor((latest + _SAME - start) / every) + 1)
     begins = start + every * np.arange(count)
     return _nearest(times, begins[:, None] + np.arange(num_frames) / rate)
+
+
+def repeating(video: VideoFile, rate: float | int) -> Iterator[str]:
+    """Says that a video has fewer frames per second than clips take, if that is so."""
+    if video.rate < _SLOWER * rate:
+        yield (
+            f"{video.path.name} has {video.rate:.4g} frames per second, and clips take {rate:.4g}: "
+            "some frames are repeated"
+        )
 
 
 def _nearest(

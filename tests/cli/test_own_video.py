@@ -153,9 +153,9 @@ MISTAKES = [
     (["--video", "VIDEO", "--tracks", "GOOD", "--fps", "0"], "--fps 0.0; give more than 0"),
     *((["--video", "VIDEO", "--tracks", "GOOD", "--shard", shard], f"--shard '{shard}'; give I/N")
       for shard in ("0/3", "4/3", "x", "1/0", "1/3/5")),
-    (["--video", "VIDEO", "SAME", "--tracks", "{match}.txt"], "have one name, by which clips are"),
-    (["--video", "VIDEO", "SAME", "--tracks", "{match}.txt", "--shard", "1/2"], "have one name"),
-    (["--video", "VIDEO", "text.mp4", "--tracks", "GOOD"], "is one file for 2 videos; put {match}"),
+    (["--video", "VIDEO", "SAME", "--tracks", "{match}.txt"], "have the same name, and a match"),
+    (["--video", "VIDEO", "SAME", "--tracks", "{match}.txt", "--shard", "1/2"], "the same name"),
+    (["--video", "VIDEO", "text.mp4", "--tracks", "GOOD"], "one file for 2 videos; write {match}"),
     (["--video", "VIDEO", "--split", "test"], "--video is in place of a prepared set"),
     (["--video", "VIDEO", "--adapt"], "are for a prepared set; leave"),
     (["--video", "VIDEO", "--filter-values", "real"], "are for a prepared set; leave"),

@@ -149,7 +149,7 @@ def test_given_features_take_the_place_of_frames(feature_encoder):
     boxes = np.sort(random.uniform(0, 1, (5, 2, 2, 4)).astype(np.float32), axis=-1)
     features = random.normal(size=(5, 2, 2, 8)).astype(np.float32)
     encoding = feature_encoder.encode(None, boxes, actor_features=features)
-    clips = feature_encoder._clips(None, boxes, None, features)
+    clips = feature_encoder._clips(boxes=boxes, actor_features=features)
     assert clips.actor_features.shape == (5, 2, 3, 8)
     np.testing.assert_array_equal(clips.actor_mask, [[True, True, False]] * 5)
     outputs = jax.device_get(feature_encoder.apply(feature_encoder.variables, clips))

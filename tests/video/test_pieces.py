@@ -3,13 +3,7 @@ import math
 import pytest
 
 from stvh_jax.errors import NotFound, UserError
-from stvh_jax.video.pieces import Piece, caption, check_pieces, clock, clock_milliseconds, file_name
-
-
-def test_times_are_written_as_clocks():
-    assert clock(751.9) == "0:12:31"
-    assert clock(3737) == "1:02:17"
-    assert clock_milliseconds(751.9996) == "0:12:32.000"
+from stvh_jax.video.pieces import Piece, caption, check_pieces, file_name
 
 
 def test_names_of_files_are_safe_on_every_system():

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from stvh_jax.errors import UserError
-from stvh_jax.video.windows import windows
+from stvh_jax.video.footage import open_video
+from stvh_jax.video.windows import repeating, windows
+from tests.helpers.videos import make_video
 
 
 def by_hand(times, num_frames, rate, every, start, stop):
@@ -55,6 +57,13 @@ def test_a_slow_video_repeats_frames_and_a_short_one_has_no_window():
     assert windows(np.arange(9) / 25, num_frames=10, rate=25, every=1).shape == (0, 10)
     assert windows(np.arange(9) / 25, num_frames=3, rate=25, every=1, start=50).shape == (0, 3)
     assert windows(np.zeros(0), num_frames=3, rate=25, every=1).shape == (0, 3)
+
+
+def test_a_video_that_is_slower_than_clips_is_said(tmp_path):
+    video = open_video(make_video(tmp_path / "slow.mp4", 25, rate=10))
+    (line,) = repeating(video, 25)
+    assert line == "slow.mp4 has 10 frames per second, and clips take 25: some frames are repeated"
+    assert not [*repeating(video, 10), *repeating(video, 5)]
 
 
 @pytest.mark.parametrize(

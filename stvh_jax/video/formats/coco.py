@@ -37,6 +37,15 @@ def fits(content: Mapping[str, Any]) -> bool:
     return isinstance(content.get("annotations"), list) and isinstance(content.get("images"), list)
 
 
+def videos_in(content: Mapping[str, Any]) -> list[str]:
+    """Names the videos of a file.
+
+    Raises:
+      Damaged: an entry is malformed.
+    """
+    return list(_names(_objects(content, "videos")).values())
+
+
 def read(
     content: Mapping[str, Any],
     classes: Collection[str] | None,
@@ -109,6 +118,15 @@ def _key(image: Mapping[str, Any]) -> Any:
     return _hashable(image.get("id"))
 
 
+def _names(videos: Sequence[dict[str, Any]]) -> dict[Any, str]:
+    """Names the videos, by their ids."""
+    names = {}
+    for entry in videos:
+        name = entry.get("name", entry.get("file_name"))
+        names[_key(entry)] = str(_key(entry) if name is None else name)
+    return names
+
+
 def _of_video(
     images: Sequence[dict[str, Any]],
     videos: Sequence[dict[str, Any]],
@@ -116,17 +134,14 @@ def _of_video(
     stem: str,
 ) -> tuple[Sequence[dict[str, Any]], str]:
     """Chooses the images of one video, and says which, where there are several."""
-    names = {}
-    for entry in videos:
-        name = entry.get("name", entry.get("file_name"))
-        names[_key(entry)] = str(_key(entry) if name is None else name)
-    if len(names) < 2 and video is None:
+    names = _names(videos)
+    if len(names) < 2:
         return images, ""
     wanted = stem if video is None else video
     found = [key for key, name in names.items() if wanted in (name, pathlib.PurePath(name).stem)]
     found = found or [key for key in names if str(key) == wanted and video is not None]
     if len(found) != 1:
-        there = f"it has the videos {listed(list(names.values()))}" if names else "it names none"
+        there = f"it has the videos {listed(list(names.values()))}"
         if video is None or len(found) > 1:
             raise UserError(f"{there}; name one with video")
         raise NotFound(f"it has no video {video!r}; {there}")

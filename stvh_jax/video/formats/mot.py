@@ -80,9 +80,10 @@ def _first_line(text: str) -> tuple[int, list[str]]:
 
 
 def _corners(boxes: Float64[np.ndarray, "M 4"]) -> Float64[np.ndarray, "M 4"]:
-    left, top, width, height = boxes.T
+    corners = boxes[:, [1, 0, 3, 2]]
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.stack([top, left, top + height, left + width], axis=1)
+        corners[:, 2:] += corners[:, :2]
+    return corners
 
 
 def _with_confidence(rows: Rows, table: Table) -> Rows:
@@ -117,12 +118,12 @@ def _people_alone(rows: Rows, table: Table, classes: Collection[str] | None) -> 
     numbers = table.values[~ignored, _CLASS]
     if not np.isin(numbers, np.arange(_MOST_CLASS)).all():
         return rows
-    labels = [f"{number:.0f}" for number in numbers.tolist()]
-    found = set(labels)
-    if classes is None and PERSON_NUMBER not in found and _PEDESTRIAN in found:
+    found, class_of = np.unique(numbers, return_inverse=True)
+    labels = [f"{number:.0f}" for number in found.tolist()]
+    if classes is None and PERSON_NUMBER not in labels and _PEDESTRIAN in labels:
         classes = [_PEDESTRIAN]
     others, note = others_than_people(labels, classes)
-    return rows.noting(note).without(others, OTHERS)
+    return rows.noting(note).without(others[class_of], OTHERS)
 
 
 def _in_share(rows: Rows) -> Rows:

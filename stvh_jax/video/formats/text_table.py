@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from stvh_jax.errors import Damaged, shown
-from stvh_jax.video.rows import check_count, line_of
+from stvh_jax.video.rows import MOST_BOXES, check_count, line_of
 
-# So many bytes are looked at at a time, so that what is kept for each byte stays small.
+# So many signs are looked at at a time, so that what is kept for each sign stays small.
 _CHUNK = 1 << 22
 
 _SPACES = bytes.maketrans(b",;\t\v\f", b"     ")
@@ -19,7 +19,7 @@ _NUMBER = re.compile(
 )
 
 # No text holds these; a picture or a program soon does.
-_BINARY = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1a"))
+_BINARY = tuple(map(chr, set(range(32)) - set(b"\t\n\v\f\r\x1a")))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,14 +54,14 @@ def decode(content: bytes) -> str:
     else:
         encoding = "utf-8-sig"
     text = content.decode(encoding, errors="replace")
-    if text.encode("utf-8").translate(None, _BINARY) != text.encode("utf-8"):
+    if any(sign in text for sign in _BINARY):
         raise Damaged("it is not text")
     return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\x1a")
 
 
 def cells_of(line: str) -> list[str]:
     """Gives the cells of one line, as `parse_table` sees them: empty ones are "nan"."""
-    content = _with_empty_cells(line.encode("utf-8", errors="replace")).translate(_SPACES)
+    content = _plain(line.encode("utf-8", errors="replace"), decimal_commas=_decimal_commas(line))
     return content.decode("utf-8", errors="replace").split()
 
 
@@ -82,33 +82,42 @@ def parse_table(text: str, columns: int, *, skipped: int = 0) -> Table:
       Damaged: a cell is not a number, and the message begins with its line; or a line is endless.
       UserError: there are too many lines.
     """
-    content = _with_empty_cells(text.encode("utf-8", errors="replace"))
-    content = content.translate(_SPACES)
-    parts, start, before, read = [], 0, 0, 0
-    while start < len(content):
-        end = content.find(b"\n", start + _CHUNK) + 1 or len(content)
+    # Room for every line; what is not written to takes no memory.
+    most = min(text.count("\n") + 1, MOST_BOXES)
+    values, (counts, lines) = np.empty((most, columns)), np.empty((2, most), np.int64)
+    decimal_commas, start, before, read = _decimal_commas(text), 0, 0, 0
+    while start < len(text):
+        end = text.find("\n", start + _CHUNK) + 1 or len(text)
         if end - start > 2 * _CHUNK:
             raise Damaged(f"it has a line of more than {_CHUNK >> 20} MiB")
-        part = content[start:end]
+        content = text[start:end].encode("utf-8", errors="replace")
+        content = _plain(content, decimal_commas=decimal_commas)
         if before < skipped:  # only ever a header, which stands in the first part
-            cut = part.split(b"\n", skipped)
-            part = b"\n" * skipped + (cut[skipped] if len(cut) > skipped else b"")
-        parts.append(_parse_part(part, columns, before))
-        before += part.count(b"\n")
-        read += len(parts[-1].lines)
-        check_count(read)
-        start = end
-    if not parts:
-        return Table(np.zeros((0, columns)), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    fields = (tuple(getattr(part, name) for part in parts) for name in Table.__annotations__)
-    return Table(*map(np.concatenate, fields))
+            cut = content.split(b"\n", skipped)
+            content = b"\n" * skipped + (cut[skipped] if len(cut) > skipped else b"")
+        part = _parse_part(content, columns, before)
+        before += content.count(b"\n")
+        place = slice(read, read + len(part.lines))
+        check_count(place.stop)
+        values[place], counts[place], lines[place] = part.values, part.counts, part.lines
+        start, read = end, place.stop
+    return Table(values[:read], counts[:read], lines[:read])
+
+
+def _decimal_commas(text: str) -> bool:
+    """Says whether the commas of a text are decimal: semicolons part its cells."""
+    return ";" in text and "." not in text
+
+
+def _plain(content: bytes, *, decimal_commas: bool) -> bytes:
+    """Writes lines with spaces between the cells, NaN in empty ones, and decimal points."""
+    if decimal_commas:
+        content = content.replace(b",", b".")
+    return _with_empty_cells(content.replace(b";", b",")).translate(_SPACES)
 
 
 def _with_empty_cells(content: bytes) -> bytes:
-    """Writes NaN into empty cells, and points for decimal commas."""
-    if b";" in content:
-        content = content if b"." in content else content.replace(b",", b".")
-        content = content.replace(b";", b",")
+    """Writes NaN into the empty cells between commas."""
     if b"," not in content:
         return content
     content = content.replace(b"\t", b" ")

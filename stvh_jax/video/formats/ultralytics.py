@@ -74,19 +74,30 @@ def read(
     return rows.noting(note).without(others, OTHERS)
 
 
-def _of_video(
-    folder: pathlib.Path, video: str | None
-) -> tuple[list[pathlib.Path], Int64[np.ndarray, "F"]]:
-    """Finds the files of one video, and the numbers of their frames."""
+def videos_in(folder: os.PathLike | str) -> list[str]:
+    """Names the videos whose files are in a folder, in their natural order."""
+    return sorted(_files_of_videos(pathlib.Path(folder)), key=natural_key)
+
+
+def _files_of_videos(folder: pathlib.Path) -> dict[str, list[tuple[int, pathlib.Path]]]:
+    """Finds the files of each video, and the numbers of their frames."""
     with files.reading(folder, "a folder of tracks"):
         inner = folder / "labels"
         folder = inner if inner.is_dir() else folder
         names = [entry.name for entry in os.scandir(folder) if not files.is_hidden(entry.name)]
-    videos: dict[str, list[tuple[int, str]]] = {}
+    videos: dict[str, list[tuple[int, pathlib.Path]]] = {}
     for name in names:
         match = _NAME.fullmatch(name)
         if match:
-            videos.setdefault(match["video"], []).append((int(match["frame"]), name))
+            videos.setdefault(match["video"], []).append((int(match["frame"]), folder / name))
+    return videos
+
+
+def _of_video(
+    folder: pathlib.Path, video: str | None
+) -> tuple[list[pathlib.Path], Int64[np.ndarray, "F"]]:
+    """Finds the files of one video, and the numbers of their frames."""
+    videos = _files_of_videos(folder)
     if not videos:
         raise NotFound(
             "it has no files of tracks, such as match_12.txt, one for each frame; give the file "
@@ -100,7 +111,7 @@ def _of_video(
         raise NotFound(f"it has no files of the video {chosen!r}, but of {listed(list(videos))}")
     found = sorted(videos[chosen])
     frames = np.array([frame for frame, _ in found], np.int64)
-    return [folder / name for _, name in found], frames
+    return [path for _, path in found], frames
 
 
 def _tables(paths: Sequence[pathlib.Path]) -> tuple[Table, Int64[np.ndarray, "M"]]:
