@@ -19,8 +19,15 @@ let asked = 0, running = null, waiting = null;
 // Shows the state of an address: at once if nothing is under way, else after what is, and of many
 // that wait the last one alone.
 function show(address, how) {
+  // What the slider changes goes on from what waits, and both are one step of the history.
+  if (waiting?.how.history === "push" && how.history === "replace") how = {...how, history: "push"};
   waiting = {address, how};
   if (!running) next();
+}
+
+// The address of what is shown, or soon will be.
+function latest() {
+  return new URL(waiting?.address ?? running ?? location.href, location.href);
 }
 
 async function next() {
@@ -149,7 +156,7 @@ document.addEventListener("click", event => {
 // ---- The slider ------------------------------------------------------------------------------
 
 function scaleAddress() {
-  const pairs = new URLSearchParams(location.search);
+  const pairs = latest().searchParams;
   const value = Number($("scale").value);
   pairs.delete("scale");
   if (value !== 1) pairs.set("scale", String(value));
@@ -182,6 +189,7 @@ function moveScale(by) {
 function narrow() {
   const pairs = new URLSearchParams();
   for (const [name, value] of new FormData($("narrow"))) if (value) pairs.append(name, value);
+  if ($("scale")) pairs.set("scale", $("scale").value);   // it may have moved since
   show("/?" + pairs, {history: "push", glide: true});
 }
 
@@ -225,7 +233,7 @@ function tellTaught() {
 
 function again() {
   if (!pending.size) return;
-  const pairs = new URLSearchParams(location.search);
+  const pairs = latest().searchParams;
   const names = {like: new Set(pairs.getAll("like")), not: new Set(pairs.getAll("not"))};
   for (const [name, sign] of pending) {
     names.like.delete(name);
@@ -405,7 +413,7 @@ function splitName(name) {
 
 // Before the map was made, nothing said where hits stand on it.
 document.addEventListener("stvh-map-ready", () => {
-  if ($("scale") && !results.querySelector("[data-places]")) show(location.href, {slide: true});
+  if ($("scale") && !waiting && !results.querySelector("[data-places]")) show(latest().href, {slide: true});
 });
 
 document.addEventListener("stvh-map-choose", event => {

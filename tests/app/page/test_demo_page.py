@@ -63,8 +63,8 @@ def test_hits_move_from_the_same_match_to_the_same_activity(seen):
     assert found.count(given) >= 4
     page.locator("#scale").focus()
     page.keyboard.press("Home")
-    page.wait_for_function("document.querySelector('#scale').value === '0'")
-    page.wait_for_function("location.search.includes('scale=0')")
+    page.wait_for_function("() => document.querySelector('#scale').value === '0'")
+    page.wait_for_function("() => location.search.includes('scale=0')")
     matches = page.locator("#hits .choose b").all_text_contents()[:5]
     assert matches.count("match-1") >= 4
     assert page.locator(".activity.predicted").first.text_content().endswith("?")
@@ -72,10 +72,11 @@ def test_hits_move_from_the_same_match_to_the_same_activity(seen):
 
 def test_a_clip_plays_with_the_boxes_of_its_people(seen):
     page = seen.open("/?clip=match-1/10000")
-    card = page.locator("#hits > .card").first
-    card.hover()
-    page.wait_for_function("document.querySelector('#hits video').currentTime > 0.2")
-    assert card.locator("svg rect").count() == 12
+    page.locator("#hits > .card").first.hover()
+    page.wait_for_function("() => document.querySelector('#hits video').currentTime > 0.2")
+    page.wait_for_function(
+        "() => document.querySelectorAll('#hits > .card:first-child rect').length === 12"
+    )
 
 
 def test_an_uploaded_clip_finds_its_own_moment(seen, footage):
@@ -90,12 +91,25 @@ def test_an_uploaded_clip_finds_its_own_moment(seen, footage):
     assert "0:00:1" in nearest
 
 
+def test_an_upload_that_is_no_video_is_one_line(seen, footage):
+    seen.allowed = "status of 400"
+    page = seen.open("/")
+    page.locator("#upload-video").set_input_files(footage / "labels.csv")
+    page.locator("#upload-tracks").set_input_files(footage / "match-2.txt")
+    page.locator("#upload button").click()
+    page.locator("#upload-status", has_text="video").filter(has_not_text="seconds …").wait_for(
+        timeout=150_000
+    )
+    assert page.locator("#hits > .card").count() == 24
+    assert page.locator("#upload button").is_enabled()
+
+
 def test_the_picture(seen, tmp_path):
     page = seen.open("/?clip=match-1/10000&scale=0.4")
     page.locator("#map canvas").wait_for()
-    page.wait_for_function("document.querySelector('.query-card video').currentTime > 0.2")
+    page.wait_for_function("() => document.querySelector('.query-card video').currentTime > 0.2")
     page.wait_for_function(
-        "Array.from(document.querySelectorAll('#hits .stage')).slice(0, 6).length === 6"
+        "() => Array.from(document.querySelectorAll('#hits .stage')).slice(0, 6).length === 6"
     )
     page.wait_for_load_state("networkidle")
     path = os.environ.get("STVH_PICTURE") or tmp_path / "page.png"

@@ -146,6 +146,29 @@ def test_the_map_morphs_with_the_slider(watched):
     page.wait_for_function(f"before => {drawing} !== before", arg=before)
 
 
+def test_what_comes_late_does_not_undo_what_was_done_since(watched, shown, tmp_path):
+    with serving(shown.open(), tmp_path) as fresh:  # its map is not made yet
+        page, held = watched.blank(), {}
+        page.route("**/map?*", lambda route: held.setdefault("map", route))
+        page.route("**/results?*", lambda route: held.setdefault("results", route))
+        page.goto(f"{fresh.address}/?clip=cup+final/5")
+        page.wait_for_function("() => document.querySelector('.map-message').textContent")
+        page.locator("#scale").focus()
+        with page.expect_request("**/results?*"):
+            page.keyboard.press("Home")
+        page.get_by_role("checkbox", name="other matches only").check()
+        with page.expect_response("**/map?*"):
+            held.pop("map").continue_()
+        page.wait_for_function("() => document.querySelector('.map-key li')")
+        page.unroute("**/results?*")
+        held.pop("results").continue_()
+        wait_for_address(page, elsewhere=["1"], scale=["0"])
+        settled(page, fresh)
+        page.locator("#hits > [data-places]").first.wait_for()
+        page.go_back()
+        settled(page, fresh)
+
+
 def test_a_map_that_fails_is_asked_for_again(watched):
     watched.allowed = "net::ERR_FAILED"
     page = watched.blank()
