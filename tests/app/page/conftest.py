@@ -38,11 +38,12 @@ def served(shown, tmp_path_factory):
 def browser():
     """Starts a Chromium that shows nothing; skips where there is none."""
     playwright = pytest.importorskip("playwright.sync_api")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("no Chromium is found; CONTRIBUTING.md says how to install one")
     playwright.expect.set_options(timeout=1000 * PATIENCE)
     with playwright.sync_playwright() as started:
+        paths = [*map(shutil.which, BROWSERS), shutil.which(started.chromium.executable_path)]
+        path = next(filter(None, paths), None)
+        if path is None:
+            pytest.skip("no Chromium is found; CONTRIBUTING.md says how to install one")
         running = started.chromium.launch(executable_path=path, args=OPTIONS)
         yield running
         running.close()
