@@ -66,7 +66,7 @@ def serving(index, folder, *, token=None, other=None, port=0):
     uploads = Uploads(index.uri, folder)
     archive = Archive(index, uploads=uploads, saved=SavedQueries(folder_of(index.uri)))
     loops = Loops(index, archive.turn, folder / "loops")
-    application = server.build(archive, loops, door, other=other)
+    application = server.build(archive, loops, door, folder, other=other)
     # Lines of a page come to be kept open by browsers; they are not waited for in the end.
     config = uvicorn.Config(
         application, log_level="warning", access_log=False, timeout_graceful_shutdown=1
