@@ -12,7 +12,7 @@ import uvicorn
 from stvh_jax.app import server
 from stvh_jax.app.archive import Archive
 from stvh_jax.app.loops import Loops
-from stvh_jax.app.saved import SavedQueries, folder_of
+from stvh_jax.app.saved import SavedQueries
 from stvh_jax.app.security import Door
 from stvh_jax.app.uploads import Uploads
 
@@ -64,7 +64,7 @@ def serving(index, folder, *, token=None, other=None, port=0):
     opened = server.listen("127.0.0.1", port)
     door = Door("127.0.0.1", opened.getsockname()[1], token)
     uploads = Uploads(index.uri, folder)
-    archive = Archive(index, uploads=uploads, saved=SavedQueries(folder_of(index.uri)))
+    archive = Archive(index, uploads=uploads, saved=SavedQueries(folder / "saved"))
     loops = Loops(index, archive.turn, folder / "loops")
     application = server.build(archive, loops, door, folder, other=other)
     # Lines of a page come to be kept open by browsers; they are not waited for in the end.
