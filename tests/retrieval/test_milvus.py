@@ -300,6 +300,7 @@ def test_writes_are_seen_at_once_and_whole(milvus, tmp_path, monkeypatch):
     pair = both(milvus, tmp_path, "writes", (3,))
     # Several requests a write.
     monkeypatch.setattr(collection, "ROWS", 200)
+    monkeypatch.setattr(collection, "_NAMES", 60)
     codes, record = some_clips("random", 240)
     later = {3: codes[3][::-1].copy()}
     for index in pair:
@@ -308,6 +309,8 @@ def test_writes_are_seen_at_once_and_whole(milvus, tmp_path, monkeypatch):
         assert len(index) == 240
         with pytest.raises(Exists, match=r"clip 2/\S+ is in .* already"):
             index.add(codes[3][::6], **{name: values[::6] for name, values in record.items()})
+        assert len(index.clips()) == 240
+    assert pair[1].clips().equals(pair[0].clips())
     check_same(pair, queries_of(), focus=1)
     for index in pair:
         index.upsert(later, **record)

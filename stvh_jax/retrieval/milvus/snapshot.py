@@ -19,7 +19,7 @@ from stvh_jax.errors import NotFound, UserError
 from stvh_jax.names import natural_key
 from stvh_jax.retrieval.clip_table import as_record, code_columns
 from stvh_jax.retrieval.engine import Limits, LinearRequest, Name, SearchRequest
-from stvh_jax.retrieval.milvus.collection import CODE, FOCUS, ID, PART, PARTS, Collection, Row
+from stvh_jax.retrieval.milvus.collection import CODE, FOCUS, PART, PARTS, Collection, Row
 from stvh_jax.retrieval.milvus.where import joined, null_of, quoted, translate
 from stvh_jax.retrieval.surroundings import Surroundings, unknown_times
 
@@ -143,10 +143,8 @@ class CollectionSnapshot:
 
     def list_clips(self, where: str | None = None, *, codes: bool = False) -> pa.Table:
         """Gives the records of the clips that meet a condition; see `Snapshot.list_clips`."""
-        collection = self._collection
         conditions = [] if where is None else [translate(where, self._info.record)]
-        condition = joined([collection.one_row_per_clip, *conditions], "and")
-        names = [Row.of(row[ID]).name for row in collection.iterate(condition, [ID])]
+        names = self._collection.names(conditions)
         names.sort(key=lambda name: (natural_key(name[0]), natural_key(name[1])))
         clips = self.records(self._numbered(names))
         return clips if codes else clips.select(self._info.fields.names)
