@@ -107,8 +107,8 @@ def check_in_video(label: Label, video: VideoFile) -> None:
     """
     if label.start >= video.duration or label.stop > video.duration + _ROUNDED:
         raise UserError(
-            f"{label.place}: it ends at {times.clock_tenths(label.stop)}, but {video.path.name} ends at "
-            f"{times.clock_tenths(video.duration)}"
+            f"{label.place}: it ends at {times.clock_tenths(label.stop)}, but {video.path.name} "
+            f"ends at {times.clock_tenths(video.duration)}"
         )
 
 
