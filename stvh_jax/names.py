@@ -90,12 +90,6 @@ def decimal_numbers(values: Integers, lengths: Integers) -> Integers:
     return 32 * values + (31 - lengths)
 
 
-def decimal_name(number: int) -> str:
-    """Gives the name that has a number of `decimal_numbers`."""
-    value, rest = divmod(number, 32)
-    return f"{value:0{31 - rest}d}"
-
-
 def _all_decimal(texts: np.ndarray) -> bool:
     """Says whether every name consists of a few decimal digits, those of ASCII."""
     if not texts.size:

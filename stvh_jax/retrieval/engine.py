@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int64, UInt8
 
+from stvh_jax.codes.bit_weights import BitWeights
 from stvh_jax.codes.nearest import Neighbours
 from stvh_jax.codes.visual_maps import Adaptation
 from stvh_jax.codes.weighted_bits import WeightedCode
@@ -32,12 +33,14 @@ class Limits(abc.ABC):
       radius: the largest distance in bits, itself included; None for any.
       where: a condition on the record in SQL; None for all clips.
       without: clips left out.
+      foci: what each focus weighs, in hundredths; see `IndexInfo.weights`.
     """
 
     k: int | None = None
     radius: Number | None = None
     where: str | None = None
     without: Sequence[Surroundings] = ()
+    foci: Mapping[int, int]
 
     @property
     @abc.abstractmethod
@@ -58,13 +61,15 @@ class SearchRequest(Limits):
     """Everything that an engine has to know of a search by codes.
 
     Attributes:
-      queries: packed codes of Q queries, of each part that weighs something.
+      stored: packed codes of Q queries, of each stored focus.
+      queries: the same of each part that weighs something.
       weights: what a bit of each part weighs, positive whole numbers.
       weights_per_bit: how much of that, from one query, is a distance of one bit.
       together: the queries are one, and their distances are added.
       each: gives the same, query by query, by a weight of each bit; None for several together.
     """
 
+    stored: Mapping[int, UInt8[np.ndarray, "Q bytes"]]
     queries: Mapping[CodePart, UInt8[np.ndarray, "Q part"]]
     weights: Mapping[CodePart, int]
     weights_per_bit: int
@@ -174,7 +179,7 @@ class Engine(Protocol):
         ...
 
     def adapt(self, adaptation: Adaptation, names: pa.Table, bits: Bool[np.ndarray, "M V"]) -> None:
-        """Replaces the visual bits of all clips.
+        """Replaces the visual bits of all clips, where `check_adaptable` lets it.
 
         Args:
           adaptation: what has made them.
@@ -233,7 +238,13 @@ class Engine(Protocol):
 
 @runtime_checkable
 class EngineKind(Protocol):
-    """A kind of engine, a class of them: makes and opens stores."""
+    """A kind of engine, a class of them: makes and opens stores.
+
+    Attributes:
+      adapts: whether the visual bits of what it stores can be adapted.
+    """
+
+    adapts: bool
 
     def exists(self, uri: str, *, storage_options: Mapping[str, str] | None) -> bool:
         """Says whether there is a store."""
@@ -276,9 +287,24 @@ def clip_exists(uri: str, name: Name) -> Exists:
     )
 
 
-def no_adaptation(uri: str) -> UserError:
-    """Says that an index cannot be adapted."""
-    return UserError(
-        f"{uri} has a code for each focus; only one code for all foci, of a model with "
-        "model.objective=graded, has visual bits that can be adapted"
-    )
+def check_adaptable(what: str, weights: BitWeights | None, *, adapts: bool) -> None:
+    """Checks that there are visual bits that can be adapted.
+
+    Args:
+      what: the index or the model, for the message.
+      weights: its own.
+      adapts: whether the engine can; see `EngineKind`.
+
+    Raises:
+      UserError: there are none, or it cannot.
+    """
+    if weights is None or not len(weights.visual):
+        raise UserError(
+            f"{what} has a code for each focus; only one code for all foci, of a model with "
+            "model.objective=graded, has visual bits that can be adapted"
+        )
+    if not adapts:
+        raise UserError(
+            "the visual bits of an index on a Milvus server cannot be adapted; adapt one in a "
+            "folder or a bucket"
+        )

@@ -32,7 +32,7 @@ from stvh_jax.retrieval.checks import (
     names_of,
 )
 from stvh_jax.retrieval.clip_table import Codes, Values, names_table, to_table
-from stvh_jax.retrieval.engine import Engine, no_adaptation
+from stvh_jax.retrieval.engine import Engine, check_adaptable
 from stvh_jax.retrieval.hits import Hits, codes_and_records
 from stvh_jax.retrieval.index_info import IndexInfo, Number, is_whole, listed
 from stvh_jax.retrieval.surroundings import Surroundings
@@ -288,11 +288,12 @@ class Index:
           clip: see there.
 
         Raises:
-          UserError: there are no visual bits, or a clip is missing, given twice, or not in it.
+          UserError: there are no visual bits, they are on a Milvus server, or a clip is missing,
+            given twice, or not in the index.
         """
         weights = self.info.bit_weights
-        if weights is None or not len(weights.visual):
-            raise no_adaptation("the index")
+        check_adaptable("the index", weights, adapts=engine_kind(self.uri).adapts)
+        assert weights is not None  # or it could not be adapted
         adaptation = fit_adaptation(embedded, len(weights.visual))
         bits = adaptation.bits_of(np.asarray(embedded))
         self.engine.adapt(adaptation, names_table(match, clip, len(bits)), bits)

@@ -25,7 +25,8 @@ from stvh_jax.inference.encoded_clips import (
     encode_split,
 )
 from stvh_jax.inference.encoder import Encoder
-from stvh_jax.retrieval.engine import Name, no_adaptation
+from stvh_jax.retrieval.checks import engine_kind
+from stvh_jax.retrieval.engine import Name, check_adaptable
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.where import quoted
 
@@ -89,8 +90,9 @@ def index_split(
     parts = split.split("+")
     for part in parts:
         dataset.num_clips(part)
-    if adapt and encoder.bit_weights is None:
-        raise no_adaptation(f"{run}: this model")
+    if adapt:
+        adapts = engine_kind(uri).adapts
+        check_adaptable(f"{run}: this model", encoder.bit_weights, adapts=adapts)
     stored = _choose_stored(encoder, stored_foci)
     origin = origin_of(run, encoder) | {
         "frames_per_second": frames_per_second,

@@ -33,7 +33,7 @@ def by_codes(
       engine: where they are.
       codes: packed codes of Q queries, by focus or of the last focus.
       weights: what each focus weighs, in hundredths.
-      limits: the fields of `engine.Limits`.
+      limits: the other fields of `engine.Limits`.
       together: the queries are one: the mean of their distances counts.
 
     Raises:
@@ -47,6 +47,8 @@ def by_codes(
     if not len(stored[info.last_focus]):
         raise UserError("there is no code to search for; give the codes of at least one clip")
     request = SearchRequest(
+        stored=stored,
+        foci=weights,
         queries={part: info.codes_of_part(part, stored) for part in parts},
         weights=parts,
         weights_per_bit=weights_per_bit,
@@ -75,7 +77,10 @@ def _query_by_query(
         query = weighted_code(code, list(spaces.values()), where="this focus")
         reduced = query.weights // np.gcd.reduce([query.total // info.bits, *query.weights])
         query = WeightedCode(query.code, reduced)
-        requests.append(LinearRequest(parts=tuple(spaces), query=query, bits=info.bits, **limits))
+        request = LinearRequest(
+            parts=tuple(spaces), query=query, bits=info.bits, foci=weights, **limits
+        )
+        requests.append(request)
     return requests
 
 
@@ -88,7 +93,7 @@ def by_linear_query(
       engine: where they are.
       query: what is asked for.
       weights: what each focus weighs, in hundredths.
-      limits: the fields of `engine.Limits`.
+      limits: the other fields of `engine.Limits`.
 
     Raises:
       UserError: the query says nothing at the focus, or is of other codes.
@@ -102,6 +107,7 @@ def by_linear_query(
         parts=tuple(spaces),
         query=weighted_code(query, list(spaces.values()), where=where),
         bits=info.bits,
+        foci=weights,
         **limits,
     )
     snapshot = engine.snapshot()

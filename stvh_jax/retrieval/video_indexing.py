@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import Float
 
-from stvh_jax.errors import UserError, shown
+from stvh_jax.errors import Exists, UserError, shown
 from stvh_jax.inference.colour_encoder import ColourEncoder
 from stvh_jax.inference.encoded_clips import EncodedClips, encode_clips
 from stvh_jax.inference.encoder import Encoder
@@ -133,18 +133,31 @@ class Archive:
             video.
         """
         frame_size(encoder)
-        self.uri, self.index, self.encoder = str(uri), None, encoder
+        self.uri, self.encoder = str(uri), encoder
+        self.index: Index | None = None
         self._origin = origin_of(run, encoder) | {RATE: cutting.rate, EVERY: cutting.every}
+        self._cutting = cutting
         if Index.exists(uri):
-            self.index = Index.open(uri)
-            _check_same(self.index, encoder, cutting)
-            self.encoder = encoder.adapted(self.index.adaptation)
+            self._open()
 
     def made(self) -> Index:
-        """Gives the index, which it makes if there is none."""
+        """Gives the index, which it makes if there is none.
+
+        Raises:
+          UserError: it cannot be made, or another process has made one of another model or rate.
+        """
         if self.index is None:
-            self.index = Index.create(self.uri, **self.encoder.code_format, origin=self._origin)
+            try:
+                self.index = Index.create(self.uri, **self.encoder.code_format, origin=self._origin)
+            except Exists:  # another job of the same array was quicker
+                return self._open()
         return self.index
+
+    def _open(self) -> Index:
+        index = Index.open(self.uri)
+        _check_same(index, self.encoder, self._cutting)
+        self.index, self.encoder = index, self.encoder.adapted(index.adaptation)
+        return index
 
 
 def _check_same(index: Index, encoder: Encoder, cutting: Cutting) -> None:

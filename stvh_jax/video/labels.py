@@ -77,10 +77,14 @@ def read_labels(
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True)
         table = [(rows.line_num, row) for row in rows if any(cell.strip() for cell in row)]
     if not table:
-        raise UserError(f"{path} is empty; give a line {','.join(NEEDED)} and one for each label")
+        raise UserError(
+            f"{path} is empty; write {','.join(NEEDED)}, and below it a line for each label"
+        )
     names = _columns(f"{path}:{table[0][0]}", table[0][1])
     if len(table) == 1:
-        raise UserError(f"{path} has no label below its line of names; add a line for each")
+        raise UserError(
+            f"{path} has no labels; add a line for each, below the names of the columns"
+        )
     known = _by_name(videos)
     cells = [(f"{path}:{line}", _cells(f"{path}:{line}", names, row)) for line, row in table[1:]]
     if others:
@@ -90,7 +94,7 @@ def read_labels(
     labels = [_label(place, own, known) for place, own in cells]
     for kind in (_names_of_activities(labels), _names_of_actions(labels)):
         if len(kind) > MOST_CLASSES:
-            raise UserError(f"{path} has {len(kind)} different names; at most {MOST_CLASSES} fit")
+            raise UserError(f"{path} has {len(kind)} different names; use {MOST_CLASSES} at most")
     _refuse_contradictions(labels)
     return labels
 
@@ -103,8 +107,8 @@ def check_in_video(label: Label, video: VideoFile) -> None:
     """
     if label.start >= video.duration or label.stop > video.duration + _ROUNDED:
         raise UserError(
-            f"{label.place}: it ends at {times.clock_tenths(label.stop)}, and {video.path.name} at "
-            f"{times.clock_tenths(video.duration)}"
+            f"{label.place}: it ends at {times.clock_tenths(label.stop)}, but {video.path.name} "
+            f"ends at {times.clock_tenths(video.duration)}"
         )
 
 
@@ -168,13 +172,15 @@ def _columns(place: str, row: Sequence[str]) -> list[str]:
         if name not in NEEDED + OPTIONAL:
             raise UserError(
                 f"{place}: unknown column {shown(name)}; the columns are {', '.join(NEEDED)} and, "
-                f"if wanted, {', '.join(OPTIONAL)}"
+                f"if you like, {', '.join(OPTIONAL)}"
             )
         if count > 1:
             raise UserError(f"{place}: the column {name} is there {count} times; keep one")
     for name in NEEDED:
         if name not in names:
-            raise UserError(f"{place}: there is no column {name}; name it in the first line")
+            raise UserError(
+                f"{place}: no column is called {name}; the first line must name the columns"
+            )
     return names
 
 
@@ -192,7 +198,7 @@ def _listed(known: Mapping[str, str]) -> str:
 def _cells(place: str, names: Sequence[str], row: Sequence[str]) -> dict[str, str]:
     """Gives the cells of a line by the names of their columns."""
     if len(row) != len(names):
-        raise UserError(f"{place}: {len(row)} cells, and the first line has {len(names)}")
+        raise UserError(f"{place}: it has {len(row)} cells, but the first line has {len(names)}")
     return {name: cell.strip() for name, cell in zip(names, row)}
 
 

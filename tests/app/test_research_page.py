@@ -13,16 +13,19 @@ import pytest
 import stvh_jax.app
 from stvh_jax.app.beside import Side, beside
 from stvh_jax.app.research import Research
+from stvh_jax.app.state import PageState
 from stvh_jax.retrieval.index import Index
 from tests.app.test_maps import clustered_codes
 from tests.helpers.indexed_clips import BITS, FOCI
 
 APP = pathlib.Path(stvh_jax.app.__file__).parent
-BASE = "<!doctype html><html lang='en'><title>t</title><body>{% block main %}{% endblock %}</body>"
 CLIPS = 90
 # A name that would be markup if it were not escaped.
 ACTIVITIES = ("spike & set", '<script>alert("x")</script>', None)
-NAMES_ONLY = {"focus": "3", "distances": None, "failures": None, "pair": None, "beside": None}
+NAMES_ONLY = dict.fromkeys(("distances", "failures", "pair", "beside")) | {
+    "focus": "3", "error": "", "state": PageState(), "foci": 4, "models": False, "other": 0.0,
+    "hidden": [], "known": [], "activities": [],
+}  # fmt: skip
 
 
 class Page(html.parser.HTMLParser):
@@ -55,18 +58,19 @@ def address(path, **parameters):
 
 
 def render(**shown):
+    """Renders the part of the page that is the tab's own."""
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        loader=jinja2.ChoiceLoader(
-            [jinja2.FileSystemLoader(APP / "templates"), jinja2.DictLoader({"base.html": BASE})]
-        ),
+        loader=jinja2.FileSystemLoader(APP / "templates"),
     )
     links = {
         "clip_url": lambda name: address("/", clip="/".join(name)),
         "pair_url": lambda one, other: address("/research", of=one, found=other) + "#pair",
     }
-    return environment.get_template("research.html").render(NAMES_ONLY | links | shown)
+    template = environment.get_template("research.html")
+    text = template.render(NAMES_ONLY | links | shown)
+    return text[text.index('<div class="research">') : text.index("</main>")]
 
 
 @pytest.fixture(scope="module")

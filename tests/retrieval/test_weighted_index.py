@@ -8,73 +8,18 @@ import math
 import numpy as np
 import pytest
 
-from stvh_jax.codes.bit_weights import BitWeights, laid_out
 from stvh_jax.codes.packing import pack
 from stvh_jax.errors import Damaged, Exists, UserError
-from stvh_jax.names import natural_key
 from stvh_jax.retrieval.asking import ask
 from stvh_jax.retrieval.hits_report import hits_table, hits_to_dict
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.index_info import IndexInfo
 from stvh_jax.retrieval.queries import Query
 from stvh_jax.retrieval.surroundings import Surroundings, around
-from tests.helpers.indexed_clips import listed, random_record
+from tests.helpers.indexed_clips import random_record
+from tests.helpers.weighted_clips import FOCI, LAYERS, WEIGHTS, Oracle, check
 
-CLIPS, LAYERS = 211, 3
-FOCI = range(LAYERS + 1)
-
-
-def scattered(bits=24, seed=5):
-    """Draws weights of several groups, whose bits do not stand side by side."""
-    rows = np.tile(np.random.RandomState(seed).randint(0, 4, (LAYERS + 1, bits // 8)), 8)
-    rows[:, 0] += rows.sum(axis=1).max() - rows.sum(axis=1)
-    return BitWeights(rows * bits)
-
-
-WEIGHTS = {
-    "whole bytes": laid_out(bits=32, visual_bits=8, layers=LAYERS),
-    "within bytes": laid_out(bits=24, visual_bits=11, layers=LAYERS),
-    "many groups": scattered(),
-}
-
-
-class Oracle:
-    """The clips, searched by their definition: what the bits weigh that differ, clip by clip."""
-
-    def __init__(self, weights, signs, record):
-        self.rows, self.bits = weights.weights.tolist(), weights.bits
-        self.unit = sum(self.rows[0]) / self.bits
-        self.signs = dict(zip(self.names_of(record), signs.tolist()))
-        self.record = dict(zip(self.names_of(record), range(len(signs))))
-
-    @staticmethod
-    def names_of(record):
-        return [(match, str(clip)) for match, clip in zip(record["match"], record["clip"])]
-
-    def distance(self, first, second, focus):
-        lower = math.floor(focus)
-        upper, share = min(lower + 1, LAYERS), focus - lower
-        total = 0.0
-        for bit in range(self.bits):
-            if first[bit] != second[bit]:
-                total += (1 - share) * self.rows[lower][bit] + share * self.rows[upper][bit]
-        return round(total / self.unit, 9)
-
-    def search(self, queries, focus, keep=lambda name: True):
-        """Gives (distance, match, clip) of all that are kept, in order."""
-        found = []
-        for name in self.signs:
-            if keep(name):
-                each = [self.distance(query, self.signs[name], focus) for query in queries]
-                found.append((round(sum(each) / len(each), 8), *name))
-        found.sort(key=lambda hit: (hit[0], natural_key(hit[1]), natural_key(hit[2])))
-        return found
-
-
-def check(hits, expected, k=None):
-    assert listed(hits) == expected[:k]
-    ties = sum(abs(row[0] - expected[:k][-1][0]) < 1e-6 for row in expected) if expected else 0
-    assert hits.ties_at_k == ties
+CLIPS = 211
 
 
 @pytest.fixture(
@@ -334,9 +279,3 @@ def test_foci_with_codes_of_their_own_have_scales_too(tmp_path):
         assert listed(found[0]) == listed(expected[0])
     with pytest.raises(UserError, match="focus 1.5 cannot be searched; choose .* or 0, 1, 3, or"):
         index.search(query, scale=0.5)
-
-
-def test_milvus_makes_none():
-    pytest.importorskip("pymilvus")
-    with pytest.raises(UserError, match="cannot be made on a Milvus server yet; make it in a fold"):
-        Index.create("http://localhost:1/clips", bits=24, stored_foci=[3], bit_weights=scattered())

@@ -11,7 +11,6 @@ from jaxtyping import Int64
 
 from stvh_jax.names import (
     MOST_DIGITS,
-    decimal_name,
     decimal_numbers,
     natural_key,
     natural_numbers,
@@ -20,7 +19,7 @@ from stvh_jax.names import (
 # How far apart the numbers of names are: names that are added find room between them.
 _GAP = 1 << 36
 
-# The most names that are added one by one.
+# The most names that are added, or looked up, one by one.
 _FEW = 1000
 
 
@@ -82,13 +81,16 @@ class ClipNumbers:
         numbers = np.array([self.by_name[name] for name in texts], np.int64)
         return ClipNumbers(self.by_name, ordered), numbers
 
-    def names(self, numbers: Int64[np.ndarray, "k"]) -> list[str]:
+    def names(self, numbers: Int64[np.ndarray, "k"]) -> pa.StringArray:
         """Gives the names that have some numbers."""
         if self.by_name is None:
-            return [decimal_name(number) for number in numbers.tolist()]
-        number_of = self.by_name.__getitem__
-        places = [bisect.bisect_left(self.ordered, each, key=number_of) for each in numbers]
-        return [self.ordered[place] for place in places]
+            return _decimal_names(numbers)
+        ordered, number_of = self.ordered, self.by_name.__getitem__
+        if len(numbers) <= _FEW:
+            places = [bisect.bisect_left(ordered, each, key=number_of) for each in numbers]
+            return pa.array([ordered[place] for place in places], pa.string())
+        in_order = np.fromiter(map(number_of, ordered), np.int64, len(ordered))
+        return pa.array(ordered, pa.string()).take(pa.array(np.searchsorted(in_order, numbers)))
 
     def of(self, names: pa.ChunkedArray) -> Int64[np.ndarray, "m"]:
         """Gives the numbers of other names, -1 to one that no clip of the store has."""
@@ -122,3 +124,15 @@ def _decimal(names: pa.ChunkedArray) -> Int64[np.ndarray, "M"] | None:
         return None
     values = names.cast(pa.int64()).to_numpy()
     return np.asarray(decimal_numbers(values, lengths.astype(np.int64)))
+
+
+def _decimal_names(numbers: Int64[np.ndarray, "k"]) -> pa.StringArray:
+    """Gives the names that have numbers of `decimal_numbers`."""
+    values = pa.array(numbers // 32).cast(pa.string())
+    lengths = pc.call_function("binary_length", [values]).to_numpy()
+    zeros = (31 - numbers % 32) - lengths
+    if not zeros.any():
+        return values
+    leading = pc.call_function("binary_repeat", [pa.scalar("0"), pa.array(zeros)])
+    nothing = pa.scalar("")
+    return pc.call_function("binary_join_element_wise", [leading, values, nothing])

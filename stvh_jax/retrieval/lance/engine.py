@@ -7,7 +7,7 @@ import contextlib
 import datetime
 import functools
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from stvh_jax import files
 from stvh_jax.codes.visual_maps import Adaptation
 from stvh_jax.errors import Damaged, Exists, NotFound, UserError
 from stvh_jax.retrieval.clip_table import as_stored, code_columns, codes_of_table
-from stvh_jax.retrieval.engine import clip_exists, no_adaptation, no_index
+from stvh_jax.retrieval.engine import check_adaptable, clip_exists, no_index
 from stvh_jax.retrieval.index_info import IndexInfo
 from stvh_jax.retrieval.lance import adaptations
 from stvh_jax.retrieval.lance.appending import Added, with_added
@@ -48,7 +48,10 @@ class LanceEngine:
       uri: where it is.
       info: what the index is.
       version: the version that is searched.
+      adapts: True; its visual bits can be adapted.
     """
+
+    adapts: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -208,8 +211,8 @@ class LanceEngine:
           UserError: a clip of the index is missing, given twice, or not in it.
         """
         weights = self.info.bit_weights
-        if weights is None:
-            raise no_adaptation(self.uri)
+        check_adaptable(self.uri, weights, adapts=self.adapts)
+        assert weights is not None  # or it could not be adapted
         with self._writing():
             snapshot = self.snapshot()
             rows = adaptations.rows_of_all(self.uri, snapshot, names)

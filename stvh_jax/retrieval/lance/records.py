@@ -26,8 +26,9 @@ from stvh_jax.retrieval.lance.storage import ROW_ID, column_batches, storage_err
 # file of its own for each clip too.
 _MOST_BYTES = 1 << 30
 
-# So many rows are read at once. To take a few rows takes Lance as long as to read `_TAKING` rows;
-# larger tables are read once what was taken from them has taken as long as that.
+# So many rows are read at once. To take a few rows takes Lance as long as to read `_TAKING` rows,
+# and to take many at least as long as to read as many; larger tables are read once what was taken
+# from them has taken as long as that.
 _AT_ONCE, _TAKING = 1 << 17, 1 << 16
 
 # A column that was not used for so many writes is dropped.
@@ -66,7 +67,7 @@ class Records:
     def taken(self, rows: Int64[np.ndarray, "k"], names: Sequence[str]) -> dict[str, pa.Array]:
         """Gives some columns of some rows."""
         if any(name not in self._columns and name not in self._earlier for name in names):
-            worth = _AT_ONCE + _TAKING * self._takings
+            worth = _AT_ONCE + _TAKING * self._takings + len(rows)
             self._takings += 1
             if self._on_disk or worth < len(self.row_ids.known):
                 return self._taken_by_lance(rows, names)

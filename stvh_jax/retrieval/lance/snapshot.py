@@ -181,7 +181,7 @@ class ClipSnapshot:
         matches = np.searchsorted(self.starts, rows, "right") - 1
         fields = self.info.fields
         columns = {
-            "match": [self._match_names[place] for place in matches.tolist()],
+            "match": pa.array(self._match_names, pa.string()).take(pa.array(matches)),
             "clip": self.numbers.names(self.clips[rows]),
             **self.store.taken(rows, [name for name in fields.names if name not in NAMES]),
         }

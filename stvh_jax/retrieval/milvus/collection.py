@@ -1,7 +1,8 @@
 """A collection of clips on a Milvus server: its fields, its rows, and the requests to the server.
 
-A collection has a row for each clip and focus: the clip's record and the code at that focus. A
-row's id is MATCH/CLIP/FOCUS.
+A collection has a row for each clip and focus: the clip's record and the code at that focus, see
+`row_codes`. A row's id is MATCH/CLIP/FOCUS. With bit weights, the row of the last focus also has
+the clip's one code as it is.
 """
 
 import contextlib
@@ -16,9 +17,10 @@ import pyarrow as pa
 import pymilvus
 from jaxtyping import UInt8
 
-from stvh_jax.errors import Damaged, UserError
+from stvh_jax.errors import Damaged, Exists, UserError
 from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.index_info import IndexInfo
+from stvh_jax.retrieval.milvus.row_codes import length_of
 from stvh_jax.retrieval.milvus.where import joined, quoted
 from stvh_jax.retrieval.record import RECORD
 
@@ -26,6 +28,9 @@ from stvh_jax.retrieval.record import RECORD
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 ID, FOCUS, PART, CODE = "id", "focus", "part", "code"
+
+# The clip's one code, in hexadecimal digits, where bits are weighed.
+WHOLE = "whole_code"
 
 # The most bytes of a text in the record, and of a row's id beyond those of its match and clip.
 LONGEST_TEXT, _LONGEST_FOCUS = 1024, 64
@@ -35,6 +40,9 @@ PARTS = 64
 
 # Rows in a request that writes or names them.
 ROWS = 8192
+
+# Names that are read at a time: of the longest, an answer holds so many.
+_NAMES = 1 << 15
 
 # Seconds to wait for a connection, and for an answer.
 CONNECT_SECONDS, _ANSWER_SECONDS = 5, 60
@@ -80,14 +88,24 @@ class Collection:
 
     @classmethod
     def create(cls, uri: str, info: IndexInfo, options: Mapping[str, str] | None) -> "Collection":
-        """Makes an empty collection."""
+        """Makes an empty collection.
+
+        Raises:
+          Exists: there is one already, perhaps since a moment ago.
+          UserError: the codes are too long, or the server does not make it.
+        """
+        schema = _schema(info)
         client, name = _connect(uri, options)
         with server_errors(uri):
-            index = client.prepare_index_params()
-            index.add_index(CODE, index_type="BIN_FLAT", metric_type="HAMMING")
-            client.create_collection(
-                name, schema=_schema(info), index_params=index, timeout=_ANSWER_SECONDS
-            )
+            if client.has_collection(name, timeout=CONNECT_SECONDS):
+                raise _taken(uri)
+            try:
+                client.create_collection(name, schema=schema, timeout=_ANSWER_SECONDS)
+            except pymilvus.MilvusException as error:
+                if client.has_collection(name, timeout=CONNECT_SECONDS):
+                    raise _taken(uri) from error
+                raise
+            _load(client, name)
         return cls(uri, client, name, info)
 
     @classmethod
@@ -101,11 +119,11 @@ class Collection:
         with server_errors(uri):
             description: Any = client.describe_collection(name, timeout=CONNECT_SECONDS)
         fields = {field["name"] for field in description["fields"]}
-        if fields != {ID, FOCUS, PART, CODE, *RECORD.names}:
+        if fields - {WHOLE} != {ID, FOCUS, PART, CODE, *RECORD.names}:
             raise Damaged(f"{uri} is a collection, but not an index; give another place")
         info = IndexInfo.from_json(description["description"], where=uri)
         with server_errors(uri):
-            client.load_collection(name, timeout=_ANSWER_SECONDS)
+            _load(client, name)
         return cls(uri, client, name, info)
 
     @property
@@ -131,26 +149,22 @@ class Collection:
             )
         return rows
 
-    def iterate(self, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Reads the fields of the rows that meet a condition, however many there are."""
-        with server_errors(self.uri):
-            rows: Any = self._client.query_iterator(
-                self._name,
-                batch_size=ROWS,
-                filter=condition,
-                output_fields=list(fields),
-                consistency_level="Strong",
-                timeout=_ANSWER_SECONDS,
-            )
-            while batch := rows.next():
-                yield from batch
-            rows.close()
-
     def count(self, conditions: Sequence[str]) -> int:
         """Counts the clips that meet every condition."""
         condition = joined([self.one_row_per_clip, *conditions], "and")
         (answer,) = self.query(condition, ["count(*)"])
         return int(answer["count(*)"])
+
+    def names(self, conditions: Sequence[str]) -> list[Name]:
+        """Names the clips that meet every condition, however many there are, in any order.
+
+        The client's own iterator reads as of the client's clock, and misses what was just written.
+        """
+        names, parts = [], min(PARTS, 1 + self.count(conditions) // _NAMES)
+        for part in range(parts):
+            own = [self.one_row_per_clip, f"{PART} % {parts} == {part}", *conditions]
+            names += [Row.of(row[ID]).name for row in self.query(joined(own, "and"), [ID])]
+        return names
 
     def rows(
         self, names: Sequence[Name], foci: Sequence[int], fields: Sequence[str] = ()
@@ -197,9 +211,22 @@ class Collection:
             self._client.flush(self._name, timeout=_ANSWER_SECONDS)
             self._client.compact(self._name, timeout=_ANSWER_SECONDS)
 
-    def codes_array(self, codes: Sequence[bytes]) -> UInt8[np.ndarray, "M bytes"]:
-        """Gives packed codes as one array."""
-        return np.frombuffer(b"".join(codes), np.uint8).reshape(-1, self.info.bits // 8)
+    def stored_codes(
+        self, names: Sequence[Name], rows: Mapping[Row, Mapping[str, Any]]
+    ) -> dict[int, UInt8[np.ndarray, "M bytes"]]:
+        """Gives the codes of some clips, of each stored focus, by their rows at these foci."""
+        codes, weighted = {}, self.info.bit_weights is not None
+        for focus in self.info.stored_foci:
+            own = [rows[Row(name, focus)] for name in names]
+            content = [bytes.fromhex(row[WHOLE]) if weighted else row[CODE][0] for row in own]
+            array = np.frombuffer(b"".join(content), np.uint8)
+            codes[focus] = array.reshape(-1, self.info.bits // 8)
+        return codes
+
+    @property
+    def code_field(self) -> str:
+        """The field in which rows of stored foci hold the clips' codes."""
+        return CODE if self.info.bit_weights is None else WHOLE
 
 
 def one_of_ids(ids: Sequence[str]) -> str:
@@ -246,6 +273,23 @@ def _connect(uri: str, options: Mapping[str, str] | None) -> tuple[pymilvus.Milv
     return client, collection
 
 
+def _load(client: pymilvus.MilvusClient, name: str) -> None:
+    """Has the server load a collection, which first needs an index of its codes.
+
+    Making a collection and making that index are two requests: a process that opens it in between
+    makes the index itself, and so does one after a process that was killed there.
+    """
+    if not client.list_indexes(name):
+        index = client.prepare_index_params()
+        index.add_index(CODE, index_type="BIN_FLAT", metric_type="HAMMING")
+        client.create_index(name, index, timeout=_ANSWER_SECONDS)
+    client.load_collection(name, timeout=_ANSWER_SECONDS)
+
+
+def _taken(uri: str) -> Exists:
+    return Exists(f"{uri} holds a collection already; give another name, or drop it")
+
+
 def _schema(info: IndexInfo) -> pymilvus.CollectionSchema:
     """Gives the fields of a collection; its description is the index's own, in JSON."""
     kind = pymilvus.DataType
@@ -262,7 +306,9 @@ def _schema(info: IndexInfo) -> pymilvus.CollectionSchema:
         else:
             number = kind.INT64 if pa.types.is_integer(field.type) else kind.DOUBLE
             schema.add_field(field.name, number)
-    schema.add_field(CODE, kind.BINARY_VECTOR, dim=info.bits)
+    schema.add_field(CODE, kind.BINARY_VECTOR, dim=length_of(info))
+    if info.bit_weights is not None:
+        schema.add_field(WHOLE, kind.VARCHAR, max_length=info.bits // 4)
     return schema
 
 

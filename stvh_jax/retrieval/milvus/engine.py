@@ -1,19 +1,19 @@
 """An index on a Milvus server, for more clips than one machine holds.
 
-Milvus derives no codes, so those of every focus are stored. All rows of a clip are in one request,
-which the server carries out as a whole: wherever a write is cut short, no clip is there in part,
-and none that was kept before is lost.
+Milvus derives no codes and weighs no bits, so what its rows hold is made here. All rows of a clip
+are in one request, which the server carries out as a whole: wherever a write is cut short, no clip
+is there in part, and none that was kept before is lost.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stvh_jax.errors import Exists, UserError
+from stvh_jax.errors import UserError
 from stvh_jax.retrieval.clip_table import as_stored, codes_of_table
-from stvh_jax.retrieval.engine import Name, clip_exists, no_adaptation, no_index
+from stvh_jax.retrieval.engine import Name, check_adaptable, clip_exists, no_index
 from stvh_jax.retrieval.index_info import IndexInfo
 from stvh_jax.retrieval.milvus.collection import (
     CODE,
@@ -21,10 +21,12 @@ from stvh_jax.retrieval.milvus.collection import (
     ID,
     LONGEST_TEXT,
     PART,
+    WHOLE,
     Collection,
     Row,
     part_of,
 )
+from stvh_jax.retrieval.milvus.row_codes import row_codes
 from stvh_jax.retrieval.milvus.snapshot import CollectionSnapshot
 from stvh_jax.retrieval.milvus.where import joined, null_of, translate
 
@@ -36,9 +38,11 @@ class MilvusEngine:
       uri: where it is.
       info: what the index is.
       version: None; Milvus keeps none.
+      adapts: False; what adapts the visual bits is not kept there.
     """
 
     version = None
+    adapts: ClassVar[bool] = False
 
     def __init__(self, collection: Collection):
         """Wraps an open collection."""
@@ -67,21 +71,14 @@ class MilvusEngine:
 
         Raises:
           Exists: there is one already.
-          UserError: it cannot be made, or has bit weights or columns of the user's own, which are
-            not supported there.
+          UserError: it cannot be made, has columns of the user's own, or has bit weights of which
+            the server's codes would be too long.
         """
         if info.columns:
             raise UserError(
                 f"{uri}: columns of your own are not supported on a Milvus server; make the index "
                 "in a folder, or leave out columns="
             )
-        if info.bit_weights is not None:
-            raise UserError(
-                f"{uri}: an index of codes with bit weights cannot be made on a Milvus server yet; "
-                "make it in a folder"
-            )
-        if Collection.exists(uri, storage_options):
-            raise Exists(f"{uri} holds a collection already; give another name, or drop it")
         return cls(Collection.create(uri, info, storage_options))
 
     @classmethod
@@ -157,15 +154,15 @@ class MilvusEngine:
         return deleted
 
     def adaptation(self) -> None:
-        """There is none: no index with visual bits is made here."""
+        """There is none: the visual bits are as they were trained."""
 
     def adapt(self, adaptation: Any, names: pa.Table, bits: Any) -> None:
-        """There is nothing to adapt.
+        """Visual bits cannot be adapted here.
 
         Raises:
           UserError: always.
         """
-        raise no_adaptation(self._collection.uri)
+        check_adaptable(self._collection.uri, self.info.bit_weights, adapts=self.adapts)
 
     def versions(self) -> list[dict[str, Any]]:
         """There are none.
@@ -191,8 +188,8 @@ class MilvusEngine:
 
     def _rows(self, stored: pa.Table, names: list[Name]) -> list[dict[str, Any]]:
         """Gives the rows of some clips, those of one clip side by side."""
-        info = self.info
-        codes = info.all_codes(codes_of_table(info, stored))
+        info, own = self.info, codes_of_table(self.info, stored)
+        codes = {focus: row_codes(info, focus, own) for focus in info.foci}
         rows = []
         for place, record in enumerate(stored.select(info.record.names).to_pylist()):
             name = names[place]
@@ -200,6 +197,9 @@ class MilvusEngine:
             for focus in info.foci:
                 key = {ID: Row(name, focus).id, FOCUS: focus, PART: part_of(name)}
                 rows.append({**key, **values, CODE: codes[focus][place].tobytes()})
+                if info.bit_weights is not None:
+                    whole = own[focus][place].tobytes() if focus == info.last_focus else b""
+                    rows[-1][WHOLE] = whole.hex()
         return rows
 
 

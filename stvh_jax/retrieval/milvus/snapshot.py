@@ -19,8 +19,10 @@ from stvh_jax.errors import NotFound, UserError
 from stvh_jax.names import natural_key
 from stvh_jax.retrieval.clip_table import as_record, code_columns
 from stvh_jax.retrieval.engine import Limits, LinearRequest, Name, SearchRequest
-from stvh_jax.retrieval.milvus.collection import CODE, FOCUS, ID, PART, PARTS, Collection, Row
+from stvh_jax.retrieval.milvus.collection import FOCUS, PART, PARTS, Collection, Row
+from stvh_jax.retrieval.milvus.row_codes import row_codes, row_signs, row_weights
 from stvh_jax.retrieval.milvus.where import joined, null_of, quoted, translate
+from stvh_jax.retrieval.record import ADAPTATION
 from stvh_jax.retrieval.surroundings import Surroundings, unknown_times
 
 # The most rows that Milvus returns for a query.
@@ -83,24 +85,24 @@ class CollectionSnapshot:
           UserError: as there, or the answer cannot be proven within what Milvus returns.
         """
         conditions = self._conditions(request)
+        weights, scale = row_weights(self._info, request)
+        asked = {focus: row_codes(self._info, focus, request.stored) for focus in weights}
         answers: list[Neighbours | None] = [None] * len(request.groups)
         size = 0
         for size in _sizes(_SLACK + (request.k or 0)):
             open_groups = [place for place, answer in enumerate(answers) if answer is None]
             queries = [query for place in open_groups for query in request.groups[place]]
             nearest = {
-                part: dict(
-                    zip(queries, self._nearest(part.focus, codes[queries], size, conditions))
-                )
-                for part, codes in request.queries.items()
+                focus: dict(zip(queries, self._nearest(focus, codes[queries], size, conditions)))
+                for focus, codes in asked.items()
             }
             for place in open_groups:
                 terms = [
-                    _Term(weight, part.focus, request.queries[part][query], nearest[part][query])
-                    for part, weight in request.weights.items()
+                    _Term(weight, focus, asked[focus][query], nearest[focus][query])
+                    for focus, weight in weights.items()
                     for query in request.groups[place]
                 ]
-                answers[place] = self._answer(terms, request)
+                answers[place] = self._answer(terms, request, scale)
             proven = [answer for answer in answers if answer is not None]
             if len(proven) == len(answers):
                 return proven
@@ -113,28 +115,19 @@ class CollectionSnapshot:
     def search_linear(self, request: LinearRequest) -> Neighbours:
         """Finds the nearest of the clips whose codes have most of the query's signs.
 
-        Milvus knows no weights, so that this is not proven: what is nearest by weights, but not
-        among the first by signs, is missed.
+        Milvus knows no weights of a query, so that this is not proven: what is nearest by weights,
+        but not among the first by signs in any row that is searched, is missed.
         """
-        (part,) = request.parts if len(request.parts) == 1 else (None,)
-        if part is None:
-            raise UserError(
-                f"{self._collection.uri}: Milvus searches a linear query at one focus at a time; "
-                "choose a whole number, or an index in a folder"
-            )
         size = min(_LIMIT, _RANKED + _RANKED_FOR_EACH * (request.k or 0))
-        codes = request.query.code[None]
-        (nearest,) = self._nearest(part.focus, codes, size, self._conditions(request))
-        names = list(nearest.distances)
-        stored = {
-            row.name: values[CODE][0]
-            for row, values in self._collection.rows(names, [part.focus], [CODE])
-        }
-        names = [name for name in names if name in stored]
-        distances = request.query.distances(
-            self._collection.codes_array([stored[name] for name in names])
-        )
-        return self._ordered(dict(zip(names, distances.tolist())), request)
+        conditions = self._conditions(request)
+        names: dict[Name, None] = {}
+        for focus, signs in row_signs(self._info, request).items():
+            (nearest,) = self._nearest(focus, signs[None], size, conditions)
+            names |= dict.fromkeys(nearest.distances)
+        present, stored = self._stored_codes(list(names))
+        codes = [self._info.codes_of_part(part, stored) for part in request.parts]
+        distances = request.query.distances(np.concatenate(codes, axis=1))
+        return self._ordered(dict(zip(present, distances.tolist())), request)
 
     def find(self, names: Sequence[Name]) -> list[int | None]:
         """Finds the rows of clips; None for one that is not in the collection."""
@@ -143,13 +136,15 @@ class CollectionSnapshot:
 
     def list_clips(self, where: str | None = None, *, codes: bool = False) -> pa.Table:
         """Gives the records of the clips that meet a condition; see `Snapshot.list_clips`."""
-        collection = self._collection
         conditions = [] if where is None else [translate(where, self._info.record)]
-        condition = joined([collection.one_row_per_clip, *conditions], "and")
-        names = [Row.of(row[ID]).name for row in collection.iterate(condition, [ID])]
+        names = self._collection.names(conditions)
         names.sort(key=lambda name: (natural_key(name[0]), natural_key(name[1])))
         clips = self.records(self._numbered(names))
-        return clips if codes else clips.select(self._info.fields.names)
+        if not codes:
+            return clips.select(self._info.fields.names)
+        if self._info.bit_weights is None:
+            return clips
+        return clips.append_column(ADAPTATION, pa.array(np.zeros(len(clips), np.int64)))
 
     def records(self, rows: Int64[np.ndarray, "k"]) -> pa.Table:
         """Gives the records and codes of some rows of a search, in their order.
@@ -159,7 +154,8 @@ class CollectionSnapshot:
         """
         info, collection = self._info, self._collection
         names = [self._names[row] for row in rows]
-        stored = dict(collection.rows(names, info.stored_foci, ["*"]))
+        fields = [*info.record.names, collection.code_field]
+        stored = dict(collection.rows(names, info.stored_foci, fields))
         for name in names:
             if any(Row(name, focus) not in stored for focus in info.stored_foci):
                 raise NotFound(
@@ -171,17 +167,20 @@ class CollectionSnapshot:
         for field in info.record:
             values = [_read(field, record[field.name]) for record in records]
             columns[field.name] = pa.array(values, field.type)
-        codes = {
-            focus: collection.codes_array([stored[Row(name, focus)][CODE][0] for name in names])
-            for focus in info.stored_foci
-        }
+        codes = collection.stored_codes(names, stored)
         return as_record(info, pa.table(columns | code_columns(info, codes)))
 
-    def _answer(self, terms: Sequence[_Term], request: SearchRequest) -> Neighbours | None:
-        """Gives the clips nearest in a weighted distance, if what was found proves it."""
+    def _answer(
+        self, terms: Sequence[_Term], request: SearchRequest, scale: int
+    ) -> Neighbours | None:
+        """Gives the clips nearest in a weighted distance, if what was found proves it.
+
+        The terms' sums are `scale` times as large as the request's distances.
+        """
         k, limit = request.k, request.limit
-        others = sum(term.weight * term.nearest.others for term in terms)
-        sums = {name: total for name, total in self._sums(terms).items() if total < others}
+        others = sum(term.weight * term.nearest.others for term in terms) / scale
+        sums = {name: total // scale for name, total in self._sums(terms).items()}
+        sums = {name: total for name, total in sums.items() if total < others}
         # Whatever is not in `sums` is at least as far as `others`.
         enough = k is not None and len(sums) >= k
         everything = others == math.inf or (limit is not None and others > limit)
@@ -209,18 +208,22 @@ class CollectionSnapshot:
             (term,) = terms
             return {name: term.weight * d for name, d in term.nearest.distances.items()}
         names = list({name: None for term in terms for name in term.nearest.distances})
-        foci = sorted({term.focus for term in terms})
-        codes = {row: values[CODE][0] for row, values in self._collection.rows(names, foci, [CODE])}
-        # A clip may have been deleted since it was found.
-        names = [name for name in names if all(Row(name, focus) in codes for focus in foci)]
-        arrays = {
-            focus: self._collection.codes_array([codes[Row(name, focus)] for name in names])
-            for focus in foci
-        }
+        names, stored = self._stored_codes(names)
+        codes = {term.focus: row_codes(self._info, term.focus, stored) for term in terms}
         sums = np.zeros(len(names), np.int64)
         for term in terms:
-            sums += term.weight * hamming_distances(term.code[None], arrays[term.focus])[0]
+            sums += term.weight * hamming_distances(term.code[None], codes[term.focus])[0]
         return dict(zip(names, sums.tolist()))
+
+    def _stored_codes(
+        self, names: Sequence[Name]
+    ) -> tuple[list[Name], dict[int, UInt8[np.ndarray, "m bytes"]]]:
+        """Reads the codes of clips, of each stored focus; of those that are still there."""
+        collection, foci = self._collection, self._info.stored_foci
+        rows = dict(collection.rows(names, foci, [collection.code_field]))
+        # A clip may have been deleted since it was found.
+        names = [name for name in names if all(Row(name, focus) in rows for focus in foci)]
+        return names, collection.stored_codes(names, rows)
 
     def _nearest(
         self, focus: int, codes: UInt8[np.ndarray, "Q bytes"], size: int, conditions: Sequence[str]
