@@ -77,7 +77,7 @@ def test_lists_of_pieces(searched):
     lines = taking.chapters(pieces).decode().splitlines()
     assert [line.split()[:2] for line in lines] == [["0:00", "1."], ["0:00", "2."]]
     for write in (lambda none: taking.cut_list(none, "x"), taking.chapters, taking.check_reel):
-        with pytest.raises(UserError, match="there is no piece"):
+        with pytest.raises(UserError, match="there are no pieces"):
             write([])
 
 
