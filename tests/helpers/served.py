@@ -59,14 +59,14 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(index, folder, *, token=None, other=None, port=0):
-    """Serves an index; what is made of it goes to a folder."""
+def serving(index, folder, *, token=None, run=None, port=0):
+    """Serves an index, with a run for uploads; what is made goes to a folder."""
     opened = server.listen("127.0.0.1", port)
     door = Door("127.0.0.1", opened.getsockname()[1], token)
-    uploads = Uploads(index.uri, folder)
+    uploads = Uploads(index.uri, folder, run=run)
     archive = Archive(index, uploads=uploads, saved=SavedQueries(folder / "saved"))
     loops = Loops(index, archive.turn, folder / "loops")
-    application = server.build(archive, loops, door, folder, other=other)
+    application = server.build(archive, loops, door, folder)
     # Lines of a page come to be kept open by browsers; they are not waited for in the end.
     config = uvicorn.Config(
         application, log_level="warning", access_log=False, timeout_graceful_shutdown=1

@@ -10,6 +10,7 @@ import av
 import pytest
 
 from stvh_jax.retrieval import saved_query
+from tests.app.conftest import RUN
 from tests.app.page.conftest import Watched
 from tests.app.page.test_page import names, settled, wait_for_address
 from tests.helpers.served import serving
@@ -19,9 +20,9 @@ QUERY = "clip=cup+final/5&is.match=gala&is.match=cup+final&count=6"
 
 @pytest.fixture(scope="module")
 def own(shown, tmp_path_factory):
-    """Serves the index from a folder of its own, in which queries are saved."""
+    """Serves the index from a folder of its own, in which queries are saved, with a model."""
     folder = tmp_path_factory.mktemp("own")
-    with serving(shown.open(), folder) as page:
+    with serving(shown.open(), folder, run=RUN) as page:
         yield page
 
 
@@ -147,19 +148,31 @@ def test_saving_says_what_is_wrong(own):
     assert answer.status == 400 and "UTF-8" in answer.text
 
 
-def test_an_upload_that_cannot_be_encoded_says_why(seen, shown, tmp_path):
+def upload(page, video, tracks):
+    page.get_by_label("A short video").set_input_files(video)
+    page.get_by_label("its people").set_input_files(tracks)
+    page.get_by_role("button", name="Upload and search").click()
+
+
+def test_an_upload_that_is_no_video_is_one_line(seen, shown, tmp_path):
     seen.allowed = "status of 400"
     page = seen.open()
-    page.get_by_label("A short video").set_input_files(shown.folder / "gala.mp4")
-    page.get_by_label("its people").set_input_files(shown.folder / "gala.txt")
-    page.get_by_role("button", name="Upload and search").click()
+    upload(page, shown.folder / "gala.txt", shown.folder / "gala.txt")
+    line = page.locator("#upload-status", has_text="video is not a readable video")
+    line.wait_for(timeout=120_000)  # another process looks at it
+    assert len(names(page)) == 24 and "\n" not in line.inner_text()
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    upload(page, tmp_path / "empty.mp4", shown.folder / "gala.txt")
+    page.locator("#upload-status", has_text="the file of the video is empty").wait_for()
+    assert page.get_by_role("button", name="Upload and search").is_enabled()
+
+
+def test_an_upload_that_cannot_be_encoded_says_why(watched, shown):
+    watched.allowed = "status of 400"
+    page = watched.open()
+    upload(page, shown.folder / "gala.mp4", shown.folder / "gala.txt")
     # Nobody knows which model made the codes of this index.
     page.locator("#upload-status", has_text="--run").wait_for()
-    assert page.get_by_role("button", name="Upload and search").is_enabled()
-    (tmp_path / "empty.mp4").write_bytes(b"")
-    page.get_by_label("A short video").set_input_files(tmp_path / "empty.mp4")
-    page.get_by_role("button", name="Upload and search").click()
-    page.locator("#upload-status", has_text="the file of the video is empty").wait_for()
 
 
 def test_an_upload_without_the_page_s_form_is_refused(own):
