@@ -131,8 +131,8 @@ def _check(label: Label, footage: Footage, cutting: Cutting) -> None:
     video = footage.video
     if label.start >= video.duration or label.stop > video.duration + _ROUNDED:
         raise UserError(
-            f"{label.place}: it ends at {times.clock_tenths(label.stop)}, and {video.path.name} at "
-            f"{times.clock_tenths(video.duration)}"
+            f"{label.place}: it ends at {times.clock_tenths(label.stop)}, but {video.path.name} "
+            f"ends at {times.clock_tenths(video.duration)}"
         )
     if video.times[-1] < (cutting.num_frames - 1) / cutting.rate:
         raise UserError(

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
     if arguments.boxes_only and arguments.image_size:
-        raise UserError("--image-size is of frames; leave it or --boxes-only out")
+        raise UserError("--image-size is for frames, --boxes-only keeps none; give one of them")
     report = functools.partial(print, file=sys.stdout, flush=True)
     asked = Asked(
         videos=arguments.video,

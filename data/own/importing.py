@@ -131,7 +131,7 @@ def _check(asked: Asked) -> None:
     """
     check_folder_name("--name", asked.name)
     if asked.name in DATASETS:
-        raise UserError(f"--name {asked.name} is that of a published data set; give another")
+        raise UserError(f"--name {asked.name} is the name of a published data set; give another")
     for side in asked.image_size or ():
         check_whole("a side of --image-size", side, low=16, high=8192)
     cutting = asked.cutting
@@ -168,11 +168,11 @@ def _split_by(cutting: Cutting, labels: Sequence[Label]) -> str:
     labelled, has_column = {label.video for label in labels}, bool(labels[0].split)
     asked = cutting.split_by or ("column" if has_column else "")
     if asked == "column" and not has_column:
-        raise UserError("--split-by column needs a column split in the table of labels")
+        raise UserError("--split-by column: no column of the labels is called split; add one")
     if asked == "video" and len(labelled) < 3:
         raise UserError(
             f"--split-by video needs labels of three videos or more, and there are "
-            f"{len(labelled)}; divide by --split-by time"
+            f"{len(labelled)}; use --split-by time"
         )
     return asked or ("video" if len(labelled) >= 3 else "time")
 

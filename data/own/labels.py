@@ -68,15 +68,19 @@ def read_labels(path: os.PathLike | str, videos: Collection[str]) -> list[Label]
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True)
         table = [(rows.line_num, row) for row in rows if any(cell.strip() for cell in row)]
     if not table:
-        raise UserError(f"{path} is empty; give a line {','.join(NEEDED)} and one for each label")
+        raise UserError(
+            f"{path} is empty; write {','.join(NEEDED)}, and below it a line for each label"
+        )
     names = _columns(f"{path}:{table[0][0]}", table[0][1])
     if len(table) == 1:
-        raise UserError(f"{path} has no label below its line of names; add a line for each")
+        raise UserError(
+            f"{path} has no labels; add a line for each, below the names of the columns"
+        )
     known = _by_name(videos)
     labels = [_label(f"{path}:{line}", names, row, known) for line, row in table[1:]]
     for kind in (_names_of_activities(labels), _names_of_actions(labels)):
         if len(kind) > MOST_CLASSES:
-            raise UserError(f"{path} has {len(kind)} different names; at most {MOST_CLASSES} fit")
+            raise UserError(f"{path} has {len(kind)} different names; use {MOST_CLASSES} at most")
     _refuse_contradictions(labels)
     return labels
 
@@ -102,13 +106,15 @@ def _columns(place: str, row: Sequence[str]) -> list[str]:
         if name not in NEEDED + OPTIONAL:
             raise UserError(
                 f"{place}: unknown column {shown(name)}; the columns are {', '.join(NEEDED)} and, "
-                f"if wanted, {', '.join(OPTIONAL)}"
+                f"if you like, {', '.join(OPTIONAL)}"
             )
         if count > 1:
             raise UserError(f"{place}: the column {name} is there {count} times; keep one")
     for name in NEEDED:
         if name not in names:
-            raise UserError(f"{place}: there is no column {name}; name it in the first line")
+            raise UserError(
+                f"{place}: no column is called {name}; the first line must name the columns"
+            )
     return names
 
 
@@ -120,7 +126,7 @@ def _by_name(videos: Collection[str]) -> dict[str, str]:
 
 def _label(place: str, names: Sequence[str], row: Sequence[str], known: Mapping[str, str]) -> Label:
     if len(row) != len(names):
-        raise UserError(f"{place}: {len(row)} cells, and the first line has {len(names)}")
+        raise UserError(f"{place}: it has {len(row)} cells, but the first line has {len(names)}")
     cells = {name: cell.strip() for name, cell in zip(names, row)}
     if cells["video"] not in known:
         raise UserError(

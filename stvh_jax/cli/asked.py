@@ -95,7 +95,7 @@ def check(arguments: argparse.Namespace) -> None:
     if (arguments.video is None) != (arguments.at is None):
         raise UserError("give --video FILE and --at TIME together: what it shows then")
     if not arguments.video and (arguments.tracks or arguments.region):
-        raise UserError("--tracks and --region are of the people of --video FILE; give that")
+        raise UserError("--tracks and --region need --video FILE")
     own_video.check_tracks(arguments)
     given = [arguments.clip, arguments.boxes, arguments.video]
     if len([each for each in given if each]) > 1:

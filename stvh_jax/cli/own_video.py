@@ -33,7 +33,7 @@ def add_options(parser: parsing.StrictParser) -> None:
     )
     add_tracks(group)
     _add_detector(group)
-    group.add_argument("--every", type=float, metavar="SECONDS", help="a clip each; 0.5")
+    group.add_argument("--every", type=float, metavar="SECONDS", help="from clip to clip; 0.5")
     group.add_argument("--start", type=seconds, metavar="TIME", help="from h:mm:ss on")
     group.add_argument("--stop", type=seconds, metavar="TIME", help="until h:mm:ss")
     group.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the videos")
@@ -44,20 +44,21 @@ def _add_detector(parser) -> None:
     parser.add_argument(
         "--detect",
         metavar="FILE",
-        help="no tracks: a YOLOX detector, .onnx (docs/detectors.md); what it finds is followed, "
-        "and kept with the index",
+        help="in place of tracks: a YOLOX detector, .onnx (docs/detectors.md); what it finds is "
+        "followed, and kept with the index",
     )
     parser.add_argument(
         "--tiles",
         type=_tiles,
         metavar="RxC",
-        help="search the frame in parts, too: 2x3, for far people",
+        help="also search the frame in parts, to find people far away: 2x3",
     )
     parser.add_argument(
         "--least-height",
         type=float,
         default=0.0,
-        help="of a person found, in 0..1 of the frame's height: 0.1 leaves out most spectators",
+        help="leave out people who are smaller, in 0..1 of the frame's height: 0.1 leaves out most "
+        "spectators",
     )
     parser.add_argument(
         "--detect-rate", type=float, default=8.0, help="frames per second that are searched; 8"
@@ -76,19 +77,21 @@ def add_tracks(parser) -> None:
     parser.add_argument(
         "--tracks",
         metavar="FILE",
-        help="what a tracker wrote (docs/track_formats.md), of several videos "
+        help="what a tracker wrote (docs/track_formats.md); for several videos "
         "'tracks/{match}.txt'; kept with the index, so that it is needed once",
     )
     parser.add_argument(
-        "--min-confidence", type=float, default=0.0, help="boxes below it are left out, 0..1"
+        "--min-confidence", type=float, default=0.0, help="leave out boxes below it, 0..1"
     )
     parser.add_argument(
-        "--first-frame", type=int, help="the number of the first frame in the tracks, if not usual"
+        "--first-frame",
+        type=int,
+        help="the number of the first frame in the tracks, if not the one usual for the format",
     )
     parser.add_argument(
         "--region",
         metavar="FILE",
-        help="a .json file of corners [x, y]: people outside are left out",
+        help="a .json file with corners [x, y]: people outside are left out",
     )
 
 
@@ -107,7 +110,7 @@ def check_tracks(arguments: argparse.Namespace) -> None:
       UserError: they do not.
     """
     if not arguments.tracks and (arguments.min_confidence or arguments.first_frame is not None):
-        raise UserError("--min-confidence and --first-frame are of --tracks FILE; give that")
+        raise UserError("--min-confidence and --first-frame need --tracks FILE")
 
 
 def check_absent(arguments: argparse.Namespace) -> None:
@@ -119,7 +122,7 @@ def check_absent(arguments: argparse.Namespace) -> None:
     names = ("tracks", "detect", "every", "start", "stop", "region", "shard")
     if any(getattr(arguments, name) is not None for name in names):
         options = ", ".join(f"--{name}" for name in names[:-1])
-        raise UserError(f"{options} and --{names[-1]} are of videos; give --video")
+        raise UserError(f"{options} and --{names[-1]} need --video FILE")
     check_tracks(arguments)
 
 
@@ -174,7 +177,10 @@ def _check(arguments: argparse.Namespace, videos: Sequence[pathlib.Path]) -> Non
     from stvh_jax.video import own_files
 
     if arguments.split or arguments.data_dir or arguments.media or arguments.dataset:
-        raise UserError("--video is in place of a prepared set; leave out its options")
+        raise UserError(
+            "--split, --data-dir, --media and --dataset are for a prepared set; leave them out "
+            "with --video"
+        )
     filters = arguments.filter_values, arguments.filter_per_step, arguments.filter_normalise
     if arguments.adapt or arguments.stored_foci or filters != ("binary", False, "code"):
         raise UserError(
@@ -182,7 +188,7 @@ def _check(arguments: argparse.Namespace, videos: Sequence[pathlib.Path]) -> Non
             "them out with --video"
         )
     if arguments.tracks and arguments.detect:
-        raise UserError("give --tracks, or --detect to find people anew")
+        raise UserError("give --tracks FILE or, to find people anew, --detect FILE; not both")
     limits = {"fps": "more than 0", "every": "0.001 seconds or more", "detect_rate": "more than 0"}
     for name, least in limits.items():
         value = getattr(arguments, name)

@@ -119,9 +119,11 @@ def clips(
 
 def _checked(match: str, num_actors: int, batch_size: int) -> str:
     if not 0 < len(match) <= LONGEST_NAME:
-        raise UserError(f"the match {shown(match)} has {len(match)} characters; give another name")
+        raise UserError(
+            f"the name of the match is {shown(match)}; give 1 to {LONGEST_NAME} characters"
+        )
     if num_actors < 1 or batch_size < 1:
-        raise UserError(f"{num_actors} people, {batch_size} clips in a batch; give 1 or more")
+        raise UserError(f"num_actors is {num_actors}, batch_size {batch_size}; give 1 or more")
     return match
 
 
@@ -266,10 +268,10 @@ def _batched(
 def _left_out(counts: collections.Counter[str], most: int) -> Iterator[str]:
     """Says what was left out."""
     texts = {
-        "done": "windows done already: {}",
-        "empty": "windows with nobody: {}",
+        "done": "windows that were done before: {}",
+        "empty": "windows without people: {}",
         "lost": "windows with frames that cannot be decoded: {}",
-        "crowded": "windows with more than {most} people: {}, of whom {people} are left out in all",
+        "crowded": "windows with more than {most} people: {}; in all, {people} people are left out",
     }
     for kind, text in texts.items():
         if counts[kind]:

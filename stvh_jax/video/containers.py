@@ -87,7 +87,7 @@ def _video_stream(container: Any, path: pathlib.Path) -> Any:
     ]
     if not streams:
         sound = bool(container.streams.audio)
-        raise UserError(f"{path} has {'sound alone' if sound else 'no video'}; give a video file")
+        raise UserError(f"{path} has {'sound but no' if sound else 'no'} video; give a video file")
     best = container.streams.best("video")
     stream = next((each for each in streams if best and each.index == best.index), streams[0])
     if stream.codec_context is None:

@@ -48,7 +48,8 @@ def write_edl(
     check_pieces(pieces)
     if len(pieces) > _MOST_EVENTS:
         raise UserError(
-            f"an edit list holds {_MOST_EVENTS} pieces, not {len(pieces)}; write several, or a CSV"
+            f"an edit list holds {_MOST_EVENTS} pieces at most, not {len(pieces)}; write several "
+            "lists"
         )
     clocks = _clocks(pieces)
     nominal = next(iter(clocks.values()))[1]
@@ -137,7 +138,7 @@ def _clocks(pieces: Sequence[Piece]) -> dict[str, tuple[float, int, int]]:
         if nominal != before:
             raise UserError(
                 f"{piece.media} has {nominal} frames a second, and {pieces[0].media} has {before}; "
-                "an edit list counts in one rate: write one for each"
+                "an edit list has one frame rate: write a list for each rate"
             )
     return clocks
 

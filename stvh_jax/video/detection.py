@@ -77,7 +77,7 @@ class Detector:
             outputs = session.run(None, {input_name: yolox.as_input(grey, height, width, legacy)})
         except Exception as error:  # onnxruntime's classes are in a private module
             raise UserError(
-                f"{name} does not run on one frame ({files.reason(error)}); {yolox.CURE}"
+                f"{name} cannot be run on one frame ({files.reason(error)}); {yolox.CURE}"
             ) from error
         output = yolox.output_of(outputs, name)
         strides = yolox.strides_of(output.shape[1], height, width, name)
@@ -203,9 +203,9 @@ def _is_whole(
 def _check_frame(frame: np.ndarray) -> None:
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
         kind = getattr(frame, "dtype", type(frame).__name__)
-        raise UserError(f"a frame is of {kind}; give uint8, [height, width, 3]")
+        raise UserError(f"a frame has the type {kind}; give uint8, [height, width, 3]")
     if frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
-        raise UserError(f"a frame is {list(frame.shape)}; give [height, width, 3], RGB")
+        raise UserError(f"a frame has the shape {list(frame.shape)}; give [height, width, 3]")
 
 
 def _check_settings(

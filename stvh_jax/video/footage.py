@@ -160,7 +160,7 @@ def _first_frame(path: pathlib.Path, container: Any, stream: Any) -> Any:
             return frames[0]
     if encrypted:
         raise UserError(f"{path} is encrypted; give a copy without copy protection")
-    reason = getattr(problem, "strerror", None) or "it is cut or empty"
+    reason = getattr(problem, "strerror", None) or "it is cut off or empty"
     raise Damaged(f"{path} has no frame that can be decoded ({reason})")
 
 
@@ -211,12 +211,12 @@ def _cut(packets: _Packets, container: Any, stream: Any, duration: float) -> str
     """Says what is missing at the end of a file; nothing if it seems whole."""
     announced = stream.frames
     if announced > packets.all:
-        return f"is cut: it announces {announced} frames and has {packets.all}"
+        return f"is cut off: it should have {announced} frames and has {packets.all}"
     if packets.cut:
-        return "is cut within a frame"
+        return "is cut off in the middle of a frame"
     whole = (container.duration or 0) / 1e6
     if stream.duration is not None:
         whole = float(stream.duration * stream.time_base)
     if whole - duration > max(_TOO_EARLY, _TOO_EARLY_SHARE * whole):
-        return f"announces {clock_tenths(whole)} and its frames end at {clock_tenths(duration)}"
+        return f"should last {clock_tenths(whole)}, but its frames end at {clock_tenths(duration)}"
     return ""

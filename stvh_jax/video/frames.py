@@ -58,8 +58,8 @@ def read_frames(
         for number in numbers:
             if not last < number < len(video):
                 raise UserError(
-                    f"frame {shown(number)} of {video.path}, which has {len(video)}, after frame "
-                    f"{last}; give numbers that rise"
+                    f"{video.path} was asked for frame {shown(number)} after frame {last}; give "
+                    f"rising numbers below {len(video)}, its number of frames"
                 )
             last, asked = number, asked + 1
             with files.reading(video.path, WHAT):
@@ -73,7 +73,7 @@ def read_frames(
     if report and given < asked:
         report(f"{video.path}: {asked - given} of {asked} frames cannot be decoded")
     if report and decoder.mended:
-        report(f"{video.path}: {decoder.mended} frames are damaged, and used as far as they go")
+        report(f"{video.path}: {decoder.mended} frames are damaged; what they show is used")
 
 
 class _Decoder:

@@ -60,7 +60,7 @@ def check_pieces(pieces: Sequence[Piece], *, on_disk: bool = True) -> None:
       NotFound: a video is missing.
     """
     if not pieces:
-        raise UserError("there is no piece; give one at least")
+        raise UserError("there are no pieces; give at least one")
     for rank, piece in enumerate(pieces, start=1):
         times = (piece.start, piece.stop)
         if not (all(map(math.isfinite, times)) and 0 <= piece.start < piece.stop <= _MOST_SECONDS):

@@ -125,7 +125,7 @@ def _checked(
     if boxes is None:
         return [None] * count
     if len(boxes) != count:
-        raise UserError(f"there are boxes of {len(boxes)} pieces, but {count} pieces")
+        raise UserError(f"boxes are given for {len(boxes)} pieces, but there are {count}")
     for rank, people in enumerate(boxes, start=1):
         if people is None:
             continue

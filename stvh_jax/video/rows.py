@@ -79,7 +79,7 @@ def check_count(count: int) -> None:
       UserError: there are too many.
     """
     if count > MOST_BOXES:
-        raise UserError(f"it has more than the {MOST_BOXES} boxes that are read of one video")
+        raise UserError(f"it has more than {MOST_BOXES} boxes, the most for one video")
 
 
 def line_of(place: int) -> str:
@@ -166,9 +166,9 @@ def people_of_names(
         if _nobody(name):
             continue
         if not isinstance(name, str | int | float):
-            raise Damaged(f"{where(int(places[row]))}: {shown(name, 40)} is no person's name")
+            raise Damaged(f"{where(int(places[row]))}: {shown(name, 40)} cannot be a person's name")
         people[row] = known.setdefault(str(name), len(known))
-    return people, f"{len(known)} people are called by names; they are numbered from 0"
+    return people, f"{len(known)} people have names, not numbers; they are numbered from 0"
 
 
 def _nobody(name: Any) -> bool:

@@ -9,7 +9,7 @@ from stvh_jax.video.tracks import UNTRACKED, Tracks
 
 BEYOND = "beyond the frame"
 NO_AREA = "without area"
-TWICE = "of people who are twice in a frame, the less confident"
+TWICE = "less confident than another box of the same person in the frame"
 
 # Boxes that reach beyond the frame by no more than this were rounded, nothing else.
 _ROUNDING = 1e-5
@@ -81,13 +81,13 @@ def _check_video(rows: Rows, width: int, height: int, num_frames: int | None) ->
     """
     if rows.size is not None and rows.size != (width, height):
         raise UserError(
-            f"its video has {rows.size[0]} x {rows.size[1]} pixels, but this one {width} x {height}"
-            "; are these the tracks of another video?"
+            f"its video has {rows.size[0]} x {rows.size[1]} pixels, but this video has "
+            f"{width} x {height}; are these the tracks of another video?"
         )
     if None not in (rows.num_frames, num_frames) and rows.num_frames != num_frames:
         raise UserError(
-            f"its video has {rows.num_frames} frames, but this one {num_frames}; are these the "
-            "tracks of another video?"
+            f"its video has {rows.num_frames} frames, but this video has {num_frames}; are these "
+            "the tracks of another video?"
         )
 
 
@@ -98,14 +98,15 @@ def _frames(rows: Rows, num_frames: int | None, first_frame: int | None) -> Int6
     if (frames < 0).any():
         row = int(np.argmin(frames))
         raise UserError(
-            f"{rows.where(int(rows.places[row]))}: there is no frame {rows.frames[row]}, for "
+            f"{rows.where(int(rows.places[row]))}: there is no frame {rows.frames[row]}, because "
             f"frames are numbered from {first}"
         )
     if num_frames is not None and (frames >= num_frames).any():
         row = int(np.argmax(frames >= num_frames))
         raise UserError(
-            f"{rows.where(int(rows.places[row]))}: there is no frame {rows.frames[row]}, for the "
-            f"video has {num_frames}, numbered from {first}; are these the tracks of another video?"
+            f"{rows.where(int(rows.places[row]))}: there is no frame {rows.frames[row]}, because "
+            f"the video has {num_frames} frames, numbered from {first}; are these the tracks of "
+            "another video?"
         )
     return frames
 
@@ -116,10 +117,10 @@ def _confidences(rows: Rows, min_confidence: float) -> tuple[Float64[np.ndarray,
     said = confidences[~np.isnan(confidences)]
     if not len(said) or (said.min() >= 0 and said.max() <= 1):
         return np.where(np.isnan(confidences), 1.0, confidences), ""
-    scale = f"its confidences, {said.min():.4g} to {said.max():.4g}, are not in 0..1"
+    scale = f"its confidences go from {said.min():.4g} to {said.max():.4g}, but must be in 0..1"
     if min_confidence > 0:
-        raise UserError(f"{scale}; leave the least confidence out")
-    return np.ones(len(confidences)), f"{scale} and are taken for 1"
+        raise UserError(f"{scale}; read it without a minimum confidence")
+    return np.ones(len(confidences)), f"{scale}; all are taken as 1"
 
 
 def _in_frame(rows: Rows, width: int, height: int) -> Float64[np.ndarray, "M 4"]:
@@ -127,7 +128,9 @@ def _in_frame(rows: Rows, width: int, height: int) -> Float64[np.ndarray, "M 4"]
     finite = np.isfinite(rows.boxes).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
-        raise Damaged(f"{rows.where(int(rows.places[row]))}: the box is not finite")
+        raise Damaged(
+            f"{rows.where(int(rows.places[row]))}: the box has a number that is not finite"
+        )
     if not rows.in_pixels:
         return rows.boxes
     return rows.boxes / np.array([height, width, height, width], np.float64)

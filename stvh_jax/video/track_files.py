@@ -74,11 +74,13 @@ def read_tracks(
       ModuleNotFoundError: it is a Parquet file, and pyarrow is not installed.
     """
     if width <= 0 or height <= 0 or (num_frames is not None and num_frames <= 0):
-        raise UserError(f"a video of {width} x {height} pixels and {num_frames} frames is none")
+        raise UserError(
+            f"the video has {width} x {height} pixels and {num_frames} frames; give more than 0"
+        )
     if first_frame is not None and not 0 <= first_frame <= MOST_NUMBER:
-        raise UserError(f"no frame has the number {shown(first_frame)}")
+        raise UserError(f"first_frame is {shown(first_frame)}; give 0 to {MOST_NUMBER}")
     if not 0 <= min_confidence <= 1 or math.isnan(min_confidence):
-        raise UserError(f"{min_confidence} is not a least confidence; give one in 0..1")
+        raise UserError(f"the minimum confidence is {min_confidence}; give a number in 0..1")
     with _naming(path):
         tracks, lines = settle(
             _rows(path, video, classes),
@@ -134,7 +136,7 @@ def _rows(path: os.PathLike | str, video: str | None, classes: Collection[str] |
         if content.startswith(own_parquet.MAGIC):
             return own_parquet.read(content)
         if content.startswith(_ZIP):
-            raise UserError("it is a ZIP archive; unpack it, and give the file that is in it")
+            raise UserError("it is a ZIP archive; unpack it and give the file inside")
         text = text_table.decode(content)
         begin = text[:1000].lstrip()
         if begin.startswith("<"):
@@ -150,7 +152,7 @@ def _of_json(text: str, video: str | None, classes: Collection[str] | None, stem
     if isinstance(values, list):
         return named_columns.read_objects(values, classes)
     if not coco.fits(values):
-        raise Damaged("it is JSON, but has no images and annotations as COCO's has")
+        raise Damaged("it is JSON, but does not have the lists images and annotations, as COCO")
     return coco.read(values, classes, video, stem)
 
 

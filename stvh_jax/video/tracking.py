@@ -190,7 +190,7 @@ def _checked(detections: Iterable[Detections]) -> list[Detections]:
 
 def _check(rate: float | int, patience: float | int, begins: float | int) -> None:
     if not (math.isfinite(rate) and rate > 0):
-        raise UserError(f"rate is {shown(rate)}; give the frames of a second that were searched")
+        raise UserError(f"rate is {shown(rate)}; give how many frames per second were searched")
     if not 0 < patience <= 3600:
         raise UserError(f"patience is {shown(patience)}; give seconds, 3600 at most")
     if not 0 <= begins <= 1:

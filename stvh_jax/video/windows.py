@@ -51,11 +51,11 @@ def windows(
     numbers = {"start": start, "rate": rate, "every": every, "stop": 0.0 if stop is None else stop}
     for name, value in numbers.items():
         if not math.isfinite(value) or value < 0:
-            raise UserError(f"{name} {shown(value)}; give a finite number, not below 0")
+            raise UserError(f"{name} is {shown(value)}; give a finite number, 0 or more")
     if num_frames < 1 or not rate > 0:
-        raise UserError(f"{num_frames} frames at {rate} per second; give more than 0 of each")
+        raise UserError(f"num_frames is {num_frames}, rate {rate}; give more than 0")
     if every < _LEAST_STEP:
-        raise UserError(f"a window every {every} seconds; give {_LEAST_STEP} or more")
+        raise UserError(f"every is {every} seconds; give {_LEAST_STEP} or more")
     if not len(times):
         return np.zeros((0, num_frames), np.int64)
     latest = float(times[-1]) - (num_frames - 1) / rate

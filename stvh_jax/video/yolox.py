@@ -75,12 +75,12 @@ def input_of(session: Any, name: str) -> tuple[str, int, int]:
             f"[1, 3, height, width]; {CURE}"
         )
     if isinstance(shape[0], int) and shape[0] != 1:
-        raise UserError(f"{name} takes {shape[0]} frames at once; export it for one")
+        raise UserError(f"{name} takes {shape[0]} frames at a time; export it for one")
     height, width = (side if isinstance(side, int) and side > 0 else _SIDE for side in shape[2:])
     if height % 32 or width % 32 or max(height, width) > _MOST_SIDE:
         raise UserError(
-            f"{name} takes frames of {width} x {height} pixels; YOLOX takes multiples of 32, "
-            f"and at most {_MOST_SIDE} are read"
+            f"{name} takes frames of {width} x {height} pixels; both numbers must be multiples of "
+            f"32, and {_MOST_SIDE} at most"
         )
     return inputs[0].name, height, width
 
@@ -102,7 +102,7 @@ def output_of(outputs: Sequence[Any], name: str) -> Float[np.ndarray, "1 A P"]:
         given = ", ".join(str(list(np.shape(each))) for each in outputs[:4])
         raise UserError(
             f"{name} gives {given}, not YOLOX's predictions [1, cells, 5 + classes]; models of "
-            f"another family, or with non-maximum suppression in them, are not read; {CURE}"
+            f"other families, or with built-in non-maximum suppression, cannot be used; {CURE}"
         )
     return output
 
@@ -147,8 +147,8 @@ def is_decoded(predictions: Float[np.ndarray, "A P"], name: str) -> bool:
         or scores.max() > 1.0001
     ):
         raise UserError(
-            f"{name} gives as many predictions as a YOLOX model, but others: is it of another "
-            f"family, or damaged? {CURE}"
+            f"the predictions of {name} are not those of a YOLOX model: is it of another family, "
+            f"or damaged? {CURE}"
         )
     return bool(far)
 

@@ -130,7 +130,7 @@ MISTAKES = [
     (["--video", "VIDEO", "--tracks", "none.txt"], "none.txt: no such file"),
     *((["--video", "VIDEO", "--tracks", f"{kind}.txt"], f"{kind}.txt")
       for kind in ("empty", "longer", "larger", "binary")),
-    (["--video", "VIDEO", "--tracks", "GOOD", "--region", "corner.json"], "windows with nobody: 6"),
+    (["--video", "VIDEO", "--tracks", "GOOD", "--region", "corner.json"], "without people: 6"),
     (["--video", "VIDEO", "--tracks", "GOOD", "--region", "text.mp4"], "text.mp4 is not a region"),
     (["--video", "VIDEO", "--tracks", "GOOD", "--start", "1:00"], "per second from 0:01:00.0"),
     (["--video", "VIDEO", "--tracks", "GOOD", "--start", "1:60"], "60 seconds or more"),
@@ -143,13 +143,13 @@ MISTAKES = [
     (["--video", "VIDEO", "SAME", "--tracks", "{match}.txt"], "have the same name, and a match"),
     (["--video", "VIDEO", "SAME", "--tracks", "{match}.txt", "--shard", "1/2"], "the same name"),
     (["--video", "VIDEO", "text.mp4", "--tracks", "GOOD"], "one file for 2 videos; write {match}"),
-    (["--video", "VIDEO", "--split", "test"], "--video is in place of a prepared set"),
+    (["--video", "VIDEO", "--split", "test"], "--dataset are for a prepared set; leave"),
     (["--video", "VIDEO", "--adapt"], "are for a prepared set; leave"),
     (["--video", "VIDEO", "--filter-values", "real"], "are for a prepared set; leave"),
-    (["--video", "VIDEO", "--min-confidence", "0.5"], "are of --tracks FILE; give that"),
-    (["--video", "VIDEO", "--tracks", "GOOD", "--min-confidence", "2"], "not a least confidence"),
-    (["--every", "2"], "are of videos; give --video"),
-    (["--tracks", "GOOD"], "are of videos; give --video"),
+    (["--video", "VIDEO", "--min-confidence", "0.5"], "need --tracks FILE"),
+    (["--video", "VIDEO", "--tracks", "GOOD", "--min-confidence", "2"], "confidence is 2.0; give"),
+    (["--every", "2"], "need --video FILE"),
+    (["--tracks", "GOOD"], "need --video FILE"),
 ]  # fmt: skip
 
 
@@ -222,8 +222,8 @@ def test_a_moment_of_a_video_is_searched(run, made, indexed, tmp_path):
         ([*query, "--at", "-5"], "'-5' is not a time"),
         ([*query, "--at", "1:2:3:4"], "is not a time; give h:mm:ss"),
         ([*query], "give --video FILE and --at TIME together"),
-        ([*unknown, "--min-confidence", "0.5"], "are of --tracks FILE"),
-        (["query", "--index", indexed, "--clip", "game 2/0", "--region", "x"], "are of the"),
+        ([*unknown, "--min-confidence", "0.5"], "need --tracks FILE"),
+        (["query", "--index", indexed, "--clip", "game 2/0", "--region", "x"], "need --video"),
         (["query", "--index", indexed, "--video", "gone.mp4", "--at", "1"], "gone.mp4"),
     ]:  # fmt: skip
         status, _, err = run(*arguments)

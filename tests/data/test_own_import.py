@@ -172,21 +172,25 @@ def test_the_same_import_is_not_made_twice_and_another_is_refused(footage, tmp_p
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        (HEAD + "a,1,99,spike\n", [], "labels.csv:2: it ends at 0:01:39.0, and a.mp4 at 0:00:12.0"),
+        (
+            HEAD + "a,1,99,spike\n",
+            [],
+            "labels.csv:2: it ends at 0:01:39.0, but a.mp4 ends at 0:00:12.0",
+        ),
         (
             HEAD + "a,10.5,11.5,spike\n",
             [],
             "labels.csv:2: activity 'spike' has no training example",
         ),
-        (LABELS, ["--name", "volleyball"], "--name volleyball is that of a published data set"),
+        (LABELS, ["--name", "volleyball"], "--name volleyball is the name of a published data set"),
         (LABELS, ["--name", "../x"], "--name is '../x'; it names a folder"),
         (LABELS, ["--fps", "0"], "--fps is 0.0; use a number above 0"),
         (LABELS, ["--every", "nan"], "--every is nan; use a number above 0"),
         (LABELS, ["--num-frames", "0"], "--num-frames is 0; use 1 or more"),
         (LABELS, ["--num-frames", "400"], "is shorter than a clip of 400 frames"),
-        (LABELS, ["--split-by", "column"], "--split-by column needs a column split"),
+        (LABELS, ["--split-by", "column"], "no column of the labels is called split"),
         (HEAD + "a,1,2,x\n", ["--split-by", "video"], "--split-by video needs labels of three"),
-        (LABELS, ["--boxes-only", "--image-size", "32", "80"], "--image-size is of frames"),
+        (LABELS, ["--boxes-only", "--image-size", "32", "80"], "--image-size is for frames"),
         (LABELS.replace("3:run", "9:run"), [], "labels.csv:2: person 9 is not in a.mp4 from 0:00:"),
         (
             "video,start,stop,activity,split\na,1,2,x,test\n",

@@ -36,14 +36,17 @@ HEAD = "video,start,stop,activity\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "labels.csv is empty; give a line video,start,stop,activity and one for each"),
+        ("", "labels.csv is empty; write video,start,stop,activity, and below it a line"),
         ("\n \n", "labels.csv is empty"),
-        (HEAD, "labels.csv has no label below its line of names"),
+        (HEAD, "labels.csv has no labels; add a line for each"),
         ("video,start,stop,activity,who\n", "labels.csv:1: unknown column 'who'; the columns are"),
-        ("video,start,stop\na,1,2\n", "labels.csv:1: there is no column activity"),
+        (
+            "video,start,stop\na,1,2\n",
+            "labels.csv:1: no column is called activity; the first line must",
+        ),
         ("video,start,start,stop,activity\n", "labels.csv:1: the column start is there 2 times"),
         (HEAD + "d,1,2,x\n", "labels.csv:2: unknown video 'd'; --video gives a, b, c"),
-        (HEAD + "a,1,2\n", "labels.csv:2: 3 cells, and the first line has 4"),
+        (HEAD + "a,1,2\n", "labels.csv:2: it has 3 cells, but the first line has 4"),
         (HEAD + "a,2,1,x\n", "labels.csv:2: it stops at 0:00:01.0, not after its start at 0:00:0"),
         (HEAD + "a,one,2,x\n", "labels.csv:2: start 'one' is not a time"),
         (HEAD + "a,1,nan,x\n", "labels.csv:2: stop 'nan' is not a time"),

@@ -158,7 +158,7 @@ def test_windows_without_anybody_are_told(archive, tmp_path):
     path = film(tmp_path, "gap", nobody=range(10, 60))
     lines, seen = [], []
     done = add(archive(), path, report=lines.append, progress=lambda *each: seen.append(each))
-    assert (done.added, done.windows) == (10, 20) and lines == ["windows with nobody: 10"]
+    assert (done.added, done.windows) == (10, 20) and lines == ["windows without people: 10"]
     assert seen[-1] == (20, 20) and seen == sorted(seen)
 
 
@@ -167,11 +167,11 @@ def test_windows_without_anybody_are_told(archive, tmp_path):
     [
         (Cutting(start=5), "no 1 frames at 25 per second from 0:00:05.0 to 0:00:04.0"),
         (Cutting(start=2, stop=1), "from 0:00:02.0 to 0:00:01.0"),
-        (Cutting(every=float("nan")), "every nan; give a finite number"),
-        (Cutting(every=0), "a window every 0 seconds"),
-        (Cutting(rate=0), "give more than 0 of each"),
+        (Cutting(every=float("nan")), "every is nan; give a finite number"),
+        (Cutting(every=0), "every is 0 seconds"),
+        (Cutting(rate=0), "rate 0; give more than 0"),
         (Cutting(region=np.array([[0, 0], [0.01, 0], [0, 0.01]])),
-         "has no clip: windows with nobody: 8"),
+         "has no clip: windows without people: 8"),
     ],
 )  # fmt: skip
 def test_nothing_is_made_without_a_clip(archive, videos, cutting, message, tmp_path):

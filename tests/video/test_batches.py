@@ -82,9 +82,9 @@ def test_what_is_left_out_is_said(video):
     assert [each[0] for each in found] == ["0", "1500", "2000"]
     assert {each[4].match[each[3]] for each in found} == {"final"}
     assert [line.split(",")[0] for line in lines] == [
-        "windows done already: 2",
-        "windows with nobody: 11",
-        "windows with more than 3 people: 3",
+        "windows that were done before: 2",
+        "windows without people: 11",
+        "windows with more than 3 people: 3; in all",
         "open_gop_mp4.mp4 has 25 frames per second",
     ]
 

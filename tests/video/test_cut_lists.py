@@ -38,7 +38,7 @@ def test_videos_of_several_rates_and_too_many_events_are_refused(tmp_path):
     one, other = write_video(tmp_path / "a.mp4", 2), write_video(tmp_path / "b.mp4", 2, rate=50)
     with pytest.raises(UserError, match="50 frames a second.*a.mp4 has 25"):
         write_edl(tmp_path / "a.edl", [Piece(one, 0, 1), Piece(other, 0, 1)])
-    with pytest.raises(UserError, match="999 pieces, not 1000"):
+    with pytest.raises(UserError, match="999 pieces at most, not 1000"):
         write_edl(tmp_path / "a.edl", [Piece(one, 0, 1)] * 1000)
 
 

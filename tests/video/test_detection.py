@@ -108,7 +108,7 @@ def test_each_tile_is_seen_at_the_full_size_of_the_input():
     ],
 )
 def test_frames_of_another_kind_are_refused(frame):
-    with pytest.raises(UserError, match="a frame is"):
+    with pytest.raises(UserError, match="a frame has the"):
         Detector.of_session(BlobModel(), name="blobs").detect(frame)
 
 
@@ -153,7 +153,7 @@ def test_a_model_that_does_not_run_is_named(monkeypatch):
         raise RuntimeError("no such\nthing")
 
     monkeypatch.setattr(model, "run", fails)
-    with pytest.raises(UserError, match="blobs does not run on one frame .no such thing."):
+    with pytest.raises(UserError, match="blobs cannot be run on one frame .no such thing."):
         Detector.of_session(model, name="blobs")
 
 

@@ -50,7 +50,7 @@ def test_one_frame_is_held_at_a_time():
 
 def test_what_is_wrong_with_a_frame_reaches_the_caller():
     detector = Detector.of_session(BlobModel(), name="blobs")
-    with pytest.raises(UserError, match="a frame is of float32"):
+    with pytest.raises(UserError, match="a frame has the type float32"):
         find_people([(0, np.zeros((4, 4, 3), np.float32))], detector, rate=10)
     assert len(find_people([], detector, rate=10)) == 0
 

@@ -88,7 +88,7 @@ def test_what_is_no_video(tmp_path):
 
 
 def test_sound_alone(tmp_path):
-    with pytest.raises(UserError, match="has sound alone; give a video file"):
+    with pytest.raises(UserError, match="has sound but no video; give a video file"):
         open_video(make_sound(tmp_path / "s.m4a"))
 
 

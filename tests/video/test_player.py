@@ -112,7 +112,7 @@ def test_impossible_boxes_are_refused(video, tmp_path, times, boxes, message):
     people = MovingBoxes(np.array(times), boxes)
     with pytest.raises(UserError, match=message):
         write_player(tmp_path / "a.html", [Piece(video, 0, 1)], [people], title="a")
-    with pytest.raises(UserError, match="boxes of 1 pieces, but 2"):
+    with pytest.raises(UserError, match="boxes are given for 1 pieces, but there are 2"):
         write_player(tmp_path / "a.html", [Piece(video, 0, 1)] * 2, [None], title="a")
     assert not list(tmp_path.iterdir())
 

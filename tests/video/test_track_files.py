@@ -70,7 +70,7 @@ def test_what_is_left_out_is_said_in_one_line(tmp_path):
     np.testing.assert_allclose(tracks.confidences, [0.8, 0.9, 0.95])
     assert said == [
         "5 boxes were left out: 2 below the confidence of 0.5, 1 without area, 1 beyond the frame, "
-        "1 of people who are twice in a frame, the less confident"
+        "1 less confident than another box of the same person in the frame"
     ]
 
 
@@ -103,14 +103,17 @@ def test_frames_are_counted_from_0_where_a_frame_0_occurs(tmp_path):
 @pytest.mark.parametrize(
     "how, words",
     [
-        ({"num_frames": 2}, "line 4: there is no frame 3, for the video has 2, numbered from 1"),
-        ({"first_frame": 2}, "line 1: there is no frame 1, for frames are numbered from 2"),
+        (
+            {"num_frames": 2},
+            "line 4: there is no frame 3, because the video has 2 frames, numbered from 1",
+        ),
+        ({"first_frame": 2}, "line 1: there is no frame 1, because frames are numbered from 2"),
         ({"min_confidence": 0.95}, "no box of a person in this video (3 below the confidence"),
-        ({"min_confidence": 1.5}, "1.5 is not a least confidence"),
-        ({"min_confidence": float("nan")}, "nan is not a least confidence"),
-        ({"first_frame": -1}, "no frame has the number -1"),
-        ({"first_frame": 10**30}, "no frame has the number 1000"),
-        ({"width": 0}, "a video of 0 x 480 pixels"),
+        ({"min_confidence": 1.5}, "the minimum confidence is 1.5; give"),
+        ({"min_confidence": float("nan")}, "the minimum confidence is nan; give"),
+        ({"first_frame": -1}, "first_frame is -1; give 0 to"),
+        ({"first_frame": 10**30}, "first_frame is 1000"),
+        ({"width": 0}, "the video has 0 x 480 pixels"),
     ],
 )
 def test_another_video_is_refused(tmp_path, how, words):
@@ -140,19 +143,19 @@ def test_most_boxes_beyond_the_frame_are_worth_a_word(tmp_path):
         ("nan,1,2,3,4,5\n", "frame nan is not a whole number"),
         ("1e300,1,2,3,4,5\n", "frame 1e+300 is not a whole number"),
         ("-1,1,2,3,4,5\n", "there is no frame -1"),
-        ("1,1,nan,3,4,5\n", "line 1: the box is not finite"),
-        ("1,1,1,3,inf,5\n", "line 1: the box is not finite"),
-        ("1,1,1e308,3,1e308,5\n", "line 1: the box is not finite"),
+        ("1,1,nan,3,4,5\n", "line 1: the box has a number that is not finite"),
+        ("1,1,1,3,inf,5\n", "line 1: the box has a number that is not finite"),
+        ("1,1,1e308,3,1e308,5\n", "line 1: the box has a number that is not finite"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "not text"),
         (b"PK\x03\x04" + bytes(100), "ZIP archive"),
         (b"PAR1" + bytes(100), "not a readable Parquet file"),
         ("{", "is not a readable file of tracks"),
-        ("{}", "no images and annotations"),
+        ("{}", "not have the lists images and annotations"),
         ("[]", "it has no box"),
-        ("[1]", "not of boxes"),
+        ("[1]", "not one of boxes"),
         ("[" * 100_000, "is not a readable file of tracks"),
         ("9" * 10_000, "expected frame, person"),
-        ("<a/>", "not of CVAT's annotations"),
+        ("<a/>", "not with CVAT's <annotations>"),
         ("<annotations", "not well-formed"),
     ],
 )
@@ -167,7 +170,7 @@ def test_broken_files_are_refused_in_one_line(tmp_path, content, words):
 def test_what_is_not_there_is_not_found(tmp_path):
     with pytest.raises(NotFound):
         read_tracks(tmp_path / "none.txt", **SIZE)
-    with pytest.raises(NotFound, match="no files of tracks"):
+    with pytest.raises(NotFound, match="a folder without files such as match_12.txt"):
         read_tracks(tmp_path, **SIZE)
 
 

@@ -91,7 +91,7 @@ FLOATS = "tensor(float)"
         ([([1, 3, 64, 64], FLOATS), ([1, 2], FLOATS)], "its input is "),
         ([([1, 64, 64, 3], FLOATS)], "its input is "),
         ([([1, 3, 64, 64], "tensor(uint8)")], "its input is "),
-        ([([4, 3, 64, 64], FLOATS)], "4 frames at once"),
+        ([([4, 3, 64, 64], FLOATS)], "4 frames at a time"),
         ([([1, 3, 60, 64], FLOATS)], "multiples of 32"),
         ([([1, 3, 64, 8192], FLOATS)], "multiples of 32"),
     ],
@@ -118,7 +118,7 @@ def test_an_input_of_any_size_has_yolox_s_own():
     ],
 )
 def test_other_outputs_are_refused(outputs):
-    with pytest.raises(UserError, match="another family, or with non-maximum suppression"):
+    with pytest.raises(UserError, match="other families, or with built-in non-maximum suppression"):
         yolox.output_of(outputs, "x.onnx")
 
 

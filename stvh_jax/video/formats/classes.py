@@ -32,23 +32,23 @@ def choose_people(found: Sequence[str], classes: Collection[str] | None) -> tupl
     Raises:
       UserError: none of them is there.
     """
-    there = f"it has boxes of {listed(found)}"
+    there = f"its boxes are of {listed(found)}"
     if classes is not None:
         wanted = {name.strip().casefold() for name in classes}
         chosen = {name for name in found if name.strip().casefold() in wanted}
         if not chosen:
-            raise UserError(f"no box is of the classes {listed(list(classes))}; {there}")
+            raise UserError(f"no box has one of the classes {listed(list(classes))}; {there}")
         return chosen, ""
     if all(name.isdecimal() for name in found):
         chosen = {name for name in found if name == PERSON_NUMBER}
-        cure = "no box is of class 0, which is a person in COCO"
+        cure = "no box has class 0, which is a person in COCO"
     else:
         chosen = {name for name in found if name.strip().casefold() in PEOPLE}
-        cure = "it is not plain which of its classes are people"
+        cure = "it is not clear which of its classes are people"
         if not chosen and len(found) == 1:
-            return set(found), f"all boxes are of {listed(found)}, which is taken for people"
+            return set(found), f"all boxes are of {listed(found)}, which is taken to be people"
     if not chosen:
-        raise UserError(f"{cure}; {there}; name the people's with classes")
+        raise UserError(f"{cure}; {there}; say which are people: read_tracks(..., classes=[...])")
     return chosen, ""
 
 

@@ -67,7 +67,7 @@ def read(
     Raises:
       NotFound: there is no such video.
       Damaged: an entry is malformed.
-      UserError: there are several videos, and it is not plain which is meant.
+      UserError: there are several videos, and it is not clear which is meant.
     """
     everything = _objects(content, "images")
     chosen, note = _of_video(everything, _objects(content, "videos"), video, stem)
@@ -77,7 +77,7 @@ def read(
     for place, annotation in enumerate(_objects(content, "annotations"), start=1):
         image = _hashable(annotation.get("image_id"))
         if image not in known:
-            raise Damaged(f"{_where(place)} is of the image {shown(image, 40)}, which is not there")
+            raise Damaged(f"{_where(place)}: there is no image with the id {shown(image, 40)}")
         if image in images.frames:
             kept.append(annotation)
             places.append(place)
@@ -143,7 +143,7 @@ def _of_video(
     if len(found) != 1:
         there = f"it has the videos {listed(list(names.values()))}"
         if video is None or len(found) > 1:
-            raise UserError(f"{there}; name one with video")
+            raise UserError(f"{there}; choose one with video=")
         raise NotFound(f"it has no video {video!r}; {there}")
     chosen = [image for image in images if image.get("video_id") == found[0]]
     return chosen, f"the video is {names[found[0]]!r}, one of {len(names)}"
@@ -163,10 +163,10 @@ def _images(images: Sequence[dict[str, Any]]) -> _Images:
         frames = frame_numbers(values, places, _image)
     elif all(digits) and len({int(found[-1]) for found in digits}) == len(images):
         frames = np.array([int(found[-1]) for found in digits], np.int64)
-        note = "the frames' numbers are those in the names of the images"
+        note = "the numbers of the frames are taken from the names of the images"
     else:
         frames = np.arange(len(images))
-        note = "no image says which frame it is; they are taken in their order"
+        note = "no image says which frame it is, so they are taken in their order"
     first_frame = lowest(frames)
     note = "; ".join(filter(None, [note, numbered_from(first_frame)]))
     return _Images(dict(zip(keys, frames.tolist())), first_frame, _size(images), note)

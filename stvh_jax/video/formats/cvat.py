@@ -43,7 +43,7 @@ class _Handler:
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
         if not self._path and name != "annotations":
-            raise Damaged(f"it is XML of {name[:40]!r}, not of CVAT's annotations")
+            raise Damaged(f"its XML begins with <{name[:40]}>, not with CVAT's <annotations>")
         self._path.append(name)
         self._text = ""
         if len(self._path) > 100:
@@ -56,7 +56,7 @@ class _Handler:
             self._tasks.add(attributes.get("task_id", ""))
             if len(self._tasks) > 1:
                 raise UserError(
-                    f"it has tracks of the tasks {listed(sorted(self._tasks))}; export one task"
+                    f"it has the tasks {listed(sorted(self._tasks))}; export each by itself"
                 )
         elif name == "box" and self._track:
             self._box(attributes)
@@ -99,7 +99,7 @@ def read(content: bytes, classes: Collection[str] | None) -> Rows:
 
     Raises:
       Damaged: it is malformed, or has a DOCTYPE.
-      UserError: it is another of CVAT's formats, or it is not plain which labels are people's.
+      UserError: it is another of CVAT's formats, or it is not clear which labels are people's.
     """
     parser = expat.ParserCreate()
     handler = _Handler(parser)
@@ -153,8 +153,8 @@ def _filled(rows: Rows, outside: np.ndarray) -> Rows:
     # As floats, for the sum of huge gaps.
     if gaps.astype(np.float64).sum() > MOST_FILLED:
         raise UserError(
-            f"{line_of(int(rows.places[np.argmax(gaps)]))}: {gaps.max()} frames are missing behind "
-            f"this box, more than are filled in; export every frame"
+            f"{line_of(int(rows.places[np.argmax(gaps)]))}: {gaps.max()} frames are missing after "
+            "this box, too many to be filled in; export every frame"
         )
     before, step = _between(gaps)
     share = (step / (gaps + 1)[before])[:, None]

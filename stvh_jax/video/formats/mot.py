@@ -45,7 +45,7 @@ def read(text: str, classes: Collection[str] | None) -> Rows:
     while columns < min(len(first), _CLASS + 2) and is_number(first[columns]):
         columns += 1
     if columns < 6:
-        raise Damaged(f"{line_of(skipped + 1)}: expected {LINE}; no other format fits either")
+        raise Damaged(f"{line_of(skipped + 1)}: expected {LINE}, or another known format")
     table = parse_table(text, columns, skipped=skipped)
     if (table.counts < 6).any():
         short = int(np.argmax(table.counts < 6))
@@ -60,7 +60,7 @@ def read(text: str, classes: Collection[str] | None) -> Rows:
         places=table.lines,
         where=line_of,
         first_frame=first_frame,
-        notes=() if first_frame else ("frames are numbered from 0, for there is a frame 0",),
+        notes=() if first_frame else ("there is a frame 0, so frames are numbered from 0",),
     )
     return _in_share(_people_alone(_with_confidence(rows, table), table, classes))
 
@@ -94,7 +94,7 @@ def _with_confidence(rows: Rows, table: Table) -> Rows:
     confidences = np.where(confidences == -1, np.nan, confidences)
     if (confidences == 0).all():
         # Some trackers write whole numbers alone, and so cut every confidence to 0.
-        return rows.noting("all confidences are 0, which is taken for no confidence")
+        return rows.noting("all confidences are 0, so they are taken as missing")
     if np.isin(confidences, (0, 1)).all():
         return rows
     return dataclasses.replace(rows, confidences=confidences)
@@ -132,4 +132,6 @@ def _in_share(rows: Rows) -> Rows:
     if not len(ends) or not (ends <= _FARTHEST_SHARE).all():
         return rows
     rows = dataclasses.replace(rows, in_pixels=False)
-    return rows.noting("the boxes are taken to be in 0..1 of the frame, for none reaches further")
+    return rows.noting(
+        f"no box reaches beyond {_FARTHEST_SHARE}, so all are taken to be in 0..1 of the frame"
+    )

@@ -80,7 +80,7 @@ def read_table(text: str, classes: Collection[str] | None) -> Rows:
 
     Raises:
       Damaged: a line is malformed.
-      UserError: there is no column of frames, or it is not plain which classes are people.
+      UserError: there is no column of frames, or it is not clear which classes are people.
     """
     names, separator = header_of(text) or ([], ",")
     roles = _with_frame(roles_of(names) or {}, names)
@@ -97,7 +97,7 @@ def read_table(text: str, classes: Collection[str] | None) -> Rows:
             header = True
             continue
         if len(cells) < needed:
-            raise Damaged(f"{line_of(reader.line_num)}: expected {needed} cells at least")
+            raise Damaged(f"{line_of(reader.line_num)}: expected at least {needed} cells")
         for role, place in places.items():
             columns[role].append(cells[place])
         lines.append(reader.line_num)
@@ -110,14 +110,14 @@ def read_objects(objects: Sequence[Any], classes: Collection[str] | None) -> Row
 
     Raises:
       Damaged: an entry is malformed.
-      UserError: there is no key of frames, or it is not plain which classes are people.
+      UserError: there is no key of frames, or it is not clear which classes are people.
     """
     if not objects:
         raise UserError("it has no box")
     first = objects[0]
     roles = roles_of(list(first)) if isinstance(first, Mapping) else None
     if roles is None:
-        raise Damaged("it is a list, but not of boxes as supervision's JSONSink writes them")
+        raise Damaged("it is a list, but not one of boxes, as supervision's JSONSink writes it")
     roles = _with_frame(roles, list(first))
     for number, entry in enumerate(objects, start=1):
         if not isinstance(entry, Mapping) or not all(name in entry for name in roles.values()):
@@ -133,9 +133,9 @@ def _entry(place: int) -> str:
 def _with_frame(roles: dict[str, str], names: Sequence[str]) -> dict[str, str]:
     if "frame" not in roles:
         raise UserError(
-            f"no column has the number of the frame, only {shown(', '.join(names))}; write it as "
-            "a column whose name has frame in it, with supervision as "
-            "custom_data={'frame_index': ...}"
+            f"no column has the number of the frame; the columns are {shown(', '.join(names))}; "
+            "add one whose name has frame in it (with supervision: custom_data={'frame_index': "
+            "...})"
         )
     return roles
 
@@ -178,8 +178,8 @@ def _rows(
 
 def numbered_from(first_frame: int) -> str:
     """Says how frames are counted where the format leaves it open."""
-    why = "no frame 0 occurs" if first_frame else "a frame 0 occurs"
-    return f"frames are taken to be numbered from {first_frame}, for {why}"
+    there = "no" if first_frame else "a"
+    return f"there is {there} frame 0, so frames are taken to be numbered from {first_frame}"
 
 
 def _floats(

@@ -37,13 +37,13 @@ def read(content: bytes) -> Rows:
         schema = file.schema_arrow
     missing = [name for name in _COLUMNS[:-1] if name not in schema.names]
     if missing:
-        raise Damaged(f"it has no column {missing[0]}; expected {', '.join(_COLUMNS)}")
+        raise Damaged(f"no column is called {missing[0]}; expected {', '.join(_COLUMNS)}")
     for name in set(_COLUMNS) & set(schema.names):
         kind = schema.field(name).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-            raise Damaged(f"its column {name} has no numbers, but {kind}")
+            raise Damaged(f"its column {name} has the type {kind}, not numbers")
         if name in ("frame", "person") and not pa.types.is_integer(kind):
-            raise Damaged(f"its column {name} has no whole numbers, but {kind}")
+            raise Damaged(f"its column {name} has the type {kind}, not whole numbers")
     check_count(count)
     size, num_frames = _video((schema.metadata or {}).get(_METADATA))
     names = [name for name in _COLUMNS if name in schema.names]
@@ -90,8 +90,8 @@ def write_tracks(
 
     if len(tracks) and not 0 <= tracks.frames.min() <= tracks.frames.max() < num_frames:
         raise UserError(
-            f"the tracks are of frames {tracks.frames.min()} to {tracks.frames.max()}, but the "
-            f"video has {num_frames}, numbered from 0"
+            f"the tracks go from frame {tracks.frames.min()} to {tracks.frames.max()}, but the "
+            f"video has {num_frames} frames, numbered from 0"
         )
     video = {"width": width, "height": height, "num_frames": num_frames}
     table = pa.table(

@@ -18,7 +18,7 @@ from stvh_jax.video.rows import Rows, check_count, frame_numbers, line_of, lowes
 
 _NAME = re.compile(r"(?P<video>.*?)_?(?P<frame>\d{1,15})\.txt", re.I | re.S)
 _COLUMNS = 7
-LINE = "class, x, y, width, height, perhaps confidence and person, but no segments"
+LINE = "class, x, y, width, height, and perhaps confidence and person (no segments)"
 
 
 def read(
@@ -66,7 +66,7 @@ def read(
         where=where,
         first_frame=first_frame,
         in_pixels=False,
-    ).noting(note, "" if first_frame else "frames are numbered from 0, for there is a frame 0")
+    ).noting(note, "" if first_frame else "there is a frame 0, so frames are numbered from 0")
     if not len(places):
         return rows
     labels = [f"{number:g}" for number in table.values[:, 0].tolist()]
@@ -100,12 +100,12 @@ def _of_video(
     videos = _files_of_videos(folder)
     if not videos:
         raise NotFound(
-            "it has no files of tracks, such as match_12.txt, one for each frame; give the file "
-            "itself if the tracks are in one"
+            "it is a folder without files such as match_12.txt, one for each frame; if the tracks "
+            "are in one file, give that file"
         )
     if video is None and len(videos) > 1:
         found = sorted(videos, key=natural_key)
-        raise UserError(f"it has files of the videos {listed(found)}; name one with video")
+        raise UserError(f"it has files of the videos {listed(found)}; choose one with video=")
     chosen = next(iter(videos)) if video is None or len(videos) == 1 else video
     if chosen not in videos:
         raise NotFound(f"it has no files of the video {chosen!r}, but of {listed(list(videos))}")
@@ -143,5 +143,5 @@ def _sixth_and_seventh(
     numbers = sixth[six]
     whole = bool(((numbers >= 1) & (numbers == np.floor(numbers))).all())
     if whole:
-        return none, sixth, "the sixth column has whole numbers alone: it is taken for the person"
-    return sixth, none, "the sixth column has fractions: it is taken for the confidence"
+        return none, sixth, "the sixth column has only whole numbers, so it is taken as the person"
+    return sixth, none, "the sixth column has fractions, so it is taken as the confidence"

@@ -35,7 +35,7 @@ def read(text: str, classes: Collection[str] | None) -> Rows:
 
     Raises:
       Damaged: a line is malformed.
-      UserError: it is not plain which labels are people.
+      UserError: it is not clear which labels are people.
     """
     table = parse_table(text, _NUMBERS)
     if (table.counts <= _NUMBERS).any():

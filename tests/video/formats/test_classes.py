@@ -22,9 +22,9 @@ def test_which_classes_are_people(found, classes, chosen):
 @pytest.mark.parametrize(
     "found, classes, words",
     [
-        (["1", "2"], None, "no box is of class 0"),
-        (["ball", "net"], None, "not plain which of its classes are people; it has boxes of"),
-        (["ball"], ["net"], "no box is of the classes 'net'; it has boxes of 'ball'"),
+        (["1", "2"], None, "no box has class 0"),
+        (["ball", "net"], None, "not clear which of its classes are people; its boxes are of"),
+        (["ball"], ["net"], "no box has one of the classes 'net'; its boxes are of 'ball'"),
         ([f"c{n}" for n in range(20)], None, "'c7' and 12 more"),
     ],
 )

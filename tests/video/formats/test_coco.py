@@ -60,14 +60,16 @@ def test_one_of_several_videos(tmp_path):
         np.testing.assert_allclose(tracks.boxes[0], [0.2, 0.1, 0.6, 0.4], rtol=1e-6)
         assert "'final.mp4', one of 2" in said[0] and "from 0" in said[1]
     assert len(read(tmp_path, of_two_videos(), "semi.json", width=200)[0]) == 6
-    with pytest.raises(UserError, match="the videos 'final.mp4', 'semi.mp4'; name one with video"):
+    with pytest.raises(
+        UserError, match="the videos 'final.mp4', 'semi.mp4'; choose one with video"
+    ):
         read(tmp_path, of_two_videos())
     with pytest.raises(NotFound, match="no video 'third'"):
         read(tmp_path, of_two_videos(), video="third")
 
 
 def test_a_size_that_disagrees_is_refused(tmp_path):
-    with pytest.raises(UserError, match="200 x 100 pixels, but this one 100 x 100"):
+    with pytest.raises(UserError, match="200 x 100 pixels, but this video has 100 x 100"):
         read(tmp_path, of_two_videos(), video="semi")
 
 
@@ -107,12 +109,12 @@ def test_crowds_and_classes(tmp_path):
     assert len(tracks) == 5
     assert "4 boxes were left out: 1 crowds, 3 of classes other than people" in said[1]
     content["categories"][0]["name"] = "libero"
-    with pytest.raises(UserError, match="'ball', 'libero'; name the people's with classes"):
+    with pytest.raises(UserError, match="'ball', 'libero'; say which are people"):
         read(tmp_path, content)
     assert len(read(tmp_path, content, classes=["Libero"])[0]) == 5
     content["annotations"] = [a for a in content["annotations"] if a["category_id"] == 1]
     tracks, said = read(tmp_path, content)
-    assert len(tracks) == 5 and "'libero', which is taken for people" in said[1]
+    assert len(tracks) == 5 and "'libero', which is taken to be people" in said[1]
 
 
 @pytest.mark.parametrize(

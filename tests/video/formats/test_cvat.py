@@ -60,12 +60,12 @@ def test_keyframes_alone_are_interpolated(tmp_path):
 
 
 def test_a_few_lines_cannot_ask_for_all_memory(tmp_path):
-    with pytest.raises(UserError, match="line 6: 999999999 frames are missing behind this box"):
+    with pytest.raises(UserError, match="line 6: 999999999 frames are missing after this box"):
         read(tmp_path, document(("person", box(0, 0) + box(10**9 + 0, 0))))
 
 
 def test_a_size_that_disagrees_is_refused(tmp_path):
-    with pytest.raises(UserError, match="200 x 100 pixels, but this one 200 x 101"):
+    with pytest.raises(UserError, match="200 x 100 pixels, but this video has 200 x 101"):
         (tmp_path / "a").write_text(EXPORT)
         read_tracks(tmp_path / "a", width=200, height=101)
     assert len(read(tmp_path, document(("person", box(1, 1)), meta=""))[0]) == 1
@@ -96,14 +96,14 @@ def test_other_encodings(tmp_path):
         (EXPORT.replace('frame="1"', 'frame="x"'), "line 7: expected a box with frame"),
         (EXPORT.replace('xtl="10"', ""), "line 7: expected a box with frame"),
         (EXPORT.replace('frame="1"', 'frame="1.5"'), "frame 1.5 is not a whole number"),
-        (EXPORT.replace("player", "home"), "'ball', 'home'; name the people's with classes"),
+        (EXPORT.replace("player", "home"), "'ball', 'home'; say which are people"),
         (EXPORT[: len(EXPORT) // 2], "not well-formed"),
         ("<annotations><image id='0'/></annotations>", 'export "CVAT for video 1.1"'),
         ("<annotations/>", "no box of a person"),
-        ("<svg/>", "it is XML of 'svg'"),
+        ("<svg/>", "its XML begins with <svg>, not"),
         (
             EXPORT.replace('id="0"', 'id="0" task_id="7"').replace('id="2"', 'id="0" task_id="9"'),
-            "it has tracks of the tasks",
+            "it has the tasks",
         ),
     ],
 )

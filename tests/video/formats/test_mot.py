@@ -50,8 +50,8 @@ def test_detections_are_of_nobody(tmp_path):
 def test_confidences_of_another_scale_are_not_kept(tmp_path):
     text = "1,-1,10,10,20,40,64.3,-1,-1,-1\n1,-1,50,10,20,40,-0.5,-1,-1,-1\n"
     tracks, said = read(tmp_path, text)
-    assert tracks.confidences.tolist() == [1, 1] and "not in 0..1" in said[0]
-    with pytest.raises(UserError, match="leave the least confidence out"):
+    assert tracks.confidences.tolist() == [1, 1] and "must be in 0..1" in said[0]
+    with pytest.raises(UserError, match="read it without a minimum confidence"):
         read(tmp_path, text, min_confidence=0.5)
 
 
@@ -59,11 +59,11 @@ def test_boxmot_writes_whole_numbers_between_spaces(tmp_path):
     # frame id left top width height conf class -1, all cut to whole numbers
     tracks, said = read(tmp_path, "1 1 10 10 20 40 0 0 -1\n1 2 10 10 20 40 0 2 -1\n")
     assert tracks.people.tolist() == [1] and tracks.confidences.tolist() == [1]
-    assert len(said) == 2 and "taken for no confidence" in said[0]
+    assert len(said) == 2 and "taken as missing" in said[0]
 
 
 def test_classes_that_are_no_people_are_refused(tmp_path):
-    with pytest.raises(UserError, match="'3'; name the people's with classes"):
+    with pytest.raises(UserError, match="'3'; say which are people"):
         read(tmp_path, "1 1 10 10 20 40 0.5 3 -1\n")
 
 

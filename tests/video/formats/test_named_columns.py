@@ -36,7 +36,7 @@ def test_supervision(name):
     confidences = [float(row["confidence"]) for row in rows]
     np.testing.assert_allclose(tracks.confidences, confidences, rtol=1e-5)
     assert said == [
-        "frames are taken to be numbered from 0, for a frame 0 occurs",
+        "there is a frame 0, so frames are taken to be numbered from 0",
         "3 boxes were left out: 3 of classes other than people",
     ]
     assert len(read(FILES / name, classes=["car"])[0]) == 3
@@ -45,7 +45,7 @@ def test_supervision(name):
 def test_nobody_was_followed():
     tracks, said = read(FILES / "supervision_untracked.csv")
     assert tracks.people.tolist() == [UNTRACKED] * 2 and tracks.frames.tolist() == [0, 0]
-    assert said == ["frames are taken to be numbered from 1, for no frame 0 occurs"]
+    assert said == ["there is no frame 0, so frames are taken to be numbered from 1"]
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", " "])
@@ -67,7 +67,7 @@ def test_other_names_and_separators(tmp_path, separator):
 def test_people_who_are_called_by_names(tmp_path):
     (tmp_path / "a").write_text("frame,id,x,y,w,h\n1,Ann,1,1,9,9\n1,Bob,1,1,9,9\n2,Ann,1,1,9,9\n")
     tracks, said = read(tmp_path / "a")
-    assert tracks.people.tolist() == [0, 1, 0] and "2 people are called by names" in said[0]
+    assert tracks.people.tolist() == [0, 1, 0] and "2 people have names, not numbers" in said[0]
 
 
 def test_the_frame_must_be_told(tmp_path):
@@ -79,7 +79,7 @@ def test_the_frame_must_be_told(tmp_path):
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("frame,x1,y1,x2,y2\n1,1,1\n", "line 2: expected 5 cells at least"),
+        ("frame,x1,y1,x2,y2\n1,1,1\n", "line 2: expected at least 5 cells"),
         ("frame,x1,y1,x2,y2\n1,1,1,9,9\n\n1,1,1,9,b\n", "line 4: y_max 'b' is not a number"),
         ("frame,x1,y1,x2,y2\none,1,1,9,9\n", "line 2: frame 'one' is not a number"),
         ("frame,x1,y1,x2,y2\n", "no box of a person"),

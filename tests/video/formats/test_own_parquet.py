@@ -43,11 +43,11 @@ def test_what_was_written_is_read(tmp_path):
 
 def test_tracks_of_another_video(tmp_path):
     write_tracks(tmp_path / "a", made(), **VIDEO, num_frames=10)
-    with pytest.raises(UserError, match="640 x 480 pixels, but this one 480 x 640"):
+    with pytest.raises(UserError, match="640 x 480 pixels, but this video has 480 x 640"):
         read_tracks(tmp_path / "a", width=480, height=640)
-    with pytest.raises(UserError, match="10 frames, but this one 12"):
+    with pytest.raises(UserError, match="10 frames, but this video has 12"):
         read_tracks(tmp_path / "a", **VIDEO, num_frames=12)
-    with pytest.raises(UserError, match="of frames 0 to 9, but the video has 9"):
+    with pytest.raises(UserError, match="from frame 0 to 9, but the video has 9"):
         write_tracks(tmp_path / "a", made(), **VIDEO, num_frames=9)
 
 
@@ -78,12 +78,15 @@ def test_files_of_others(tmp_path):
 @pytest.mark.parametrize(
     "columns, words",
     [
-        ({"frame": None}, "no column frame"),
-        ({"frame": [0.5, 1, 2, 3]}, "column frame has no whole numbers"),
+        ({"frame": None}, "no column is called frame"),
+        ({"frame": [0.5, 1, 2, 3]}, "column frame has the type double, not whole numbers"),
         ({"frame": [-1, 0, 1, 2]}, "frames below 0"),
-        ({"x_min": ["a", "b", "c", "d"]}, "column x_min has no numbers"),
+        ({"x_min": ["a", "b", "c", "d"]}, "column x_min has the type string, not numbers"),
         ({"x_min": [0.1, None, 0.1, 0.1]}, "cells are missing"),
-        ({"x_min": [0.1, float("nan"), 0.1, 0.1]}, "row 2: the box is not finite"),
+        (
+            {"x_min": [0.1, float("nan"), 0.1, 0.1]},
+            "row 2: the box has a number that is not finite",
+        ),
     ],
 )
 def test_other_columns(tmp_path, columns, words):

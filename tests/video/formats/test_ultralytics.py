@@ -47,10 +47,10 @@ def test_boxes_with_confidence_and_person(tmp_path):
 def test_the_sixth_column_is_a_person_or_a_confidence(tmp_path):
     whole = {"a_1.txt": "0 0.5 0.5 0.2 0.1 1\n0 0.5 0.5 0.2 0.1 2\n", "a_2.txt": "0 .5 .5 .2 .1\n"}
     tracks, said = read(write(tmp_path / "ids", whole))
-    assert tracks.people.tolist() == [1, 2, UNTRACKED] and "taken for the person" in said[0]
+    assert tracks.people.tolist() == [1, 2, UNTRACKED] and "taken as the person" in said[0]
     fractions = {"a_1.txt": "0 0.5 0.5 0.2 0.1 1\n0 0.5 0.5 0.2 0.1 0.5\n"}
     tracks, said = read(write(tmp_path / "confidences", fractions))
-    assert tracks.people.tolist() == [UNTRACKED] * 2 and "taken for the confidence" in said[0]
+    assert tracks.people.tolist() == [UNTRACKED] * 2 and "taken as the confidence" in said[0]
     np.testing.assert_allclose(tracks.confidences, [1, 0.5])
 
 
@@ -61,7 +61,7 @@ def test_names_of_digits_alone_and_frame_0(tmp_path):
 
 def test_several_videos(tmp_path):
     write(tmp_path / "a", {"b_c_1.txt": "0 .5 .5 .2 .1\n", "d_3.txt": "0 .5 .5 .2 .1\n"})
-    with pytest.raises(UserError, match="of the videos 'b_c', 'd'; name one with video"):
+    with pytest.raises(UserError, match="of the videos 'b_c', 'd'; choose one with video"):
         read(tmp_path / "a")
     assert read(tmp_path / "a", video="d")[0].frames.tolist() == [2]
     with pytest.raises(NotFound, match="no files of the video 'e'"):
@@ -73,7 +73,7 @@ def test_other_things_than_boxes_are_refused(tmp_path):
         read(write(tmp_path / "a", {"a_1.txt": "\n0 .1 .2 .3 .4 .5 .6 .7 .8\n"}))
     with pytest.raises(Damaged, match="a_1.txt, line 1: 'x' is not a number"):
         read(write(tmp_path / "a", {"a_1.txt": "0 .1 x .3 .4\n"}))
-    with pytest.raises(UserError, match="no box is of class 0"):
+    with pytest.raises(UserError, match="no box has class 0"):
         read(write(tmp_path / "a", {"a_1.txt": "7 .1 .2 .3 .4\n"}))
     assert len(read(tmp_path / "a", classes=["7"])[0]) == 1
     with pytest.raises(UserError, match="no box of a person"):
