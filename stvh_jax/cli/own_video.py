@@ -92,7 +92,7 @@ def add_tracks(parser) -> None:
     parser.add_argument(
         "--first-frame",
         type=int,
-        help="the number of the first frame in the tracks, if not the usual one of its format",
+        help="the number of the first frame in the tracks, if not the one usual for the format",
     )
     parser.add_argument(
         "--region",
