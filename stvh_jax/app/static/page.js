@@ -5,9 +5,8 @@
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const GLIDE = 200;           // milliseconds in which a card glides to its new place
 const SLOW = 1000;           // after so many milliseconds the page says that it waits
-const ALL_PLAY = 8;          // so few clips all play at once
+const AWAY = "The server does not answer. Is it still running?";
 const MARKED = 12;           // so many hits are marked on the map
-const UNITS = 10000, NEAR = 500;
 const results = document.getElementById("results");
 const $ = id => document.getElementById(id);
 const part = name => results.querySelector(`[data-part="${name}"]`);
@@ -35,7 +34,7 @@ async function next() {
   waiting = null;
   running = address;
   const number = ++asked;
-  const late = setTimeout(() => say("Searching …"), SLOW);
+  const late = setTimeout(() => how.quiet || say("Searching …"), SLOW);
   try {
     const url = new URL(address, location.href);
     const answer = await fetch("/results" + url.search, {headers: {Accept: "text/html"}});
@@ -46,7 +45,7 @@ async function next() {
     if (how.history === "replace") history.replaceState(null, "", url);
     if (number === asked) put(text, how);
   } catch (error) {
-    sayWrong(error instanceof TypeError ? "The server does not answer. Is it still running?" : error.message, address, how);
+    sayWrong(error instanceof TypeError ? AWAY : error.message, address, how);
   } finally {
     clearTimeout(late);
     running = null;
@@ -89,7 +88,7 @@ function put(text, how) {
     const own = find(old.dataset.part);
     if (old.dataset.part === "hits") rearrange(old, own, how);
     else if (old.dataset.part === "scale") putScale(fresh, how);
-    else if (old.dataset.part === "upload") continue;
+    else if (old.dataset.part === "upload" || how.quiet && old.dataset.part === "status") continue;
     else if (old.innerHTML === own.innerHTML) continue;
     else old.replaceChildren(...own.childNodes);
     if (old.dataset.part === "query") old.dataset.queryPlaces = own.dataset.queryPlaces ?? "";
@@ -202,6 +201,7 @@ document.addEventListener("submit", event => {
   if (event.target.id === "narrow") { event.preventDefault(); narrow(); }
   if (event.target.id === "scale-form") event.preventDefault();
   if (event.target.id === "teach") event.preventDefault();
+  if (event.target.id === "take") { event.preventDefault(); take(event.target, event.submitter); }
   if (event.target.id === "save") { event.preventDefault(); save(event.target); }
   if (event.target.id === "upload") { event.preventDefault(); upload(event.target); }
 });
@@ -281,13 +281,31 @@ function tellTaken() {
   if ($("taken")) $("taken").textContent = count ? `${count} selected.` : "All that is shown, or what you select.";
 }
 
+// A file is fetched first, so that what cannot be made is said here.
+async function take(form, button) {
+  const name = new URL(button.formAction).pathname.split("/").pop();
+  say(`Making ${name} …`);
+  try {
+    const answer = await fetch(`${button.formAction}?${new URLSearchParams(new FormData(form))}`);
+    if (!answer.ok) throw new Error(await answer.text());
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(await answer.blob());
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    say(`${name} is done.`);
+  } catch (error) {
+    say(error instanceof TypeError ? AWAY : error.message);
+  }
+}
+
 async function save(form) {
   const body = new URLSearchParams(new FormData(form));
   try {
     const answer = await fetch("/save", {method: "POST", body, headers: {Accept: "text/plain"}});
     say(await answer.text());
   } catch {
-    say("The server does not answer. Is it still running?");
+    say(AWAY);
   }
 }
 
@@ -306,91 +324,6 @@ async function upload(form) {
   } finally {
     button.disabled = false;
   }
-}
-
-// ---- Clips that play ---------------------------------------------------------------------------
-
-const seen = new IntersectionObserver(entries => {
-  for (const {target, isIntersecting} of entries) {
-    target.dataset.inView = isIntersecting ? "1" : "";
-    playOrPause(target);
-  }
-}, {threshold: 0.3});
-
-function wanted(video) {
-  if (!video.dataset.inView || calm.matches && !video.dataset.played) return false;
-  if (video.dataset.stopped) return false;
-  const few = results.querySelectorAll("#hits video").length <= ALL_PLAY || !video.closest("#hits");
-  return Boolean(video.dataset.played || few || video.closest(".card")?.matches(":hover, :focus-within, .here"));
-}
-
-function playOrPause(video) {
-  if (!wanted(video)) { video.pause(); return; }
-  if (!video.src) { video.src = video.dataset.src; loadBoxes(video); }
-  if (video.paused) video.play().then(() => requestAnimationFrame(() => follow(video)), () => {});
-}
-
-async function loadBoxes(video) {
-  if (!video.dataset.boxes) return;
-  try {
-    const answer = await fetch(video.dataset.boxes);
-    if (answer.ok) video.people = await answer.json();
-    draw(video);
-  } catch { /* the clip plays without them */ }
-}
-
-function follow(video) {
-  if (!video.isConnected || video.paused) return;
-  draw(video);
-  requestAnimationFrame(() => follow(video));
-}
-
-// The last time of boxes that is not after the picture, if it is near.
-function place(times, now) {
-  let low = 0, high = times.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (times[middle] <= now + 1) low = middle + 1; else high = middle;
-  }
-  const at = Math.max(0, low - 1);
-  return times.length && Math.abs(times[at] - now) <= NEAR ? at : -1;
-}
-
-function draw(video) {
-  const people = video.people, layer = video.parentElement?.querySelector("svg");
-  if (!people || !layer) return;
-  const numbers = people.boxes[place(people.times, 1000 * video.currentTime)] || [];
-  layer.setAttribute("viewBox", `0 0 ${people.width} ${people.height}`);
-  const x = people.width / UNITS, y = people.height / UNITS;
-  while (layer.childNodes.length > numbers.length / 4) layer.lastChild.remove();
-  for (let k = 0; k < numbers.length; k += 4) {
-    const rect = layer.childNodes[k / 4] || layer.appendChild(document.createElementNS(layer.namespaceURI, "rect"));
-    const [top, left, bottom, right] = numbers.slice(k, k + 4);
-    rect.setAttribute("x", left * x);
-    rect.setAttribute("y", top * y);
-    rect.setAttribute("width", Math.max(0, right - left) * x);
-    rect.setAttribute("height", Math.max(0, bottom - top) * y);
-  }
-}
-
-// A clip that cannot be shown says why.
-async function tellProblem(video) {
-  if (video.dataset.told || !video.src) return;
-  video.dataset.told = "1";
-  const words = video.parentElement.querySelector(".problem");
-  const answer = await fetch(video.src).catch(() => null);
-  words.textContent = answer && !answer.ok ? await answer.text() : "This browser cannot play the clip.";
-  words.hidden = false;
-}
-
-document.addEventListener("error", event => {
-  if (event.target.tagName === "VIDEO") tellProblem(event.target);
-}, true);
-for (const kind of ["mouseover", "mouseout", "focusin", "focusout"]) {
-  document.addEventListener(kind, event => {
-    const video = event.target.closest?.(".card")?.querySelector("video");
-    if (video) playOrPause(video);
-  });
 }
 
 // ---- The map -----------------------------------------------------------------------------------
@@ -413,7 +346,7 @@ function splitName(name) {
 
 // Before the map was made, nothing said where hits stand on it.
 document.addEventListener("stvh-map-ready", () => {
-  if ($("scale") && !waiting && !results.querySelector("[data-places]")) show(latest().href, {slide: true});
+  if ($("scale") && !waiting && !results.querySelector("[data-places]")) show(latest().href, {slide: true, quiet: true});
 });
 
 document.addEventListener("stvh-map-choose", event => {
@@ -445,11 +378,7 @@ const onCard = {
   "x": card => card.querySelector("input[name=select]")?.click(),
   " ": card => {
     const video = card.querySelector("video");
-    if (!video) return;
-    const playing = !video.paused;
-    video.dataset.stopped = playing ? "1" : "";
-    video.dataset.played = playing ? "" : "1";
-    playOrPause(video);
+    if (video) window.stvhClips.toggle(video);
   },
 };
 const anywhere = {
@@ -473,7 +402,7 @@ document.addEventListener("keydown", event => {
 // ---- Beginning -----------------------------------------------------------------------------------
 
 function begin() {
-  for (const video of results.querySelectorAll("video[data-src]")) seen.observe(video);
+  results.querySelectorAll("video[data-src]").forEach(window.stvhClips.watch);
   for (const button of results.querySelectorAll(".copy")) button.hidden = false;
   if ($("narrow")) $("narrow").querySelector("button:not([type])")?.classList.add("visually-hidden");
   tellTaught();
