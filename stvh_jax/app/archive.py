@@ -154,7 +154,7 @@ class Archive:
 
     def fields(self, state: PageState) -> list[Field]:
         """Gives the fields by which hits are narrowed, with their values and counts."""
-        return list(self._contents.narrowing.listed(state))
+        return self._contents.narrowing.listed(state)
 
     def where(self, state: PageState) -> str | None:
         """Gives the condition that hits have to meet; None where there is none."""
@@ -261,8 +261,6 @@ class Archive:
                 beside=[] if asked.clips is None else asked.clips.records,
                 step=moments.step_of(self.index),
             )
-            for moment in found[: state.count]:
-                _ = moment.best.agreeing_bits  # read while it is this user's turn
             milliseconds = 1000 * (time.perf_counter() - begun)
         return Answer(
             asked,

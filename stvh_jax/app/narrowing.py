@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Int32, Int64
 
+from stvh_jax.app.kept import Latest
 from stvh_jax.app.state import PageState
 from stvh_jax.errors import UserError, shown
 from stvh_jax.names import natural_key
@@ -25,6 +26,8 @@ _FIELDS = ("match", ACTIVITY, "split")
 _LISTED = ("text", "bool")
 # So many values of a field are listed at most.
 MOST_LISTED = 60
+# Conditions whose counts are kept.
+_KEPT = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +99,15 @@ class Narrowing:
         self.fields = tuple(self._columns)
         self._starts = table["start"].to_numpy()
         self._kinds = index.info.columns
+        self._counted = Latest(_KEPT)
 
-    def listed(self, state: PageState) -> Iterator[Field]:
+    def listed(self, state: PageState) -> list[Field]:
         """Gives each field with its values, counted under the conditions on the others."""
+        # Counting takes as long as a search: once, not at each step of a slider.
+        key = (state.only, state.start, state.stop)
+        return self._counted.get(key, lambda: list(self._count(state)))
+
+    def _count(self, state: PageState) -> Iterator[Field]:
         met = {name: self._met(name, state) for name, _ in state.only}
         times = self._in_time(state)
         for name, column in self._columns.items():

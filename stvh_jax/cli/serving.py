@@ -3,6 +3,7 @@
 import argparse
 import functools
 import ipaddress
+import os
 import pathlib
 import secrets
 import tempfile
@@ -39,6 +40,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     token = _token(arguments)
     if not 0 <= arguments.port < 1 << 16:
         raise UserError(f"--port {arguments.port}; give a number from 0 to 65535")
+    # Read when SciPy is loaded: each request has a thread, and more in each wait for one another.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from stvh_jax.app import server
     from stvh_jax.app.archive import Archive
     from stvh_jax.app.loops import Loops
