@@ -188,7 +188,7 @@ def measure(
             found = many_users(port, clips, users, seconds, think)
             found["processors"] = (processor_seconds(process.pid) - before) / seconds
             results["many_users"].append(found)
-        results["memory"][f"{users} users"] = mebibytes(process.pid)
+            results["memory"][f"{users} users, {think:g} s"] = mebibytes(process.pid)
     results["load"] = os.getloadavg()[1]
     return results
 
