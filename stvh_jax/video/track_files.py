@@ -73,14 +73,7 @@ def read_tracks(
       UserError: it is of another video, or no box is left.
       ModuleNotFoundError: it is a Parquet file, and pyarrow is not installed.
     """
-    if width <= 0 or height <= 0 or (num_frames is not None and num_frames <= 0):
-        raise UserError(
-            f"the video has {width} x {height} pixels and {num_frames} frames; give more than 0"
-        )
-    if first_frame is not None and not 0 <= first_frame <= MOST_NUMBER:
-        raise UserError(f"first_frame is {shown(first_frame)}; give 0 to {MOST_NUMBER}")
-    if not 0 <= min_confidence <= 1 or math.isnan(min_confidence):
-        raise UserError(f"the minimum confidence is {min_confidence}; give a number in 0..1")
+    _check(width, height, num_frames, min_confidence, first_frame)
     with _naming(path):
         tracks, lines = settle(
             _rows(path, video, classes),
@@ -94,6 +87,24 @@ def read_tracks(
         for line in lines:
             report(line)
     return tracks
+
+
+def _check(
+    width: int,
+    height: int,
+    num_frames: int | None,
+    min_confidence: float | int,
+    first_frame: int | None,
+) -> None:
+    """Raises a `UserError` for a number that cannot be one of a video or its tracks."""
+    if width <= 0 or height <= 0 or (num_frames is not None and num_frames <= 0):
+        raise UserError(
+            f"the video has {width} x {height} pixels and {num_frames} frames; give more than 0"
+        )
+    if first_frame is not None and not 0 <= first_frame <= MOST_NUMBER:
+        raise UserError(f"first_frame is {shown(first_frame)}; give 0 to {MOST_NUMBER}")
+    if not 0 <= min_confidence <= 1 or math.isnan(min_confidence):
+        raise UserError(f"the minimum confidence is {min_confidence}; give a number in 0..1")
 
 
 def videos_in(path: os.PathLike | str) -> list[str]:
