@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from stvh_jax.errors import NotFound, UserError
-from stvh_jax.retrieval import kept_tracks
+from stvh_jax.retrieval import kept_tracks, moved_videos
 from stvh_jax.retrieval.hits import Hit, Hits
 from stvh_jax.retrieval.moments import Moment
 from stvh_jax.times import clock
@@ -42,7 +42,7 @@ def _piece(each: Hit | Moment, around: float | int, opened) -> Piece:
             "cut out; index with --video, or with --media and --fps"
         )
     if not os.path.isfile(media):
-        raise NotFound(f"the video {media} of clip {best.match}/{best.clip} is not there")
+        raise moved_videos.not_there(media, of=f" of clip {best.match}/{best.clip}")
     end = opened(media).duration
     if start >= end:
         raise UserError(

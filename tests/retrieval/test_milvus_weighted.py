@@ -14,6 +14,7 @@ from stvh_jax.errors import Exists, UserError
 from stvh_jax.retrieval import moments, video_indexing
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.surroundings import Surroundings, around
+from stvh_jax.video.footage import open_video
 from tests.helpers.indexed_clips import MATCHES, listed, random_record
 from tests.helpers.weighted_clips import FOCI, LAYERS, WEIGHTS, Oracle, check
 
@@ -311,7 +312,7 @@ def test_a_collection_whose_making_was_cut_short_is_opened(milvus, monkeypatch):
     assert [hit.clip for hit in index.search(np.zeros(4, np.uint8))[0]] == ["1"]
 
 
-def test_two_jobs_that_begin_at_once_fill_one_collection(milvus, graded, tmp_path):
+def test_jobs_fill_one_collection_and_a_video_is_moved(milvus, graded, tmp_path):
     from stvh_jax.inference.encoder import load
     from tests.helpers.filmed import film, opened
 
@@ -334,5 +335,14 @@ def test_two_jobs_that_begin_at_once_fill_one_collection(milvus, graded, tmp_pat
     for thread in threads:
         thread.join()
     assert not failed
-    clips = Index.open(f"{milvus}/jobs").clips()
+    index = Index.open(f"{milvus}/jobs")
+    clips = index.clips()
     assert sorted(set(clips["match"].to_pylist())) == ["a", "b"] and len(clips) == 20
+    (tmp_path / "new").mkdir()
+    path = videos[0].rename(tmp_path / "new" / "a.mp4")
+    _, tracks = opened(videos[1])
+    footage = video_indexing.Footage(open_video(path), tracks, "a")
+    done = video_indexing.index_video(archives[1], footage, cutting)
+    assert (done.added, done.held) == (0, 10)
+    assert set(index.clips("match = 'a'")["media"].to_pylist()) == {str(path)}
+    assert index.clips("match = 'b'").equals(clips.slice(10)) and len(index) == 20
