@@ -42,7 +42,7 @@ def make(uri, weights, **options):
 
 @pytest.fixture(
     scope="module",
-    params=[("whole bytes", CLIPS), ("within bytes", 5), ("many groups", CLIPS)],
+    params=[("within bytes", 5), ("many groups", CLIPS)],
     ids=str,
 )
 def pair(request, milvus, tmp_path_factory):
@@ -265,11 +265,10 @@ def test_codes_go_from_folders_to_the_server_and_back(milvus, tmp_path):
     assert back.add_from(there) == 45
     assert rows(there) == rows(back)
     assert sorted(map(str, rows(there))) == sorted(map(str, rows(one) + rows(two)))
-    for name in ("codes.npz", "codes.parquet"):
-        there.export_codes(tmp_path / name)
-        target = make(f"{milvus}/from_{name.replace('.', '_')}", weights)
-        assert target.import_codes(tmp_path / name) == 45
-        assert target.export_codes()["codes"].tolist() == there.export_codes()["codes"].tolist()
+    there.export_codes(tmp_path / "codes.parquet")
+    target = make(f"{milvus}/imported", weights)
+    assert target.import_codes(tmp_path / "codes.parquet") == 45
+    assert rows(target) == rows(there)
 
 
 def test_visual_bits_are_not_adapted_there(milvus, tmp_path):
