@@ -15,10 +15,10 @@ from stvh_jax import files
 from stvh_jax.app.kept import KeptFiles, Latest
 from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.fields import check_number, check_whole
-from stvh_jax.retrieval import kept_tracks
+from stvh_jax.retrieval import kept_tracks, moved_videos
 from stvh_jax.retrieval.hit_pictures import KeyFrames
 from stvh_jax.retrieval.index import Index
-from stvh_jax.retrieval.video_pieces import boxes_within, missing_video, piece_of
+from stvh_jax.retrieval.video_pieces import boxes_within, piece_of
 from stvh_jax.video import small_clips
 from stvh_jax.video.footage import VideoFile, open_video
 from stvh_jax.video.piece_frames import opened
@@ -240,7 +240,7 @@ def _stamp(record: Record) -> tuple[str, int, int]:
     try:
         return (media, *_size_and_time(media))
     except OSError as error:
-        raise missing_video(record) from error
+        raise moved_videos.not_there(media, of=f" of {_name(record)}") from error
 
 
 def _size_and_time(path: os.PathLike | str) -> tuple[int, int]:

@@ -8,8 +8,9 @@ from etils import epath
 from jaxtyping import UInt8
 
 from stvh_jax import files
-from stvh_jax.errors import NotFound, UserError
+from stvh_jax.errors import UserError
 from stvh_jax.reporting import pages
+from stvh_jax.retrieval import moved_videos
 from stvh_jax.retrieval.asking import Asked
 from stvh_jax.retrieval.hits import Hits, check_output
 from stvh_jax.retrieval.moments import Moment
@@ -123,7 +124,7 @@ def _media(record: dict) -> str:
             "so there is no picture of it"
         )
     if not pathlib.Path(media).is_file():
-        raise NotFound(f"the video {media} is not there, so there is no picture of its clips")
+        raise moved_videos.not_there(media)
     return media
 
 

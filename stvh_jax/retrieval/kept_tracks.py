@@ -4,8 +4,9 @@ import hashlib
 import pathlib
 
 from stvh_jax import files
-from stvh_jax.errors import NotFound
+from stvh_jax.errors import NotFound, UserError
 from stvh_jax.video.footage import VideoFile
+from stvh_jax.video.formats import own_parquet
 from stvh_jax.video.track_files import read_tracks, write_tracks
 from stvh_jax.video.tracks import Tracks
 
@@ -45,6 +46,22 @@ def read(uri: str, match: str, video: VideoFile) -> Tracks:
             "tracker wrote, or --detect FILE, which finds people"
         )
     return read_tracks(path, width=video.width, height=video.height, num_frames=len(video))
+
+
+def video_of(uri: str, match: str) -> tuple[int, int, int] | None:
+    """Gives the width, height and number of frames of the video whose tracks were kept.
+
+    Returns:
+      None where no tracks were kept, or none that can be read.
+    """
+    path = path_of(uri, match)
+    if path is None or not path.is_file():
+        return None
+    try:
+        rows = own_parquet.read(files.read_bytes(path, "a file of tracks"))
+    except UserError:
+        return None
+    return None if rows.size is None or rows.num_frames is None else (*rows.size, rows.num_frames)
 
 
 def keep(uri: str, match: str, tracks: Tracks, video: VideoFile) -> None:

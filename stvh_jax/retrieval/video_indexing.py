@@ -17,7 +17,7 @@ from stvh_jax.inference.encoded_clips import EncodedClips, encode_clips
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.models import colour
 from stvh_jax.names import LONGEST_NAME, printable
-from stvh_jax.retrieval import kept_tracks
+from stvh_jax.retrieval import kept_tracks, moved_videos
 from stvh_jax.retrieval.ahead import Ahead
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.indexing import EVERY, check_visual, origin_of
@@ -191,6 +191,8 @@ def index_video(
 ) -> Indexed:
     """Adds the clips of a video to an index; those that are there are left as they are.
 
+    Where the video was moved since they were added, they are first told its new place.
+
     The next clips are made while the model encodes the last. Nothing is written, and no index is
     made, before there is a clip.
 
@@ -207,9 +209,12 @@ def index_video(
     """
     for label in footage.labels:
         check_in_video(label, footage.video)
-    held = _held(archive, footage)
+    held, before = _held(archive, footage, cutting)
     count = _count_windows(archive.encoder, footage, cutting)
     begun, lines = time.perf_counter(), []
+    if before is not None:
+        moved_videos.move(archive.made(), footage.match, media_of(footage.video.path))
+        lines.append(f"was moved from {printable(before)}; the index knows its new place now")
     adding = _Adding(archive, footage)
     with Ahead(_batches(archive.encoder, footage, cutting, held, lines.append)) as batches:
         for batch in batches:
@@ -239,8 +244,11 @@ def media_of(path: os.PathLike | str) -> str:
     return os.path.abspath(path)
 
 
-def _held(archive: Archive, footage: Footage) -> set[str]:
+def _held(archive: Archive, footage: Footage, cutting: Cutting) -> tuple[set[str], str | None]:
     """Names the clips of a video that are in the index.
+
+    Returns:
+      Their names, and where the video was before, if it was moved.
 
     Raises:
       UserError: they are of another video, or no match can be called so.
@@ -252,17 +260,15 @@ def _held(archive: Archive, footage: Footage) -> set[str]:
             "characters that can be printed"
         )
     if archive.index is None:
-        return set()
+        return set(), None
     table = archive.index.clips(f"match = {quoted(match)}")
     others = set(table["media"].to_pylist()) - {media_of(footage.video.path)}
+    before = None
     if others:
-        other = next(iter(others))
-        raise UserError(
-            f"{archive.uri} has clips of a match {match} already, "
-            f"{'without a video' if other is None else f'from {printable(other)}'}; give "
-            f"{footage.video.path} another name, or delete those clips"
+        before = moved_videos.check_moved(
+            archive.index, match, footage.video, table, others, rate=cutting.rate
         )
-    return set(table["clip"].to_pylist())
+    return set(table["clip"].to_pylist()), before
 
 
 def _count_windows(encoder: Encoder, footage: Footage, cutting: Cutting) -> int:

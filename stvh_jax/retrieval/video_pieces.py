@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from stvh_jax.errors import NotFound, UserError
-from stvh_jax.retrieval import kept_tracks
+from stvh_jax.retrieval import kept_tracks, moved_videos
 from stvh_jax.retrieval.hits import Hit
 from stvh_jax.retrieval.moments import Moment
 from stvh_jax.times import clock_tenths
@@ -68,7 +68,7 @@ def piece_of(
             "--video, or with --media and --fps"
         )
     if not os.path.isfile(media):
-        raise missing_video(record)
+        raise moved_videos.not_there(media, of=f" of {name}")
     end = opened(media).duration
     if start >= end:
         raise UserError(
@@ -81,15 +81,6 @@ def piece_of(
         min(end, stop + around),
         label=record["activity"] or record["predicted"] or "",
         match=record["match"],
-    )
-
-
-def missing_video(record: Mapping[str, Any]) -> NotFound:
-    """Says that the video of a clip is not there, and what to do."""
-    match = record["match"]
-    return NotFound(
-        f"the video {record['media']} of clip {match}/{record['clip']} is not there; put it back, "
-        f"or delete the clips of match {match} from the index and index it from its new place"
     )
 
 

@@ -281,11 +281,31 @@ def test_clips_without_a_video_are_told(run, made, tmp_path, indexed):
     codes, _ = Index.open(indexed).get([("game 2", "0")])
     made_up.add(codes, match="m", clip="1", start=0, stop=1)
     made_up.add(codes, match="m", clip="2", start=5, stop=6, media="gone.mp4")
-    for clip, word in (("m/1", "gone.mp4"), ("m/2", "m/1")):
-        for option in (("--cut", "c"), ("--grid", "g.png"), ("--edl", "x.edl")):
+    # A grid shows the query, too.
+    for clip, hit, first in (("m/1", "gone.mp4", "m/1"), ("m/2", "m/1", "gone.mp4")):
+        for *option, word in (
+            ("--cut", "c", hit),
+            ("--grid", "g.png", first),
+            ("--edl", "e.edl", hit),
+        ):
             status, _, err = run("query", "--index", "made", "--clip", clip, *option)
-            assert status == 2 and LINE.fullmatch(err), err
-            assert word in err or "there is no picture" in err
+            assert status == 2 and LINE.fullmatch(err) and word in err, err
+
+
+def test_a_video_that_was_moved_is_found_again(run, made, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    old = shutil.copy(made / "it's.mp4", tmp_path / "old")
+    assert run(*index(made, old, out="moved"))[0] == 0
+    new = shutil.move(old, tmp_path / "new")
+    query = ["query", "--index", "moved", "--clip", "it's/0", "--k", "1", "--cut", "cut"]
+    status, _, err = run(*query)
+    assert status == 2 and LINE.fullmatch(err)
+    assert "is not there; put it back, or, if it was moved, index it again from its new" in err
+    status, out, err = run("index", "--run", "RUN", "--out", "moved", "--video", new)
+    assert status == 0 and "it's.mp4: no new clips, 6 were there" in out
+    assert f"note: it's.mp4: was moved from {old}; the index knows its new place now\n" in err
+    assert run(*query)[0] == 0 and len(list((tmp_path / "cut").iterdir())) == 1
 
 
 def test_names_of_files_are_names_of_matches(run, made, tmp_path):

@@ -121,7 +121,11 @@ def test_what_has_no_picture_is_one_line(index, tmp_path, video):
     index.add(codes, match="bare", clip="0")
     index.add(codes, match="timeless", clip="0", media=str(video))
     for match, error, message in [
-        ("gone", NotFound, "the video /gone.mp4 is not there, so there is no picture of its clips"),
+        (
+            "gone",
+            NotFound,
+            "the video /gone.mp4 is not there; put it back, or, if it was",
+        ),
         ("bare", UserError, "clip bare/0 is neither in a prepared set nor of a video"),
         ("timeless", UserError, "clip timeless/0 is neither"),
     ]:

@@ -16,7 +16,7 @@ from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.index_info import IndexInfo
 from stvh_jax.retrieval.queries import Query
 from stvh_jax.retrieval.surroundings import Surroundings, around
-from tests.helpers.indexed_clips import random_record
+from tests.helpers.indexed_clips import listed, random_record
 from tests.helpers.weighted_clips import FOCI, LAYERS, WEIGHTS, Oracle, check
 
 CLIPS = 211
