@@ -18,6 +18,8 @@ from packaging.version import Version
 
 from stvh_jax.errors import EXTRAS, not_installed
 
+# The folders of the library that hold files which are no programs.
+FILES = {"static", "templates", "trained"}
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINNED = (ROOT / "requirements.txt").read_text()
@@ -155,11 +157,11 @@ def pip(*arguments) -> None:
 def test_the_wheel_carries_the_library_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    # The packages, and the models that come with them.
+    # The packages, and the models and the parts of the page that come with them.
     sources = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "stvh_jax").rglob("*")
-        if path.suffix in {".py", ".typed"} or path.parent.name == "trained"
+        if path.suffix in {".py", ".typed"} or path.parent.name in FILES
     }
     assert "stvh_jax/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)

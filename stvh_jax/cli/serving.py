@@ -51,10 +51,12 @@ def _serve(arguments: argparse.Namespace) -> int:
     from stvh_jax.retrieval.index import Index
 
     index = Index.open(arguments.index)
-    opened = server.listen(arguments.host, arguments.port)
-    door = Door(arguments.host, opened.getsockname()[1], token)
     other = None if arguments.beside is None else Index.open(arguments.beside)
-    with tempfile.TemporaryDirectory(prefix="stvh-") as name:
+    with (
+        server.listen(arguments.host, arguments.port) as opened,
+        tempfile.TemporaryDirectory(prefix="stvh-") as name,
+    ):
+        door = Door(arguments.host, opened.getsockname()[1], token)
         folder = pathlib.Path(name)
         uploads = Uploads(index.uri, folder, run=arguments.folder)
         archive = Archive(index, uploads=uploads, saved=SavedQueries(folder_of(index.uri)))

@@ -78,7 +78,7 @@ def test_it_is_the_same_match_at_its_new_place(add, old, tmp_path):
     done = add(new, report=lines.append)
     assert (done.added, done.held) == (0, 10)
     told = f"was moved from {old}; the index knows its new place now"
-    assert lines == [told, "windows done already: 10"]
+    assert lines == [told, "windows that were done before: 10"]
     assert content(place) == (before, {str(new)})
     index = Index.open(place)
     assert [piece.media for piece in pieces_of(index.search(index.get([("a", "0")])[0])[0])] == [
