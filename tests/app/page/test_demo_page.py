@@ -31,7 +31,7 @@ def footage(tmp_path):
 
 
 @pytest.fixture
-def page(footage, tmp_path, browser):
+def page(browser, footage, tmp_path):
     """Indexes them, with the labels of the first alone, and opens the index in a browser."""
     labels = (footage / "labels.csv").read_text().splitlines(keepends=True)
     own = [labels[0], *(line for line in labels if line.startswith("match-1"))]
