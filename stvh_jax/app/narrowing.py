@@ -5,7 +5,8 @@ and never comes from the page.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +23,8 @@ from stvh_jax.retrieval.where import quoted
 ACTIVITY = "activity"
 # The fields of every index by which hits are narrowed; the index's own follow.
 _FIELDS = ("match", ACTIVITY, "split")
-# Kinds of own columns whose values are few enough to be listed.
-_LISTED = ("text", "bool")
+# Kinds of own columns whose values are numbers, and how each is read from its text.
+_NUMBERS = {"integer": int, "number": float}
 # So many values of a field are listed at most.
 MOST_LISTED = 60
 # Conditions whose counts are kept.
@@ -87,13 +88,12 @@ class Narrowing:
           index: whose clips these are.
           table: the records of all of them, as `Index.clips` gives them.
         """
-        own = [name for name, kind in index.info.columns.items() if kind in _LISTED]
         self._columns = {}
-        for name in (*_FIELDS, *own):
+        for name in (*_FIELDS, *index.info.columns):
             values = table[name]
             if name == ACTIVITY:
                 values = pc.call_function("coalesce", [values, table["predicted"]])
-            column = _column(values)
+            column = _column(values, _NUMBERS.get(index.info.columns.get(name, ""), natural_key))
             if column.values:
                 self._columns[name] = column
         self.fields = tuple(self._columns)
@@ -148,13 +148,27 @@ class Narrowing:
         return " AND ".join(parts) or None
 
     def _condition(self, name: str, values: tuple[str, ...]) -> str:
-        if self._kinds.get(name) == "bool":
+        kind = self._kinds.get(name)
+        if kind == "bool":
             is_true = [f"{name} IS {'TRUE' if value == 'true' else 'FALSE'}" for value in values]
             return f"({' OR '.join(is_true)})"
+        if kind in _NUMBERS:
+            return f"{name} IN ({', '.join(self._numbers(name, values))})"
         texts = ", ".join(map(quoted, values))
         if name == ACTIVITY:
             return f"(activity IN ({texts}) OR (activity IS NULL AND predicted IN ({texts})))"
         return f"{name} IN ({texts})"
+
+    def _numbers(self, name: str, values: tuple[str, ...]) -> list[str]:
+        """Writes values of a field of numbers as SQL has them.
+
+        Raises:
+          UserError: no clip has such a value.
+        """
+        for text in values:
+            if text not in self._columns[name].values:
+                raise UserError(f"no clip has {name} {shown(text)}; choose a value of the list")
+        return [repr(_NUMBERS[self._kinds[name]](text)) for text in values]
 
     def _met(self, name: str, state: PageState) -> Bool[np.ndarray, "M"] | None:
         column = self._columns.get(name)
@@ -171,12 +185,12 @@ class Narrowing:
         return (self._starts >= start) & (self._starts < stop)
 
 
-def _column(values: pa.ChunkedArray) -> _Column:
+def _column(values: pa.ChunkedArray, key: Callable[[str], Any]) -> _Column:
     if not pa.types.is_string(values.type):
         values = values.cast(pa.string())
     coded = values.combine_chunks().dictionary_encode()
     names = coded.dictionary.to_pylist()
-    order = sorted(range(len(names)), key=lambda place: natural_key(names[place]))
+    order = sorted(range(len(names)), key=lambda place: key(names[place]))
     ranks = np.empty(len(names) + 1, np.int32)
     ranks[order] = np.arange(len(names))
     ranks[-1] = -1

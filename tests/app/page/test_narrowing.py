@@ -4,6 +4,7 @@ import collections
 import random
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from stvh_jax.app.narrowing import MOST_LISTED, Narrowing
@@ -19,8 +20,10 @@ VALUES = {
     "split": ["train", "test", None],
     "player": ["Bo's", 'Z "Z"', "", "x OR 1=1", None],
     "starred": [True, False, None],
+    "rating": [-7, 2, 10, 1 << 53, None],
+    "speed": [0.1, -2.5, 1e-7, 30.0, None],
 }
-FIELDS = ("match", "activity", "split", "player", "starred")
+FIELDS = ("match", "activity", "split", "player", "starred", "rating", "speed")
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +33,12 @@ def records():
     for number, record in enumerate(drawn):
         start = None if number % 11 == 0 else number / 10
         record |= {"clip": str(number), "start": start, "stop": start and start + 0.4}
-        record["rating"] = number % 5
     return drawn
 
 
 @pytest.fixture(scope="module")
 def index(records, tmp_path_factory):
-    columns = {"player": "text", "starred": "bool", "rating": "integer"}
+    columns = {"player": "text", "starred": "bool", "rating": "integer", "speed": "number"}
     folder = tmp_path_factory.mktemp("narrowed") / "index"
     index = Index.create(folder, bits=16, stored_foci=(1,), columns=columns)
     index.add(
@@ -56,7 +58,9 @@ def value_of(record, field):
     value = record[field]
     if field == "activity" and value is None:
         value = record["predicted"]
-    return str(value).lower() if isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return str(value).lower()
+    return pa.scalar(value).cast(pa.string()).as_py() if isinstance(value, (int, float)) else value
 
 
 def meets(record, state, *, but=None):
@@ -74,6 +78,8 @@ def states():
     """Draws conditions."""
     draw = random.Random(4)
     values = VALUES | {"starred": ["true", "false"], "activity": ["set", "spike", "pass"]}
+    for field in ("rating", "speed"):
+        values[field] = [value_of({field: value}, field) for value in VALUES[field]]
     for _ in range(30):
         fields = draw.sample(FIELDS, draw.randint(0, 3))
         only = {
@@ -114,7 +120,9 @@ def test_the_condition_finds_the_same_clips(narrowing, index, records):
 
 def test_values_stand_in_their_natural_order(narrowing):
     assert narrowing.values("match") == ["2", "10", "a/b", "cup 'final'", "it's", "né%_"]
-    assert narrowing.values("rating") == []
+    assert narrowing.values("rating") == ["-7", "2", "10", str(1 << 53)]
+    assert [float(text) for text in narrowing.values("speed")] == [-2.5, 1e-7, 0.1, 30.0]
+    assert narrowing.values("nothing") == []
 
 
 def test_a_value_that_is_no_such_value_finds_nothing(narrowing, index):
@@ -124,8 +132,14 @@ def test_a_value_that_is_no_such_value_finds_nothing(narrowing, index):
         assert len(index.clips(narrowing.where(state))) == 0
 
 
+def test_a_number_that_no_clip_has_is_refused(narrowing):
+    for value in ("3", "1) OR (1=1", "2.0", "nan", ""):
+        with pytest.raises(UserError, match="no clip has rating .*; choose a value of the list"):
+            narrowing.where(PageState(only=(("rating", (value,)),)))
+
+
 def test_another_field_is_refused(narrowing):
-    for name in ("rating", "1=1 OR match", "start"):
+    for name in ("rank", "1=1 OR match", "start"):
         with pytest.raises(UserError, match="no field .*choose match, activity, split"):
             narrowing.where(PageState(only=((name, ("1",)),)))
 
