@@ -14,7 +14,7 @@ LINE = re.compile(r"error: [^\n]+\n")
 CLIP = ["--clip", "1/100"]
 HUGE = str(10**30)
 MISTAKES = [
-    ([], "the following arguments are required: index | query | watch | serve; see search.py --help"),
+    ([], "arguments are required: index | query | watch | serve; see search.py --help"),
     (["find"], "argument index | query | watch | serve: invalid choice: 'find'"),
     (["index", "--run", "RUN"], "the following arguments are required: --out; see search.py index"),
     (["index", "--run", "nowhere", "--out", "x"], "nowhere has no checkpoint"),
