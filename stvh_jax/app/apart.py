@@ -222,7 +222,7 @@ def answer(work: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     Args:
       work: takes the job and gives the result, plain values for JSON.
     """
-    # What libraries print is no result.
+    # Libraries may print, too: that must not get into the result.
     result = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     given = json.load(sys.stdin)

@@ -221,7 +221,7 @@ class Archive:
             clips = self.uploads.get(state.upload).query
         elif state.clips:
             self._check_held(state.clips)
-            clips = queries.clips_query(self.index, state.clips, _no_model)
+            clips = queries.Query(*self.index.get(state.clips))
         return asking.ask(
             self.index,
             clips,
@@ -286,7 +286,3 @@ def _has_match(asked: Asked) -> bool:
     """Says whether there is a match to leave out: activities, and uploads, are of none."""
     records = [] if asked.clips is None else asked.clips.records
     return bool(records) and all(record["match"] is not None for record in records)
-
-
-def _no_model() -> tuple:
-    raise AssertionError("clips of the index need no model")

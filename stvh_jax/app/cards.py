@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stvh_jax.app.archive import Answer, Archive
+from stvh_jax.app.loops import is_of_video
 from stvh_jax.app.state import PageState
 from stvh_jax.retrieval.moments import Moment
 from stvh_jax.times import clock_tenths
@@ -100,7 +101,7 @@ def clip_card(record: Mapping[str, Any], state: PageState) -> Card:
         given=record["activity"] is not None,
         confidence=None if confidence is None else round(100 * confidence),
         problem=_problem(record),
-        moves=_is_of_video(record) and record["stop"] is not None,
+        moves=is_of_video(record) and record["stop"] is not None,
         address=asking_for(state, clips=(name,)),
     )
 
@@ -117,13 +118,9 @@ def query_cards(state: PageState, records: Sequence[Mapping[str, Any]]) -> list[
     return [clip_card(record, state) for record in records if record["match"] is not None]
 
 
-def _is_of_video(record: Mapping[str, Any]) -> bool:
-    return bool(record.get("media")) and record["start"] is not None
-
-
 def _problem(record: Mapping[str, Any]) -> str:
     media = record.get("media")
-    if not media or not _is_of_video(record):
+    if not media or not is_of_video(record):
         return "" if record.get("split") else "the index names no video for this clip"
     if os.path.isfile(media):
         return ""

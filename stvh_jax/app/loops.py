@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from PIL import Image
@@ -91,7 +91,7 @@ class Loops:
           UserError: the video cannot be read there, or nothing can be written.
         """
         record = self._record(name)
-        if not _is_of_video(record):
+        if not is_of_video(record):
             return self._poster_of_set(record)
         start = record["start"]
         middle = (start + (start if record["stop"] is None else record["stop"])) / 2
@@ -187,7 +187,7 @@ class Loops:
     def _moving(self, name: tuple[str, str]) -> Record:
         """Looks up a clip that has a video."""
         record = self._record(name)
-        if not _is_of_video(record) or record["stop"] is None:
+        if not is_of_video(record) or record["stop"] is None:
             kind = "pictures" if record["split"] is not None else "codes"
             raise NotFound(
                 f"{_name(record)} has {kind} but no video in the index, so it does not move; index "
@@ -226,8 +226,9 @@ def _name(record: Record) -> str:
     return f"clip {record['match']}/{record['clip']}"
 
 
-def _is_of_video(record: Record) -> bool:
-    return bool(record["media"]) and record["start"] is not None
+def is_of_video(record: Mapping[str, Any]) -> bool:
+    """Says whether a clip is a time of a video, by its record."""
+    return bool(record.get("media")) and record["start"] is not None
 
 
 def _stamp(record: Record) -> tuple[str, int, int]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from stvh_jax import times
@@ -55,7 +55,7 @@ class TakingViews:
         return [
             *(Route(f"/take/{name}", guarded(take)) for name, take in takes.items()),
             Route("/save", guarded(self.save), methods=["POST"]),
-            Route("/upload", self.upload, methods=["POST"]),
+            Route("/upload", guarded(self.upload), methods=["POST"]),
             Route("/upload/poster", guarded(self.poster)),
         ]
 
@@ -132,18 +132,15 @@ class TakingViews:
 
     async def upload(self, request: Request) -> Response:
         """Encodes a clip that was sent, and asks for the like of it."""
-        try:
-            async with self._receiver.receive(request) as received:
-                at = received.fields.get("at", "").strip()
-                upload = await run_in_threadpool(
-                    self._archive.uploads.take,
-                    received.video,
-                    received.tracks,
-                    title=received.fields.get("title", "") or "your clip",
-                    at=times.seconds(at) if at else None,
-                )
-        except UserError as error:
-            return PlainTextResponse(str(error), 400)
+        async with self._receiver.receive(request) as received:
+            at = received.fields.get("at", "").strip()
+            upload = await run_in_threadpool(
+                self._archive.uploads.take,
+                received.video,
+                received.tracks,
+                title=received.fields.get("title", "") or "your clip",
+                at=times.seconds(at) if at else None,
+            )
         address = asking_for(PageState(), upload=upload.name)
         return said(request, address, address)
 

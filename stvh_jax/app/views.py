@@ -20,17 +20,18 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from stvh_jax.app import asked_words, cards
-from stvh_jax.app.archive import Answer, Archive
+from stvh_jax.app.archive import Archive
 from stvh_jax.app.loops import Loops
 from stvh_jax.app.state import MORE, MOST, PageState, read_state
+from stvh_jax.app.uploads import Upload
 from stvh_jax.errors import NotFound, UserError
 from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.queries import parse_clip
 from stvh_jax.times import clock_tenths
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
-# What a browser may keep of a clip's pictures, in seconds: their address names the version.
-_KEEP = {"Cache-Control": "private, max-age=3600"}
+# A browser may keep pictures for five minutes: one of a video that has changed is seen after that.
+_KEEP = {"Cache-Control": "private, max-age=300"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,16 +121,20 @@ class Views:
             shown = [cards.clip_card(record, state) for record in records]
             nothing = dict.fromkeys(("answer", "more", "places", "query_places"))
             return values | nothing | {"cards": shown, "count": count}
-        answer = archive.answer(state)
+        with archive.turn:  # so that what is found is still in the index when its place is read
+            answer = archive.answer(state)
+            places = archive.places([(each.match, each.best.clip) for each in answer.moments])
         query = answer.asked.clips
+        upload = None if state.upload is None else archive.uploads.get(state.upload)
         more = min(MOST, state.count + MORE)
         return values | {
             "answer": answer,
             "cards": cards.hit_cards(archive, state, answer),
             "query": [] if query is None else cards.query_cards(state, query.records),
-            "places": archive.places([(each.match, each.best.clip) for each in answer.moments]),
+            "upload": upload,
+            "places": places,
             "query_places": None if query is None else archive.places(query.codes),
-            "chips": _chips(state, answer),
+            "chips": _chips(state, upload),
             "count": len(answer.moments),
             "more": None if answer.all_shown or more == state.count else state.address(count=more),
             "lift": _lift(state),
@@ -203,14 +208,14 @@ def _times(state: PageState) -> list[str]:
     return ["" if each is None else clock_tenths(each) for each in (state.start, state.stop)]
 
 
-def _chips(state: PageState, answer: Answer) -> list[Chip]:
+def _chips(state: PageState, upload: Upload | None) -> list[Chip]:
     """Says in parts what was understood, each with the address of the page without it."""
     chips = []
     for name in state.clips:
         rest = tuple(other for other in state.clips if other != name)
         chips.append(Chip(f"like {'/'.join(name)}", state.address(clips=rest)))
-    if state.upload is not None:
-        chips.append(Chip("like your clip", state.address(upload=None)))
+    if upload is not None:
+        chips.append(Chip(f"like {upload.title}", state.address(upload=None)))
     if state.activity is not None:
         chips.append(Chip(state.activity, state.address(activity=None)))
     if state.saved is not None:
