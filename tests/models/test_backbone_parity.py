@@ -14,10 +14,10 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.peers import networks
 from stvh_jax.models.backbones import inception_v3, vgg16
 from stvh_jax.models.backbones.build import build_backbone
 from stvh_jax.models.weights.convert import read
-from tests.helpers import torch_definitions
 
 pytestmark = pytest.mark.slow
 
@@ -176,8 +176,8 @@ def torch_networks(tmp_path_factory):
     @functools.cache
     def build(backbone):
         definition, draw = {
-            "inception_v3": (torch_definitions.inception, torch_definitions.inception_state),
-            "vgg16": (torch_definitions.vgg, torch_definitions.vgg_state),
+            "inception_v3": (torch_inception, networks.inception_state),
+            "vgg16": (torch_vgg, networks.vgg_state),
         }[backbone]
         arrays = draw(np.random.default_rng(2))
         state = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -192,6 +192,21 @@ def torch_networks(tmp_path_factory):
         return folder, {size: definition(state, frames(size)) for size in SIZES}
 
     return build
+
+
+def torch_inception(state, frames):
+    x = networks.symmetric_range(networks.imagenet_range(frames))
+    maps = networks.inception_maps(state, x)
+    pooled = maps["Mixed_7c"].mean(dim=(2, 3)).numpy()
+    return channels_last(maps) | {"pooled": pooled}
+
+
+def torch_vgg(state, frames):
+    return channels_last(networks.vgg_maps(state, networks.imagenet_range(frames)))
+
+
+def channels_last(maps):
+    return {name: x.permute(0, 2, 3, 1).numpy() for name, x in maps.items()}
 
 
 @needs_torch

@@ -13,21 +13,21 @@ import pytest
 import safetensors.numpy
 from flax import traverse_util
 
+from benchmarks.peers import networks
 from stvh_jax.cli import convert
 from stvh_jax.errors import UserError
 from stvh_jax.models.backbones import vgg16
 from stvh_jax.models.weights.convert import read, select, write
-from tests.helpers import torch_definitions
 
 
 @pytest.fixture(scope="module")
 def vgg():
-    return torch_definitions.vgg_state(np.random.default_rng(0))
+    return networks.vgg_state(np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")
 def inception():
-    return torch_definitions.inception_state(np.random.default_rng(0))
+    return networks.inception_state(np.random.default_rng(0))
 
 
 def save(tensors, path, metadata=None):
@@ -42,7 +42,7 @@ def save_keras(tensors, path, flip=True):
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [b"input_1", *(name.encode() for name in convolutions), b"fc1"]
         file.create_group("input_1").attrs["weight_names"] = np.zeros(0, "S1")
-        for name, features in zip([*convolutions, "fc1"], [*torch_definitions.VGG, None]):
+        for name, features in zip([*convolutions, "fc1"], [*networks.VGG, None]):
             kernel, bias = np.zeros((8, 4)), np.zeros(4)
             if features is not None:
                 kernel = tensors[f"features.{features}.weight"].transpose(2, 3, 1, 0)
@@ -218,7 +218,7 @@ def test_another_network_of_keras(tmp_path):
 
 def test_layers_of_keras_3_are_counted_not_sorted_by_name(vgg, tmp_path):
     with h5py.File(tmp_path / "vgg", "w") as file:
-        for index, features in enumerate(torch_definitions.VGG):
+        for index, features in enumerate(networks.VGG):
             name = f"layers/conv2d_{index}" if index else "layers/conv2d"
             file[f"{name}/vars/0"] = vgg[f"features.{features}.weight"].transpose(2, 3, 1, 0)
             file[f"{name}/vars/1"] = vgg[f"features.{features}.bias"]

@@ -65,6 +65,8 @@ VGG = dict(
     )
 )
 VGG_POOLINGS = (4, 9, 16, 23, 30)
+# Of ImageNet's red, green and blue, in 0..1.
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def inception_state(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -96,8 +98,17 @@ def vgg_state(rng: np.random.Generator) -> dict[str, np.ndarray]:
     return state
 
 
-def inception(state, frames: np.ndarray) -> dict[str, np.ndarray]:
-    """Runs the network, from uint8 frames to the maps `[n, H, W, C]` after every block."""
+def inception_maps(state, x, *, last: str = "Mixed_7c") -> dict:
+    """Runs Inception-v3 in inference or with frozen statistics, as far as the block `last`.
+
+    Args:
+      state: tensors by torchvision's names.
+      x: pixels in -1..1, `[n, 3, H, W]`.
+      last: the last block.
+
+    Returns:
+      The maps `[n, C, H, W]` after every block.
+    """
     import torch
     from torch.nn import functional
 
@@ -105,38 +116,61 @@ def inception(state, frames: np.ndarray) -> dict[str, np.ndarray]:
         bn = [state[f"{name}.bn.{part}"] for part in ("running_mean", "running_var")]
         affine = [state[f"{name}.bn.{part}"] for part in ("weight", "bias")]
         x = functional.conv2d(x, state[f"{name}.conv.weight"], stride=stride, padding=padding)
-        return functional.relu(functional.batch_norm(x, *bn, *affine, eps=1e-3))
+        return functional.relu(functional.batch_norm(x, *bn, *affine, eps=1e-3), inplace=True)
 
     def pool(kind, x):
         if kind == "maximum":
             return functional.max_pool2d(x, 3, stride=2)
         return functional.avg_pool2d(x, 3, stride=1, padding=1)
 
-    x = _imagenet(frames)
-    # transform_input: from ImageNet's range to -1..1.
-    for channel, (mean, deviation) in enumerate(((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))):
-        x[:, channel] = x[:, channel] * (deviation / 0.5) + (mean - 0.5) / 0.5
     maps = {}
     for prefix, plan in INCEPTION.items():
         x = _walk(plan, prefix, x, convolve, pool, lambda parts: torch.cat(parts, dim=1))
-        maps[prefix.rstrip(".")] = x.permute(0, 2, 3, 1).numpy()
+        maps[prefix.rstrip(".")] = x
+        if prefix.rstrip(".") == last:
+            break
     del maps[""]
-    return maps | {"pooled": x.mean(dim=(2, 3)).numpy()}
+    return maps
 
 
-def vgg(state, frames: np.ndarray) -> dict[str, np.ndarray]:
-    """Runs the network, from uint8 frames to the maps `[n, H, W, C]` after every pooling."""
+def vgg_maps(state, x) -> dict:
+    """Runs VGG-16 as far as its last pooling.
+
+    Args:
+      state: tensors by torchvision's names.
+      x: pixels in ImageNet's range, `[n, 3, H, W]`.
+
+    Returns:
+      The maps `[n, C, H, W]` after every pooling.
+    """
     from torch.nn import functional
 
-    x, maps = _imagenet(frames), {}
+    maps = {}
     for index in range(VGG_POOLINGS[-1] + 1):
         if index in VGG:
             weight, bias = (state[f"features.{index}.{part}"] for part in ("weight", "bias"))
-            x = functional.relu(functional.conv2d(x, weight, bias, padding=1))
+            x = functional.relu(functional.conv2d(x, weight, bias, padding=1), inplace=True)
         elif index in VGG_POOLINGS:
             x = functional.max_pool2d(x, 2)
-            maps[f"pool{len(maps) + 1}"] = x.permute(0, 2, 3, 1).numpy()
+            maps[f"pool{len(maps) + 1}"] = x
     return maps
+
+
+def imagenet_range(frames: np.ndarray):
+    """Scales uint8 frames `[n, H, W, 3]` by ImageNet's mean and deviation, to `[n, 3, H, W]`."""
+    import torch
+
+    x = torch.tensor(frames).permute(0, 3, 1, 2).double() / 255
+    mean, deviation = (torch.tensor(v).double()[:, None, None] for v in (MEAN, DEVIATION))
+    return ((x - mean) / deviation).float()
+
+
+def symmetric_range(x):
+    """Brings ImageNet's range back to -1..1, as torchvision's `transform_input` does."""
+    x = x.clone()
+    for channel, (mean, deviation) in enumerate(zip(MEAN, DEVIATION)):
+        x[:, channel] = x[:, channel] * (deviation / 0.5) + (mean - 0.5) / 0.5
+    return x
 
 
 def _walk(plan, prefix, x, convolve, pool, join):
@@ -165,16 +199,6 @@ def _branch(line, prefix, x, convolve, pool, join):
 
 def _joined(parts, join):
     return join(parts) if len(parts) > 1 else parts[0]
-
-
-def _imagenet(frames):
-    """Scales pixels by ImageNet's mean and deviation, to `[n, 3, H, W]`."""
-    import torch
-
-    x = torch.tensor(frames).permute(0, 3, 1, 2).double() / 255
-    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    mean, deviation = (torch.tensor(values).double()[:, None, None] for values in (mean, deviation))
-    return ((x - mean) / deviation).float()
 
 
 def _normal(rng, *shape):
