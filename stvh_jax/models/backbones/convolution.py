@@ -7,11 +7,13 @@ go through a backbone one after the other (benchmarks/backbones.py).
 """
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float
 
 AXES = ("NHWC", "HWIO", "NHWC")
 # What `nn.Conv` passes where nothing of it was asked for.
@@ -27,14 +29,14 @@ def conv_general_dilated(lhs, rhs, window_strides, padding, **options):
     """Computes what `jax.lax.conv_general_dilated` does for the plain 2D convolutions of `nn.Conv`.
 
     Args:
-      lhs: maps `[B, H, W, C]`.
-      rhs: kernel `[h, w, C, D]`.
-      window_strides: of rows and columns.
-      padding: `SAME`, `VALID`, or cells before and behind, of rows and of columns.
+      lhs: as `maps` of `convolve`.
+      rhs: as its `kernel`.
+      window_strides: as its `strides`.
+      padding: as there.
       **options: what `nn.Conv` passes besides; all as it is by default.
 
     Returns:
-      Maps `[B, H', W', D]`.
+      What `convolve` returns.
 
     Raises:
       ValueError: a dilation, groups or a precision were asked for, which are not here.
@@ -42,10 +44,31 @@ def conv_general_dilated(lhs, rhs, window_strides, padding, **options):
     for name, value in PLAIN.items():
         if options[name] != value:
             raise ValueError(f"{name} is {options[name]!r}; this convolution knows {value!r} alone")
-    strides = tuple(window_strides)
+    return convolve(lhs, rhs, tuple(window_strides), padding)
+
+
+def convolve(
+    maps: Float[Array, "*b H W C"],
+    kernel: Float[Array, "h w C D"],
+    strides: tuple[int, int],
+    padding,
+):
+    """Convolves the last three axes of maps.
+
+    Args:
+      maps: the feature maps.
+      kernel: the kernel.
+      strides: of rows and columns.
+      padding: `SAME`, `VALID`, or cells before and behind, of rows and of columns.
+
+    Returns:
+      Maps `[*b, H', W', D]`.
+    """
+    flat = maps.reshape(-1, *maps.shape[-3:])
     if isinstance(padding, str):
-        padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
-    return _convolve(strides, tuple(map(tuple, padding)), lhs, rhs)
+        padding = lax.padtype_to_pads(flat.shape[1:3], kernel.shape[:2], strides, padding)
+    convolved: Any = _convolve(strides, tuple(map(tuple, padding)), flat, kernel)
+    return convolved.reshape(*maps.shape[:-3], *convolved.shape[1:])
 
 
 # `nn.Conv` with this gradient.

@@ -5,20 +5,24 @@ the channels; a branch is a tuple of steps, one after the other; a step is a con
 or a fork into branches. Names are those of torchvision.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, UInt8
 
 from stvh_jax.errors import UserError
-from stvh_jax.models.backbones.convolution import Conv
+from stvh_jax.models.backbones.convolution import Conv, convolve
+from stvh_jax.models.backbones.pooling import average_pool, max_pool
 from stvh_jax.models.backbones.preprocessing import normalise
 from stvh_jax.models.backbones.taps import check_taps
 
 BATCH_NORMS = ("frozen", "trained")
+EPSILON = 1e-3
 
 
 class Convolution(NamedTuple):
@@ -169,34 +173,80 @@ def _layers(step) -> int:
     return 3 if isinstance(step, Convolution) else 1
 
 
-class ConvolutionUnit(nn.Module):
-    """A `Convolution` of the table."""
+class Kernel(nn.Module):
+    """The kernel `[h, w, C, D]` of a convolution, where `nn.Conv` keeps it."""
+
+    channels: int
+    size: tuple[int, int]
+
+    @nn.compact
+    def __call__(self, inputs: int):
+        """Gives the kernel for maps of so many channels."""
+        shape = (*self.size, inputs, self.channels)
+        return self.param("kernel", nn.initializers.lecun_normal(), shape)
+
+
+class RunningNorm(nn.Module):
+    """A batch normalisation by running statistics, with the variables of `nn.BatchNorm`."""
+
+    channels: int
+
+    @nn.compact
+    def __call__(self):
+        """Gives the factor and the offset `[D]` that it comes to: x factor + offset."""
+        zeros, ones = nn.initializers.zeros, nn.initializers.ones
+        scale = self.param("scale", ones, (self.channels,))
+        bias = self.param("bias", zeros, (self.channels,))
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (self.channels,)).value
+        variance = self.variable("batch_stats", "var", jnp.ones, (self.channels,)).value
+        factor = scale * lax.rsqrt(variance + EPSILON)
+        return factor, bias - mean * factor
+
+
+class Folded(nn.Module):
+    """A `Convolution` with its normalisation by running statistics, which is part of the kernel.
+
+    That is less to compute, and nothing between the two has to be kept for the gradient.
+    """
 
     convolution: Convolution
-    batch_norm: str
+
+    @nn.compact
+    def __call__(self, inputs: int):
+        """Gives the kernel `[h, w, C, D]` and the offset `[D]` for maps of so many channels."""
+        channels = self.convolution.channels
+        kernel = Kernel(channels, self.convolution.kernel, name="conv")(inputs)
+        factor, offset = RunningNorm(channels, name="bn")()
+        return kernel * jnp.expand_dims(factor, (0, 1, 2)), offset
+
+
+class Normalised(nn.Module):
+    """A `Convolution` with normalisation by the statistics of the batch."""
+
+    convolution: Convolution
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, maps, train: bool):
-        """Convolves, normalises by running or by batch statistics, and cuts at zero."""
-        _, channels, kernel, stride, padding = self.convolution
-        maps = Conv(
+    def __call__(self, maps):
+        """Convolves, normalises and updates the running statistics."""
+        _, channels, size, stride, padding = self.convolution
+        convolution = Conv(
             channels,
-            kernel,
+            size,
             strides=stride,
             padding=padding,
             use_bias=False,
             dtype=self.dtype,
             name="conv",
-        )(maps)
+        )
         norm = nn.BatchNorm(
-            use_running_average=not train or self.batch_norm == "frozen",
+            use_running_average=False,
             momentum=0.9,
-            epsilon=1e-3,
+            epsilon=EPSILON,
             dtype=self.dtype,
             name="bn",
         )
-        return nn.relu(norm(maps))
+        return norm(convolution(maps))
 
 
 class Block(nn.Module):
@@ -210,25 +260,67 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, maps, train: bool):
         """Runs the branches in the order of the table."""
-        return self._join(self.branches, maps, train)
+        return self._join(self.branches, maps, train and self.batch_norm == "trained")
 
-    def _join(self, branches, maps, train):
-        return jnp.concatenate([self._run(branch, maps, train) for branch in branches], axis=-1)
+    def _join(self, branches, maps, by_batch):
+        began = {} if by_batch else self._begin(branches, maps)
+        starts = [began.get(branch, (maps, branch)) for branch in branches]
+        ends = [self._run(steps, maps, by_batch) for maps, steps in starts]
+        return jnp.concatenate(ends, axis=-1)
 
-    def _run(self, branch, maps, train):
+    def _begin(self, branches, maps):
+        """Computes the 1x1 convolutions that branches begin with as one: they read the same maps.
+
+        One behind an average pooling goes before it, where the maps have fewer channels: both are
+        linear, and change places.
+
+        Returns:
+          By branch, the maps after its first steps and the steps that are left.
+        """
+        firsts = {}
+        for branch in branches:
+            index = int(branch[0] == AVERAGE)
+            step = branch[index]
+            if isinstance(step, Convolution) and (step.kernel, step.stride) == ((1, 1), 1):
+                firsts[branch] = index, *self._folded(step, maps)
+        if not firsts:
+            return {}
+        pooled, kernels, offsets = zip(*firsts.values())
+        joined = convolve(maps, jnp.concatenate(kernels, axis=-1), (1, 1), "VALID")
+        ends = list(itertools.accumulate(len(offset) for offset in offsets))
+        began = {}
+        for branch, is_pooled, offset, part in zip(
+            firsts, pooled, offsets, jnp.split(joined, ends[:-1], axis=-1)
+        ):
+            if is_pooled:
+                part = average_pool(part, count_padding=self.count_padding)
+            began[branch] = _cut(part, offset), branch[1 + is_pooled :]
+        return began
+
+    def _folded(self, step, maps):
+        kernel, offset = Folded(step, name=step.name)(maps.shape[-1])
+        return kernel.astype(self.dtype), offset.astype(self.dtype)
+
+    def _run(self, branch, maps, by_batch):
         for step in branch:
-            if isinstance(step, Convolution):
-                unit = ConvolutionUnit(step, self.batch_norm, self.dtype, name=step.name)
-                maps = unit(maps, train)
+            if isinstance(step, Convolution) and by_batch:
+                maps = nn.relu(Normalised(step, self.dtype, name=step.name)(maps))
+            elif isinstance(step, Convolution):
+                kernel, offset = self._folded(step, maps)
+                strides = (step.stride, step.stride)
+                maps = _cut(convolve(maps, kernel, strides, step.padding), offset)
             elif isinstance(step, Fork):
-                maps = self._join(step.branches, maps, train)
+                maps = self._join(step.branches, maps, by_batch)
             elif step.kind == "average":
-                maps = nn.avg_pool(
-                    maps, (3, 3), padding="SAME", count_include_pad=self.count_padding
-                )
+                maps = average_pool(maps, count_padding=self.count_padding)
             else:
-                maps = nn.max_pool(maps, (3, 3), strides=(2, 2))
+                maps = max_pool(maps)
         return maps
+
+
+def _cut(maps, offset):
+    """Adds the offset `[D]` and cuts at zero."""
+    return nn.relu(maps + jnp.expand_dims(offset, range(maps.ndim - 1)))
 
 
 class InceptionV3(nn.Module):
