@@ -23,6 +23,7 @@ from stvh_jax.config import Config
 from stvh_jax.evaluation.environment import hardware
 from stvh_jax.inference.encoder import make_encode_step
 from stvh_jax.models.build import Model, build_model
+from stvh_jax.models.compiling import jit
 from stvh_jax.models.shapes import example_clips, variable_shapes
 from stvh_jax.reporting.tables import Table
 from stvh_jax.runs.folders import open_folder
@@ -154,7 +155,7 @@ def _encoding(config: Config) -> tuple:
         frames=frames,
         appearance=appearance,
     )
-    step = jax.jit(make_encode_step(model, bits=model.bits))
+    step = jit(make_encode_step(model, bits=model.bits))
     clips = jax.device_put(clips.without_names())
     jax.block_until_ready(step(variables, clips))
     return step, variables, clips

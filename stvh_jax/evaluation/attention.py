@@ -10,6 +10,7 @@ from jaxtyping import Float
 from stvh_jax.clips import Clips
 from stvh_jax.errors import UserError
 from stvh_jax.inference.encoder import Encoder
+from stvh_jax.models.compiling import jit
 from stvh_jax.models.graphs import canonical_order, restore_order
 
 
@@ -43,7 +44,7 @@ def attention_by_layer(encoder: Encoder, clips: Clips) -> list[LayerAttention]:
             "a symmetric model looks at each clip twice; give a run with symmetric=False"
         )
 
-    @jax.jit
+    @jit
     def look(variables, clips):
         applied: Any = encoder.model.apply(variables, clips, train=False, mutable="intermediates")
         captured = applied[1]

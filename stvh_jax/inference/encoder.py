@@ -35,6 +35,7 @@ from stvh_jax.inference.clip_checks import (
 from stvh_jax.inference.run_variables import variables_of
 from stvh_jax.models.baselines import GlobalVideoHasher
 from stvh_jax.models.build import Model, build_model, encode
+from stvh_jax.models.compiling import jit
 from stvh_jax.models.outputs import Outputs
 from stvh_jax.models.shapes import variable_shapes
 from stvh_jax.models.visual_end import COLLECTION, MODULE
@@ -111,7 +112,7 @@ class Encoder:
                 f"this run has codes of {' and '.join(map(str, lengths))} bits, not {bits}"
             )
         prefix = self.bits if self.bit_weights is None else None
-        encode_step = jax.jit(make_encode_step(self.model, bits=prefix))
+        encode_step = jit(make_encode_step(self.model, bits=prefix))
         self.apply = lambda variables, clips: encode_step(variables, clips.without_names())
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ from jax.sharding import Mesh
 from stvh_jax.config import Config
 from stvh_jax.dataset import Dataset
 from stvh_jax.models.build import Model
+from stvh_jax.models.compiling import jit
 from stvh_jax.models.frame_features import RoiFeatures
 from stvh_jax.training import pretrained, sharding
 from stvh_jax.training.feature_cache import CachedDataset, feature_shape, made_of
@@ -38,7 +39,7 @@ def with_feature_cache(
         made_of=made_of(config, backbone, dict(model.config.visual.backbone)),
         shape=feature_shape(module, variables, config),
     )
-    apply = jax.jit(
+    apply = jit(
         lambda variables, clips: module.apply(
             variables,
             clips.frames,

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from stvh_jax.config import Config
 from stvh_jax.dataset import Dataset
 from stvh_jax.models.build import Model, build_model
+from stvh_jax.models.compiling import jit
 from stvh_jax.models.shapes import example_clips, variable_shapes
 from stvh_jax.training import sharding
 from stvh_jax.training.augment import Augmentation
@@ -81,17 +82,17 @@ def compile_steps(
 
     return CompiledSteps(
         model=model,
-        create_state=jax.jit(
+        create_state=jit(
             lambda: create_state(key(0), model, optimizer, clips, averaged=averaged),
             out_shardings=whole,
         ),
-        train_step=jax.jit(
+        train_step=jit(
             train_step,
             donate_argnums=0,
             in_shardings=(whole, split, whole),
             out_shardings=(whole, whole),
         ),
-        validation_step=jax.jit(
+        validation_step=jit(
             make_validation_step(model, config.loss),
             in_shardings=(whole, split),
             out_shardings=whole,

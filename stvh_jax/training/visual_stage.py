@@ -9,6 +9,7 @@ from stvh_jax.config import Config
 from stvh_jax.console import say
 from stvh_jax.dataset import Dataset
 from stvh_jax.models.build import Model, encode
+from stvh_jax.models.compiling import jit
 from stvh_jax.models.visual_end import COLLECTION, MODULE
 from stvh_jax.training import visual_fitting
 
@@ -28,7 +29,7 @@ def fit_visual_end(config: Config, model: Model, variables: dict, dataset: Datas
     views, matches = [], []
     # Every process fits the same by itself: what belongs to all of them stays out of it.
     own = jax.device_get(variables)
-    show = jax.jit(lambda clips: encode(model, own, clips).shown)
+    show = jit(lambda clips: encode(model, own, clips).shown)
     batch_size = config.train.evaluation_batch_size
     for split in filter(None, (config.data.train_split, config.data.get("unlabelled_split"))):
         for clips in dataset.evaluation_batches(split, batch_size=batch_size):
