@@ -4,7 +4,7 @@
 memory of the whole process, compiling included. XLA's CPU compiler notices what remat computes
 twice and computes it once, so that remat saves nothing on a CPU.
 
-python -m benchmarks.backbones [--backbone vgg16] [--frames 2] [--image-size 720 1280]
+python -m benchmarks.backbone_memory [--backbone vgg16] [--frames 2] [--image-size 720 1280]
 
 Each row is measured in its own process, to know the peak memory. Weights and frames are random.
 """
@@ -48,7 +48,7 @@ def measure(way, backbone, frames, size, dtype, repeats):
     module = RoiFeatures(ModelConfig(visual=visual, num_frames=frames, key_frame=0, dtype=dtype))
     random = np.random.default_rng(0)
     pixels = jnp.asarray(random.integers(0, 256, (1, frames, *size, 3)), jnp.uint8)
-    boxes = people(jax.random.key(0))[None, :frames]
+    boxes = jnp.asarray(people())[None, :frames]
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), pixels, boxes, train=False))
     variables = jax.tree.map(
         lambda leaf: jnp.asarray(random.normal(0, 0.03, leaf.shape) + (leaf.ndim == 1), leaf.dtype),
@@ -97,7 +97,7 @@ def main():
     print(f"{'':38} s a frame  ratio  kept GiB  peak GiB  first run s")
     first = None
     for way in WAYS:
-        child = [sys.executable, "-m", "benchmarks.backbones", *sys.argv[1:], "--way", way]
+        child = [sys.executable, "-m", "benchmarks.backbone_memory", *sys.argv[1:], "--way", way]
         found = json.loads(subprocess.run(child, check=True, capture_output=True).stdout)
         seconds = found["seconds"] / given.frames
         first = first or seconds

@@ -1,29 +1,45 @@
-"""Times RoIAlign and `jax.scipy.ndimage.map_coordinates` in the same run: read the ratios.
+"""Times RoIAlign beside loops of C++, PyTorch and `map_coordinates` in one run: read the ratios.
 
-python -m benchmarks.roi_align
+python -m benchmarks.roi_align [--rounds 5] [--out FILE]
+
+Ten frames with twelve people each, 5x5 bins of 2x2 samples. The C++ is what libraries for detection
+run on a CPU, compiled here by g++ with all that the processor has, on one thread; PyTorch's is made
+of its own `grid_sample`. What all of them pool is compared before anything is timed. The last rows
+are of our own choice: Inception-v3's 1x1 convolution after RoIAlign, beside the same before it.
 """
 
-import argparse
 import functools
-import statistics
-import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
+from benchmarks import timing
+from stvh_jax.models.compiling import jit
 from stvh_jax.models.roi_align import roi_align
 
 # Height, width and channels of VGG-16 at stride 32 and of Inception-v3 at stride 8, at 720x1280.
 SHAPES = ((22, 40, 512), (87, 157, 1056))
 FRAMES, ACTORS = 10, 12
+SIZE, SAMPLES = 5, 2
 # Channels after the 1x1 convolution: the paper's d_v.
 REDUCED = 512
+# What the ratio to the C++ should be at most.
+GOAL = 0.1
 
 
-def align_by_coordinates(features, boxes, *, size=5, sampling_ratio=2):
+def people(seed: int = 0) -> np.ndarray:
+    """Draws boxes `[T, N, 4]` of the size of players."""
+    random = np.random.default_rng(seed)
+    centre = random.uniform(0.2, 0.8, (FRAMES, ACTORS, 2))
+    half = np.array([0.125, 0.035]) * random.uniform(0.5, 1.5, (FRAMES, ACTORS, 1))
+    return np.concatenate([centre - half, centre + half], axis=-1).astype(np.float32)
+
+
+def align_by_coordinates(features, boxes):
     """Pools the same samples with `map_coordinates`, one channel at a time."""
-    samples = (jnp.arange(size * sampling_ratio) + 0.5) / (size * sampling_ratio)
+    samples = (jnp.arange(SIZE * SAMPLES) + 0.5) / (SIZE * SAMPLES)
 
     def positions(low, high, extent):
         position = (low[:, None] + (high - low)[:, None] * samples) * extent - 0.5
@@ -36,46 +52,75 @@ def align_by_coordinates(features, boxes, *, size=5, sampling_ratio=2):
         y, x = jnp.broadcast_arrays(y[:, :, None], x[:, None, :])
         interpolate = functools.partial(map_coordinates, coordinates=(y, x), order=1)
         sampled = jax.vmap(interpolate, in_axes=-1, out_axes=-1)(frame)
-        bins = (-1, size, sampling_ratio, size, sampling_ratio, channels)
-        return sampled.reshape(bins).mean((2, 4))
+        return sampled.reshape(-1, SIZE, SAMPLES, SIZE, SAMPLES, channels).mean((2, 4))
 
     return jax.vmap(pool)(features, boxes)
 
 
-def people(key):
-    """Draws boxes `[T, N, 4]` of the size of players."""
-    key_centre, key_extent = jax.random.split(key)
-    centre = jax.random.uniform(key_centre, (FRAMES, ACTORS, 2), minval=0.2, maxval=0.8)
-    shape = jnp.array([0.25, 0.07])
-    extent = shape * jax.random.uniform(key_extent, (FRAMES, ACTORS, 1), minval=0.5, maxval=1.5)
-    return jnp.concatenate([centre - extent / 2, centre + extent / 2], -1)
+def called(function, *arguments):
+    """Compiles a function, and gives one without arguments that waits for its result."""
+    compiled = jit(function)
+    return lambda: jax.block_until_ready(compiled(*arguments))
 
 
-def seconds(functions, arguments, repeats):
-    """Times each function, in turn, `repeats` times; returns the median of each."""
-    spent = [[] for _ in functions]
-    for function in functions:
-        jax.block_until_ready(function(*arguments))
-    for _ in range(repeats):
-        for function, durations in zip(functions, spent):
-            start = time.perf_counter()
-            jax.block_until_ready(function(*arguments))
-            durations.append(time.perf_counter() - start)
-    return [statistics.median(durations) for durations in spent]
+def gradient_of(align):
+    """Makes the function of the gradient of the features, of a sum of squares."""
+    return jax.grad(lambda features, boxes: jnp.square(align(features, boxes)).sum())
 
 
-def forward_and_backward(align, cotangent):
-    """Makes a function of the pooled features and the gradient that `cotangent` sends back."""
+def peers_in_torch(torch, features: np.ndarray, boxes: np.ndarray) -> dict:
+    """Gives what PyTorch and the C++ do with features `[T, H, W, C]`, by name."""
+    from benchmarks.peers import roi_align as peer
 
-    def both(features, boxes):
-        pooled, pull_back = jax.vjp(align, features, boxes)
-        return pooled, pull_back(cotangent)[0]
+    options = {"size": SIZE, "samples": SAMPLES}
+    by_channel = np.ascontiguousarray(features.transpose(0, 3, 1, 2))
+    maps, regions = torch.from_numpy(by_channel), torch.from_numpy(boxes)
+    maps = maps.contiguous(memory_format=torch.channels_last)
 
-    return both
+    def gradient():
+        leaf = maps.detach().requires_grad_(True)
+        peer.by_grid_sample(leaf, regions, **options).square().sum().backward()
+
+    return {
+        "C++": lambda: peer.by_loops(by_channel, boxes, **options),
+        "PyTorch": lambda: peer.by_grid_sample(maps, regions, **options),
+        "PyTorch, gradient": gradient,
+    }
 
 
-def reductions(kernel):
-    """Returns RoIAlign with a 1x1 convolution to fewer channels, after it and before it."""
+def compare_shape(torch, shape: tuple[int, int, int], rounds: int) -> list[timing.Comparison]:
+    """Compares all ways on maps of a height, a width and channels."""
+    features = np.random.default_rng(1).normal(size=(FRAMES, *shape)).astype(np.float32)
+    boxes = people()
+    arrays = jnp.asarray(features), jnp.asarray(boxes)
+    ways = {
+        "ours": called(roi_align, *arrays),
+        "map_coordinates": called(align_by_coordinates, *arrays),
+        **peers_in_torch(torch, features, boxes),
+        "ours, gradient": called(gradient_of(roi_align), *arrays),
+        "map_coordinates, gradient": called(gradient_of(align_by_coordinates), *arrays),
+    }
+    ours = np.asarray(ways["ours"]()).transpose(0, 1, 4, 2, 3)
+    for name in ("C++", "PyTorch"):
+        np.testing.assert_allclose(ways[name](), ours, atol=1e-4)
+    spent = timing.alternate(ways, rounds=rounds)
+    label = "x".join(map(str, shape))
+    rows = []
+    for name in ("C++", "PyTorch", "map_coordinates"):
+        goal = GOAL if name == "C++" else None
+        rows.append(timing.Comparison(f"{label}, {name}", spent["ours"], spent[name], goal))
+    for name in ("PyTorch, gradient", "map_coordinates, gradient"):
+        rows.append(timing.Comparison(f"{label}, {name}", spent["ours, gradient"], spent[name]))
+    return rows
+
+
+def compare_reduction(rounds: int) -> list[timing.Comparison]:
+    """Compares a 1x1 convolution to fewer channels after RoIAlign with one before it."""
+    key_features, key_kernel = jax.random.split(jax.random.key(0))
+    features = jax.random.normal(key_features, (FRAMES, *SHAPES[-1]))
+    channels = SHAPES[-1][-1]
+    kernel = jax.random.normal(key_kernel, (channels, REDUCED)) / channels**0.5
+    boxes = jnp.asarray(people())
 
     def after(features, boxes):
         return roi_align(features, boxes) @ kernel
@@ -83,45 +128,22 @@ def reductions(kernel):
     def before(features, boxes):
         return roi_align(features @ kernel, boxes)
 
-    return after, before
+    rows = []
+    for name, change in (("", lambda align: align), (", gradient", gradient_of)):
+        forms = [called(change(align), features, boxes) for align in (after, before)]
+        work = f"1x1 to {REDUCED} after, before{name}"
+        rows.append(timing.compare(work, *forms, rounds=rounds))
+    return rows
 
 
-def main():
-    """Prints a row per feature map and pass: milliseconds of both forms, and their ratio.
-
-    First it compares RoIAlign with `map_coordinates`, then the 1x1 convolution of Inception-v3's
-    features after RoIAlign with the one before it.
-    """
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5, help="timed runs of each function")
-    repeats = parser.parse_args().repeats
-    print(
-        f"{jax.devices()[0].device_kind}, T = {FRAMES}, N = {ACTORS}, 5x5 bins, median of {repeats}"
-    )
-    print(f"{'feature map':>14} {'pass':>18} {'roi_align':>12} {'coordinates':>12} {'ratio':>6}")
-    key_features, key_boxes = jax.random.split(jax.random.key(0))
-    boxes = people(key_boxes)
-    for shape in SHAPES:
-        features = jax.random.normal(key_features, (FRAMES, *shape))
-        cotangent = jnp.ones((FRAMES, ACTORS, 5, 5, shape[-1]))
-        training = functools.partial(forward_and_backward, cotangent=cotangent)
-        for name, transform in (("forward", lambda align: align), ("forward + backward", training)):
-            functions = [jax.jit(transform(align)) for align in (roi_align, align_by_coordinates)]
-            ours, theirs = seconds(functions, (features, boxes), repeats)
-            label = "x".join(map(str, shape))
-            times = f"{ours * 1e3:9.1f} ms {theirs * 1e3:9.1f} ms {ours / theirs:6.3f}"
-            print(f"{label:>14} {name:>18} {times}")
-    shape = SHAPES[-1]
-    features = jax.random.normal(key_features, (FRAMES, *shape))
-    forms = reductions(jax.random.normal(key_boxes, (shape[-1], REDUCED)) / shape[-1] ** 0.5)
-    cotangent = jnp.ones((FRAMES, ACTORS, 5, 5, REDUCED))
-    training = functools.partial(forward_and_backward, cotangent=cotangent)
-    print(f"1x1 convolution to {REDUCED}{'':>12} {'after':>12} {'before':>12} {'ratio':>6}")
-    for name, transform in (("forward", lambda form: form), ("forward + backward", training)):
-        functions = [jax.jit(transform(form)) for form in forms]
-        after, before = seconds(functions, (features, boxes), repeats)
-        times = f"{after * 1e3:9.1f} ms {before * 1e3:9.1f} ms {after / before:6.3f}"
-        print(f"{'x'.join(map(str, shape)):>14} {name:>18} {times}")
+def main() -> None:
+    """Prints a row for each feature map and way."""
+    given = timing.parser(__doc__).parse_args()
+    torch = timing.needed_torch()
+    rows = [row for shape in SHAPES for row in compare_shape(torch, shape, given.rounds)]
+    rows += compare_reduction(given.rounds)
+    title = f"RoIAlign, T = {FRAMES}, N = {ACTORS}"
+    timing.report(title, rows, peer=f"C++ and PyTorch {torch.__version__}", out=given.out)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,16 @@ holds what came out, `report` prints a table and writes JSON.
 import argparse
 import dataclasses
 import json
+import os
 import pathlib
 import platform
 import statistics
+import sys
 import time
+import types
 from collections.abc import Callable, Mapping, Sequence
 
+from stvh_jax.console import error_line
 from stvh_jax.evaluation.environment import hardware, versions
 from stvh_jax.reporting.tables import aligned
 
@@ -104,6 +108,17 @@ def parser(description: str | None, *, rounds: int = 5) -> argparse.ArgumentPars
     made.add_argument("--rounds", type=int, default=rounds, help="turns of each way")
     made.add_argument("--out", type=pathlib.Path, help="a file for the table as JSON")
     return made
+
+
+def needed_torch() -> types.ModuleType:
+    """Imports PyTorch, to use all cores; ends the program with one line where it is missing."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        print(error_line("torch is not installed: pip install '.[torch]'"), file=sys.stderr)
+        sys.exit(2)
+    torch.set_num_threads(os.cpu_count() or 1)
+    return torch
 
 
 def environment() -> dict[str, str]:

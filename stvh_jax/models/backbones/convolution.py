@@ -3,7 +3,7 @@
 XLA's CPU compiler knows fast code for convolutions in one order of axes only. It brings others into
 that order, but not inside the body of a loop, where the gradients that JAX derives take ten to
 thirty times as long. Here they are written in that order from the start; frames of a clip can then
-go through a backbone one after the other (benchmarks/backbones.py).
+go through a backbone one after the other (benchmarks/backbone_memory.py).
 """
 
 import functools
