@@ -1,7 +1,7 @@
 """What training and encoding must compute at least: operations counted from shapes.
 
-An operation is a multiplication or an addition: a multiply-add is two. Convolutions are counted in
-full, their padded cells too, as the field does.
+An operation is a multiplication or an addition: a multiply-add is two. What a convolution would
+multiply with the zeros that pad a map is left out, as XLA's own count does.
 """
 
 import dataclasses
@@ -72,7 +72,7 @@ def _count(jaxpr) -> Count:
         name, shapes = equation.primitive.name, [v.aval.shape for v in equation.invars]
         inner = [_count(one) for one in _inner(equation.params)]
         if name == "conv_general_dilated":
-            total += Count(convolutions=(_convolution(equation, shapes[1]),))
+            total += Count(convolutions=(_convolution(equation.params, *shapes),))
         elif name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
             depth = math.prod(shapes[0][axis] for axis in contracted)
@@ -86,10 +86,29 @@ def _count(jaxpr) -> Count:
     return total
 
 
-def _convolution(equation, kernel) -> int:
-    _, channels, *spatial = equation.params["dimension_numbers"].rhs_spec
-    taps = kernel[channels] * math.prod(kernel[axis] for axis in spatial)
-    return 2 * taps * math.prod(equation.outvars[0].aval.shape)
+def _convolution(params, maps, kernel) -> int:
+    axes = params["dimension_numbers"]
+    batch, _, *maps_axes = axes.lhs_spec
+    features, channels, *kernel_axes = axes.rhs_spec
+    pairs = maps[batch] * kernel[features] * kernel[channels]
+    for place, (maps_axis, kernel_axis) in enumerate(zip(maps_axes, kernel_axes)):
+        pairs *= _taps(
+            maps[maps_axis],
+            kernel[kernel_axis],
+            params["window_strides"][place],
+            params["padding"][place],
+            params["lhs_dilation"][place],
+            params["rhs_dilation"][place],
+        )
+    return 2 * pairs
+
+
+def _taps(size, window, stride, padding, spread, dilation) -> int:
+    """Counts along one axis how often a cell of the map is read, in all places of the window."""
+    width = (size - 1) * spread + 1
+    steps = (width + sum(padding) - (window - 1) * dilation - 1) // stride + 1
+    read = np.arange(steps)[:, None] * stride + np.arange(window) * dilation - padding[0]
+    return int(((read >= 0) & (read < width) & (read % spread == 0)).sum())
 
 
 def _inner(params) -> list:
@@ -136,7 +155,7 @@ def work_of(model: Model, config: Config) -> Work:
 def xla_count(lowered: jax.stages.Lowered) -> float | None:
     """Asks XLA for the operations of a computation, a second count, of all kinds together.
 
-    It does not count padded cells, and counts the body of a loop once. None where it cannot say.
+    It counts the body of a loop once. None where it cannot say.
     """
     analysis = lowered.cost_analysis()
     flops = analysis.get("flops") if isinstance(analysis, dict) else None

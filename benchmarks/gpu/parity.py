@@ -9,7 +9,6 @@ import concurrent.futures
 import dataclasses
 import os
 import pathlib
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.gpu.steps import RandomClasses
+from benchmarks.gpu.drawing import draw_variables, uniform
+from benchmarks.gpu.steps import RandomClasses, make_state
 from stvh_jax.clips import Clips
 from stvh_jax.config import Config, get_config
 from stvh_jax.inference.encoder import make_encode_step
@@ -27,7 +27,6 @@ from stvh_jax.models.roi_align import roi_align
 from stvh_jax.models.shapes import variable_shapes
 from stvh_jax.training import sharding
 from stvh_jax.training.compiled import compile_steps
-from stvh_jax.training.state import TrainState
 
 STORED = pathlib.Path(__file__).with_name("parity.npz")
 # The most numbers of an output that are stored.
@@ -56,29 +55,6 @@ WAYS = {
     "bfloat16": Way("bfloat16", None, 5e-2),
     "float32, default precision": Way("float32", None, 1e-2),
 }
-
-
-def uniform(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Draws float32 numbers in 0..1 that belong to a name, the same on every machine."""
-    bits = np.random.PCG64(zlib.crc32(name.encode())).random_raw(int(np.prod(shape)))
-    return ((bits >> np.uint64(40)) * 2.0**-24).astype(np.float32).reshape(shape)
-
-
-def draw_variables(shapes: Any) -> Any:
-    """Draws the variables of a model, of sizes that keep activations of a size."""
-
-    def draw(path, leaf):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        kind, centred = name.rsplit("/", 1)[-1], 2 * uniform(name, leaf.shape) - 1
-        if kind in ("scale", "var"):
-            return 1 + centred / 2
-        if kind == "graph_weight":
-            return np.eye(*leaf.shape, dtype=np.float32) + centred / 10
-        if len(leaf.shape) < 2:
-            return centred / 10
-        return centred * np.float32(np.sqrt(6 / np.prod(leaf.shape[:-1])))
-
-    return jax.tree.map_with_path(draw, shapes)
 
 
 def draw_frames(*shape: int) -> np.ndarray:
@@ -165,10 +141,7 @@ def run_training(name: str, backbone: str, dtype: str) -> dict[str, Any]:
     """Makes a step of training: the loss, its terms and the norm of the gradient."""
     config, mesh = config_of(name, backbone, dtype), sharding.make_mesh(1)
     steps = compile_steps(config, RandomClasses(), mesh, steps_per_epoch=100, backbone_options=None)
-    shapes: TrainState = jax.eval_shape(steps.create_state)
-    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    variables = draw_variables(variable_shapes(steps.model, config))
-    state = jax.device_put(zeros.beginning_with(variables), sharding.replicated(mesh))
+    state = make_state(steps, config, mesh)
     _, metrics = steps.train_step(state, sharding.put_batch(draw_clips(config), mesh), steps.key)
     return {name: value for name, value in metrics.items() if name != "learning_rate"}
 
