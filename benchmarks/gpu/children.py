@@ -80,8 +80,9 @@ def measure_apart(kind: str, settings: dict[str, Any], left: Callable[[], float]
             in_time = process.poll() is not None
         if out.exists():
             found = json.loads(out.read_text())
-            if found["status"] == "cut off" and in_time:
-                found["reason"] = f"its process ended with status {process.returncode}"
+            if found["status"] == "cut off":
+                ended = f"its process ended with status {process.returncode}"
+                found["reason"] = ended if in_time else f"not done after {seconds:.0f} s"
             return found
         if not in_time:
             return {"status": "cut off", "reason": f"not done after {seconds:.0f} s"}
