@@ -198,9 +198,16 @@ class TestTrace:
             event("kernel", 5, 10, line=(2, 7)),
             event("kernel", 5, 12, line=(2, 8)),
             event("kernel", 0, 90, line=(1, 1)),
+            event("of a graph", 20, 4, line=(2, 7)) | {"args": {}},
         ]
-        (found,) = trace.top_operations(events)
-        assert (found.calls, found.seconds) == (1, pytest.approx(10e-6))
+        found = [(one.name, one.calls, one.seconds) for one in trace.top_operations(events)]
+        assert found == [
+            ("kernel", 1, pytest.approx(10e-6)),
+            ("of a graph", 1, pytest.approx(4e-6)),
+        ]
+
+    def test_of_nothing_is_nothing(self):
+        assert trace.top_operations([]) == []
 
     def test_of_what_jax_records(self, tmp_path):
         function = jax.jit(lambda a: jnp.tanh(a @ a).sum(0))

@@ -118,7 +118,7 @@ def operations_table(step: dict[str, Any]) -> list[str]:
     for one in step["top_operations"]:
         rows.append(
             [f"{1e3 * one['step_seconds']:.2f}", percent(one["share"])]
-            + [f"{one['calls_per_step']:g}", one["name"], one["result"], one["source"]]
+            + [f"{one['calls_per_step']:g}", one["name"][:60], one["result"], one["source"]]
         )
     return ["", f"{step['name']}: the operations that took the most time", aligned(rows)]
 

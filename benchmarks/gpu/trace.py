@@ -8,6 +8,9 @@ import pathlib
 import re
 from typing import Any
 
+# The rank of a line that is a stream of a GPU.
+STREAM = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
@@ -72,7 +75,8 @@ def _lines(events) -> list[list[dict]]:
     """Sorts the events of operations into lines, in each of which one runs at a time or in another.
 
     A GPU's trace may show an operation twice, as a kernel on a stream and on a line of its own, as
-    may the host's that started it: the streams count, then what else the device shows.
+    may the host's that started it: the streams count, then what else the device shows. A kernel of
+    a CUDA graph does not say what operation it is of, and counts under its own name.
     """
     processes, threads = {}, {}
     for event in events:
@@ -80,15 +84,16 @@ def _lines(events) -> list[list[dict]]:
             processes[event["pid"]] = event["args"]["name"]
         if event.get("ph") == "M" and event["name"] == "thread_name":
             threads[event["pid"], event["tid"]] = event["args"]["name"]
-    lines = collections.defaultdict(list)
-    for event in events:
-        if event.get("ph") == "X" and "hlo_op" in event.get("args", {}):
-            lines[event["pid"], event["tid"]].append(event)
 
     def rank(line) -> int:
         on_device = processes.get(line[0], "").startswith("/device:")
         return on_device + (on_device and threads.get(line, "").startswith("Stream"))
 
+    lines = collections.defaultdict(list)
+    for event in events:
+        line = event.get("pid"), event.get("tid")
+        if event.get("ph") == "X" and ("hlo_op" in event.get("args", {}) or rank(line) == STREAM):
+            lines[line].append(event)
     best = max(map(rank, lines), default=0)
     return [lines[line] for line in lines if rank(line) == best]
 
@@ -102,7 +107,8 @@ def _own_times(line: list[dict]) -> list[tuple[str, float]]:
             open_events.pop()
         if open_events:
             open_events[-1][1][1] -= event.get("dur", 0)
-        found.append([event["args"]["hlo_op"], event.get("dur", 0)])
+        name = event.get("args", {}).get("hlo_op") or event["name"]
+        found.append([name, event.get("dur", 0)])
         open_events.append((end, found[-1]))
     return [(name, microseconds / 1e6) for name, microseconds in found]
 
