@@ -68,6 +68,5 @@ def test_the_peer_ranks_as_evaluation_does_but_for_ties():
     drawn = ranking.draw(30, 400)
     judged = metrics.retrieval_metrics(metrics.rank_by_label(*drawn).groups, ks=[ranking.K])
     worst, best = (judged[f"map@{ranking.K}/{end}_tie_order"] for end in ("worst", "best"))
-    assert worst < best < worst + 0.05  # few are equally far away
     assert worst - 1e-6 <= ranking.peer(*drawn) <= best + 1e-6
     assert ranking.ours(*drawn) == judged[f"map@{ranking.K}"]
