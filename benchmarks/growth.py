@@ -211,10 +211,7 @@ def main() -> None:
     parser.add_argument("--asked", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if asked := arguments.asked:
-        done = (
-            search(asked["search"]) if "search" in asked else build(asked["build"], asked["clips"])
-        )
-        print(json.dumps(done))
+        print(json.dumps(build(**asked) if "clips" in asked else search(**asked)))
         return
     chosen = arguments.only.split(",") if arguments.only else [*SWEEPS, "index"]
     if unknown := set(chosen) - {*SWEEPS, "index"}:
@@ -227,10 +224,10 @@ def main() -> None:
         else:
             curves += measure_model(name, SWEEPS[name].sizes[:last], arguments.rounds)
         print_table(curves[-2:])
-    growth = Growth(timing.environment(), HELD | {"D": FEATURES}, curves)
+        if arguments.out:  # after each, for this takes long
+            growth = Growth(timing.environment(), HELD | {"D": FEATURES}, curves)
+            arguments.out.write_text(json.dumps(dataclasses.asdict(growth), indent=2) + "\n")
     print_table(curves)
-    if arguments.out:
-        arguments.out.write_text(json.dumps(dataclasses.asdict(growth), indent=2) + "\n")
     if arguments.plot:
         write_plot(curves, arguments.plot)
 
