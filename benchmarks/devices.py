@@ -3,15 +3,17 @@
 python -m benchmarks.devices [--devices=1,2,4] [--small] [--rounds=5] [--out=FILE]
 
 The devices are forced on one machine's cores, each count in a process of its own, so that nothing
-here says how fast several chips are. The whole batch and the cores are the same for every count:
-what n devices take beyond one is what is not arithmetic, that is the copies, the exchange and the
-waiting. What several chips would exchange is read in the compiled step: its collectives, counted.
-The state after a few steps is compared with that of one device.
+here says how fast several chips are. The whole batch and the cores are the same for every count: on
+one core, what n devices take beyond one is what is not arithmetic, that is the copies, the exchange
+and the waiting; on all cores, devices also keep busy the cores that one leaves idle. What several
+chips would exchange is read in the compiled step: its collectives, counted. The loss and the norm
+of the parameters after a few steps are compared with those of one device.
 """
 
 import argparse
 import json
 import math
+import os
 import re
 import statistics
 from typing import Any
@@ -51,8 +53,9 @@ def collectives(program: str) -> dict[str, dict[str, int]]:
     return found
 
 
-def measure(name: str, devices: int, rounds: int) -> dict[str, Any]:
-    """Measures the training step of a config in this process."""
+def measure(name: str, devices: int, cores: int, rounds: int) -> dict[str, Any]:
+    """Measures the training step of a config in this process, on some cores alone."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     import importlib
 
     import jax
@@ -70,6 +73,7 @@ def measure(name: str, devices: int, rounds: int) -> dict[str, Any]:
     return {
         "config": name,
         "devices": devices,
+        "cores": cores,
         "seconds": statistics.median(spent),
         "lowest": min(spent),
         "highest": max(spent),
@@ -84,10 +88,11 @@ def measure(name: str, devices: int, rounds: int) -> dict[str, Any]:
 
 
 def print_table(rows: list[dict]) -> None:
-    """Prints a row for each config and number of devices."""
+    """Prints a row for each config, number of cores and number of devices."""
     table = [
         [
             "",
+            "cores",
             "devices",
             "ms",
             "to one",
@@ -98,12 +103,12 @@ def print_table(rows: list[dict]) -> None:
             "others",
             "MiB a device",
             "loss differs",
-            "parameters differ",
+            "norm differs",
         ]
     ]
-    one: dict[str, dict] = {}
+    one: dict[tuple, dict] = {}
     for row in rows:
-        first = one.setdefault(row["config"], row)
+        first = one.setdefault((row["config"], row["cores"]), row)
         reduced = row["collectives"].get("all-reduce", {"count": 0, "arrays": 0, "bytes": 0})
         others = [
             f"{found['count']} {kind} of {found['bytes'] / 2**10:.0f} KiB"
@@ -114,6 +119,7 @@ def print_table(rows: list[dict]) -> None:
         table.append(
             [
                 row["config"],
+                f"{row['cores']}",
                 f"{row['devices']}",
                 f"{1e3 * row['seconds']:.1f}",
                 f"{row['seconds'] / first['seconds']:.2f}",
@@ -144,9 +150,11 @@ def main() -> None:
     counts = [1, 2] if arguments.small else list(map(int, arguments.devices.split(",")))
     rows = [
         processes.apart(
-            "benchmarks.devices", {"name": name, "devices": count, "rounds": arguments.rounds}
+            "benchmarks.devices",
+            {"name": name, "devices": count, "cores": cores, "rounds": arguments.rounds},
         )
         for name in names
+        for cores in sorted({1, os.cpu_count() or 1})
         for count in counts
     ]
     print_table(rows)
