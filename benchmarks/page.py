@@ -26,7 +26,7 @@ from absl import flags
 
 from benchmarks import page_index
 from benchmarks.page_users import Page, any_clip, shown
-from benchmarks.search import memory
+from benchmarks.processes import memory
 from benchmarks.search_tables import markdown
 from stvh_jax.cli import parsing
 

@@ -26,6 +26,7 @@ import lancedb
 import numpy as np
 from absl import flags
 
+from benchmarks.processes import memory
 from benchmarks.search_clips import (
     BETWEEN,
     CONDITIONS,
@@ -257,15 +258,6 @@ def measure_derivation(bits: int, rounds: int) -> list[dict]:
             }
         )
     return rows
-
-
-def memory(field: str, process: int | str = "self") -> int:
-    """Reads a process's own memory in bytes: VmRSS as it is, VmHWM at its most."""
-    # The peak that getrusage knows may be that of the process which started this one.
-    for line in pathlib.Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return 1024 * int(line.split()[1])
-    raise OSError(f"/proc/{process}/status has no {field}")
 
 
 def build(uri: str, clips: int, bits: int, distinct: int | None) -> dict[str, float]:

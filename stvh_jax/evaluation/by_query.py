@@ -53,6 +53,6 @@ def _ranked(queries: EncodedClips, base: EncodedClips, focus: int) -> TieGroups:
     return count_by_distance(
         queries.codes[focus],
         base.codes[focus][known],
-        lambda chunk: queries.activity[chunk, None] == activities,
+        lambda some, of_base: queries.activity[some, None] == activities[of_base],
         ids=(query_ids, base_ids[known]),
     )

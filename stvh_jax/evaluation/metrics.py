@@ -4,11 +4,11 @@ How ties are treated is said in `ranking.py`. NumPy only; values are fractions i
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from stvh_jax.clips import UNKNOWN
 from stvh_jax.codes import packing as hash_codes
@@ -79,12 +79,14 @@ def rank_by_label(
     groups = ranking.count_by_distance(
         query_codes[known_queries],
         base_codes[known_base],
-        lambda chunk: labels[chunk, None] == base_labels,
+        lambda queries, base: labels[queries, None] == base_labels[base],
         ids=ids,
         exclude_within_frames=exclude_within_frames,
     )
     judged = groups.relevant.sum(axis=1) > 0
-    return Ranking(groups.of(judged), labels[judged])
+    if not judged.all():  # else they would be in memory twice
+        groups = groups.of(judged)
+    return Ranking(groups, labels[judged])
 
 
 def retrieval_metrics(
@@ -110,6 +112,26 @@ def retrieval_metrics(
       bits) and `share_nonempty_hamming_radius_r`, the share of queries that have any. All are NaN
       if no query is judged.
     """
+    largest = groups.largest
+    values = by_pieces(groups, lambda piece: _judge(piece, ks, largest))
+    return {name: mean(value) for name, value in values.items()}
+
+
+def by_pieces(
+    groups: TieGroups, judge: Callable[[TieGroups], dict[str, Shaped[np.ndarray, "Q"]]]
+) -> dict[str, Shaped[np.ndarray, "Q"]]:
+    """Judges some queries after the other: what a measure needs meanwhile is many times its groups.
+
+    Args:
+      groups: of all queries.
+      judge: gives values of each query by their names.
+    """
+    parts = [judge(piece) for piece in groups.pieces()]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _judge(groups: TieGroups, ks: Sequence[int], largest: int) -> dict[str, np.ndarray]:
+    """Gives what `retrieval_metrics` averages; `largest` is the length of the longest ranking."""
     values: dict[str, np.ndarray] = {}
     for k in ks:
         values |= {
@@ -120,14 +142,14 @@ def retrieval_metrics(
             f"map@{k}/worst_tie_order": average_precision_at_k(groups, k, ties="worst"),
             f"precision@{k}": ranking.precision_at_k(groups, k),
         }
-    values["map"] = average_precision(groups)
+    values["map"] = average_precision_at_k(groups, largest)
     values |= hits_and_precision(groups)
     for radius in _HAMMING_RADII:
         values |= {
             f"precision_hamming_radius_{radius}": ranking.precision_within(groups, radius),
             f"share_nonempty_hamming_radius_{radius}": ranking.finds_within(groups, radius),
         }
-    return {name: mean(value) for name, value in values.items()}
+    return values
 
 
 def hits_and_precision(groups: TieGroups) -> dict[str, Float[np.ndarray, "Q"]]:
@@ -141,7 +163,9 @@ def hits_and_precision(groups: TieGroups) -> dict[str, Float[np.ndarray, "Q"]]:
 
 def average_precision(groups: TieGroups) -> Float[np.ndarray, "Q"]:
     """Gives the average precision of the full ranking of every query."""
-    return average_precision_at_k(groups, groups.largest)
+    largest = groups.largest
+    judged = by_pieces(groups, lambda piece: {"map": average_precision_at_k(piece, largest)})
+    return judged["map"]
 
 
 def retrieval_curves(groups: TieGroups) -> dict[str, list]:
@@ -154,7 +178,10 @@ def retrieval_curves(groups: TieGroups) -> dict[str, list]:
       `recall` at each. All are empty if no query is judged.
     """
     positions = ranking.curve_positions(groups.largest) if len(groups.counts) else []
-    hits = [ranking.expected_hits(groups, n) for n in positions]
+    judged = by_pieces(
+        groups, lambda piece: {f"{n}": ranking.expected_hits(piece, n) for n in positions}
+    )
+    hits = [judged[f"{n}"] for n in positions]
     relevant = groups.relevant.sum(axis=1)
     return {
         "n": positions,

@@ -9,7 +9,7 @@ NumPy only; values are fractions in 0..1, one per query.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -17,8 +17,15 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from stvh_jax.codes import packing as hash_codes
 
-# Pairs of query and base item compared at a time, to bound the memory.
+# Pairs of query and base item compared at a time, and the most base items among them: both bound
+# the memory, and keep the scratch arrays in a core's own cache.
 _CHUNK_PAIRS = 1 << 18
+_CHUNK_ITEMS = 1 << 15
+# Queries judged at a time: the scratch arrays of a measure are many times those of its groups.
+_PIECE = 1 << 10
+
+# Says which base items, a range of them, are relevant to a range of queries.
+Relevance = Callable[[slice, slice], Shaped[np.ndarray, "rows items"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +66,14 @@ class TieGroups:
         """How many items the longest ranking has, at least 1."""
         return int(self.counts.sum(axis=1).max(initial=1))
 
-    def of(self, queries: Bool[np.ndarray, "Q"]) -> "TieGroups":
+    def of(self, queries: Bool[np.ndarray, "Q"] | slice) -> "TieGroups":
         """Gives the groups of some queries."""
         return TieGroups(self.counts[queries], self.relevant[queries])
+
+    def pieces(self) -> Iterator["TieGroups"]:
+        """Gives the groups of some queries after the other, so that measures need little memory."""
+        for start in range(0, max(1, len(self.counts)), _PIECE):
+            yield self.of(slice(start, start + _PIECE))
 
 
 def tie_groups(
@@ -80,16 +92,19 @@ def tie_groups(
       excluded: the pairs to leave out.
     """
     queries = len(distances)
-    group = distances if excluded is None else np.where(excluded, bits + 1, distances)
-    place = np.arange(queries)[:, None] * (bits + 2) + group
+    place = distances.astype(np.intp)
+    if excluded is not None:
+        place[excluded] = bits + 1
+    place += np.arange(queries)[:, None] * (bits + 2)
     if relevant.dtype != bool:
         sums = np.bincount(place.ravel(), relevant.ravel(), minlength=queries * (bits + 2))
         counts = np.bincount(place.ravel(), minlength=queries * (bits + 2))
         counts, sums = (table.reshape(queries, -1)[:, :-1] for table in (counts, sums))
         return TieGroups(counts, sums)
     # Both histograms at once, as that of pairs (distance, whether relevant).
-    index = 2 * place + relevant
-    table = np.bincount(index.ravel(), minlength=2 * queries * (bits + 2))
+    place *= 2
+    place += relevant
+    table = np.bincount(place.ravel(), minlength=2 * queries * (bits + 2))
     irrelevant, relevant_counts = np.moveaxis(table.reshape(queries, bits + 2, 2)[:, :-1], 2, 0)
     return TieGroups(irrelevant + relevant_counts, relevant_counts)
 
@@ -248,42 +263,53 @@ def _hypergeometric(x, n, r, m) -> Float[np.ndarray, "Q x"]:
 def count_by_distance(
     query_codes: UInt8[np.ndarray, "Q bytes"],
     base_codes: UInt8[np.ndarray, "M bytes"],
-    relevance: Callable[[slice], Shaped[np.ndarray, "rows M"]],
+    relevance: Relevance,
     *,
     ids: tuple[Int[np.ndarray, "Q 3"], Int[np.ndarray, "M 3"]] | None = None,
     exclude_within_frames: int | None = None,
 ) -> TieGroups:
-    """Counts the base items of every query by their Hamming distance, some queries at a time.
+    """Counts the base items of every query by their Hamming distance, some pairs at a time.
+
+    Beside what is given and returned it needs a few megabytes, however many pairs there are.
 
     Args:
       query_codes: packed codes of the queries.
       base_codes: packed codes of the base set.
-      relevance: says which base items are relevant to a range of queries.
+      relevance: says which items of a range of the base are relevant to a range of queries.
       ids: the numbers (match, clip, key frame) of the queries and of the base set; with them, no
         query finds itself.
       exclude_within_frames: also leaves out the items of the query's own match whose key frame is
         fewer than this many frames away.
     """
-    bits = 8 * base_codes.shape[1]
-    rows = max(1, _CHUNK_PAIRS // max(1, len(base_codes)))
-    parts = [TieGroups(np.zeros((0, bits + 1), int), np.zeros((0, bits + 1), int))]
+    bits, items = 8 * base_codes.shape[1], len(base_codes)
+    rows = max(1, _CHUNK_PAIRS // max(1, min(items, _CHUNK_ITEMS)))
+    shape = (len(query_codes), bits + 1)
+    graded = relevance(slice(0), slice(0)).dtype != bool
+    counts, relevant = np.zeros(shape, int), np.zeros(shape, float if graded else int)
     for start in range(0, len(query_codes), rows):
-        chunk = slice(start, start + rows)
-        excluded = None
-        if ids is not None:
-            excluded = _excluded(ids[0][chunk], ids[1], exclude_within_frames or 0)
-        distances = hash_codes.hamming_distances(query_codes[chunk], base_codes)
-        parts.append(tie_groups(distances, relevance(chunk), bits=bits, excluded=excluded))
-    return TieGroups(
-        np.concatenate([part.counts for part in parts]),
-        np.concatenate([part.relevant for part in parts]),
-    )
+        queries = slice(start, start + rows)
+        for first in range(0, items, _CHUNK_ITEMS):
+            some = slice(first, first + _CHUNK_ITEMS)
+            excluded = None
+            if ids is not None:
+                excluded = _excluded(
+                    ids[0][queries],
+                    np.ascontiguousarray(ids[1][some].T),
+                    exclude_within_frames or 0,
+                )
+            distances = hash_codes.hamming_distances(query_codes[queries], base_codes[some])
+            found = tie_groups(distances, relevance(queries, some), bits=bits, excluded=excluded)
+            counts[queries] += found.counts
+            relevant[queries] += found.relevant
+    return TieGroups(counts, relevant)
 
 
 def _excluded(
-    queries: Int[np.ndarray, "rows 3"], base: Int[np.ndarray, "M 3"], within_frames: int
-) -> Bool[np.ndarray, "rows M"]:
+    queries: Int[np.ndarray, "rows 3"], base: Int[np.ndarray, "3 items"], within_frames: int
+) -> Bool[np.ndarray, "rows items"]:
     """Marks each query itself in the base, and its neighbours within its match."""
-    (match, clip, frame), (base_match, base_clip, base_frame) = queries.T[:, :, None], base.T
-    near = np.abs(frame - base_frame) < within_frames
-    return (match == base_match) & ((clip == base_clip) | near)
+    (match, clip, frame), (base_match, base_clip, base_frame) = queries.T[:, :, None], base
+    same = clip == base_clip
+    if within_frames:
+        same |= np.abs(frame - base_frame) < within_frames
+    return same & (match == base_match)

@@ -113,10 +113,10 @@ def _same(
     query_ids: Int[np.ndarray, "Q 3"],
     ids: Int[np.ndarray, "M 3"],
 ):
-    """Says which clips have the activity and the match of each of some queries."""
+    """Says which of some clips have the activity and the match of each of some queries."""
 
-    def same(chunk: slice) -> Bool[np.ndarray, "rows M"]:
-        activity = queries.activity[chunk, None] == others.activity[None]
-        return activity & (query_ids[chunk, :1] == ids[None, :, 0])
+    def same(some: slice, of_others: slice) -> Bool[np.ndarray, "rows items"]:
+        activity = queries.activity[some, None] == others.activity[None, of_others]
+        return activity & (query_ids[some, :1] == ids[None, of_others, 0])
 
     return same

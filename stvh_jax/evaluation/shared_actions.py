@@ -92,8 +92,8 @@ def rank_by_actions(
         ids=(ids[0][known_queries], ids[1][known_base]),
     )
     return ActionRanking(
-        similar=count(lambda chunk: action_iou(queries[chunk], base) > _SIMILAR),
-        graded=count(lambda chunk: action_iou(queries[chunk], base)),
+        similar=count(lambda some, of_base: action_iou(queries[some], base[of_base]) > _SIMILAR),
+        graded=count(lambda some, of_base: action_iou(queries[some], base[of_base])),
     )
 
 
@@ -108,6 +108,9 @@ def action_metrics(ranked: ActionRanking) -> dict[str, float]:
     """
     graded, similar = ranked.graded, ranked.similar
     similar = similar.of(similar.relevant.sum(axis=1) > 0)
-    values = {f"iou@{k}": ranking.precision_at_k(graded, k) for k in _IOU_KS}
-    values |= metrics.hits_and_precision(similar) | {"map": metrics.average_precision(similar)}
+    values = metrics.by_pieces(
+        graded, lambda piece: {f"iou@{k}": ranking.precision_at_k(piece, k) for k in _IOU_KS}
+    )
+    values |= metrics.by_pieces(similar, metrics.hits_and_precision)
+    values["map"] = metrics.average_precision(similar)
     return {name: metrics.mean(value) for name, value in values.items()}

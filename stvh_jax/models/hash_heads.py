@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from stvh_jax.models.config import ModelConfig
 from stvh_jax.models.linear_hash import hash_linearly
-from stvh_jax.models.masking import masked_mean, masked_softmax
+from stvh_jax.models.masking import masked_softmax
 from stvh_jax.models.pooled_hash import hash_mean_and_maximum
 
 HASH_HEADS: dict[str, Callable[..., jax.Array]] = {
@@ -92,7 +92,9 @@ class RelationEncoder(nn.Module):
     """a of Eq 8: two graph convolutions of the action probabilities over the spatial graph.
 
     softmax(action logits) are the nodes, the row-wise softmax of G_S the adjacency A:
-    a = mean over frames and valid actors of A relu(A X U) V, as wide as a code.
+    a = mean over frames and valid actors of A relu(A X U) V, as wide as a code. The mean is taken
+    before the product with V, which is linear: of one vector a clip, not of one for each actor in
+    each frame.
     """
 
     bits: int
@@ -108,4 +110,8 @@ class RelationEncoder(nn.Module):
         adjacency = masked_softmax(graph, actor_mask[:, None, None, :])
         nodes = nn.softmax(action_logits)[:, None]
         hidden = nn.relu(adjacency @ nn.Dense(self.bits, name="first")(nodes))
-        return masked_mean(adjacency @ nn.Dense(self.bits, name="second")(hidden), actor_mask)
+        seen = jnp.where(actor_mask[:, None, :, None], adjacency, 0).sum(axis=2)
+        count = jnp.maximum(actor_mask.sum(axis=1) * graph.shape[1], 1)
+        mean = jnp.einsum("btn,btnk->bk", seen / count[:, None, None], hidden)
+        relation = nn.Dense(self.bits, name="second")(mean)
+        return jnp.where(actor_mask.any(axis=1)[:, None], relation, 0)

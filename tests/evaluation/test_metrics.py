@@ -269,3 +269,21 @@ def test_code_health_by_hand():
     assert health["bit_balance"] == pytest.approx((1 / 5 + 3 / 5 + 6 * 1) / 8)
     assert health["distinct_codes"] == 3
     assert health["collision_rate"] == pytest.approx(4 / 5)
+
+
+def test_pieces_of_the_queries_give_what_all_of_them_give(monkeypatch):
+    codes, _ = random_codes(0, 60, 32)
+    labels = np.arange(60) % 4
+    ranked = metrics.rank_by_label(codes[:11], codes, labels[:11], labels)
+
+    def everything():
+        return (
+            metrics.retrieval_metrics(ranked.groups),
+            metrics.retrieval_curves(ranked.groups),
+            metrics.map_by_class(ranked, 4),
+        )
+
+    whole = everything()
+    monkeypatch.setattr(ranking, "_PIECE", 4)
+    assert [len(piece.counts) for piece in ranked.groups.pieces()] == [4, 4, 3]
+    assert everything() == whole

@@ -133,6 +133,31 @@ def test_histograms_count_by_distance():
     np.testing.assert_array_equal(groups.relevant, [[1, 0, 1, 0, 0, 0, 0, 0, 1]])
 
 
+@pytest.mark.parametrize("graded", [False, True])
+def test_the_base_is_counted_some_items_at_a_time(monkeypatch, graded):
+    monkeypatch.setattr(ranking, "_CHUNK_ITEMS", 7)
+    monkeypatch.setattr(ranking, "_CHUNK_PAIRS", 21)
+    rng = np.random.default_rng(0)
+    queries, base = (rng.integers(0, 2, (count, BITS)) for count in (10, 40))
+    worth = rng.random((10, 40)) if graded else rng.random((10, 40)) < 0.3
+    ids = rng.integers(0, 3, (10, 3)), rng.integers(0, 3, (40, 3))
+    groups = ranking.count_by_distance(
+        np.packbits(queries, axis=1),
+        np.packbits(base, axis=1),
+        lambda some, items: worth[some, items],
+        ids=ids,
+        exclude_within_frames=2,
+    )
+    for q, query in enumerate(queries):
+        match, clip, frame = (ids[1] == ids[0][q]).T
+        near = abs(ids[1][:, 2] - ids[0][q, 2]) < 2
+        kept = ~(match & (clip | near))
+        for distance in range(BITS + 1):
+            found = kept & ((query != base).sum(axis=1) == distance)
+            assert groups.counts[q, distance] == found.sum()
+            assert groups.relevant[q, distance] == pytest.approx(worth[q, found].sum())
+
+
 def test_query_excluded_from_everything():
     groups = one_query([1, 1, 3], [1, 0, 1], excluded=[True, True, True])
     assert closed_forms(groups, 5) == dict.fromkeys(closed_forms(groups, 5), 0)
