@@ -194,6 +194,7 @@ def _video_query(arguments: argparse.Namespace, index):
     from stvh_jax.retrieval.encoded_queries import moment_query  # it loads JAX
     from stvh_jax.retrieval.video_indexing import Footage
 
+    parsing.prepare_devices()
     encoder = functools.partial(index_model.load_encoder, index.info, arguments.folder)
     footage = Footage(opened, tracks, match)
     return moment_query(index, encoder, footage, at, region=region)
@@ -203,6 +204,7 @@ def _files_query(arguments: argparse.Namespace, index):
     from stvh_jax.inference.clip_files import read_appearance, read_clip
     from stvh_jax.retrieval import encoded_queries, index_model
 
+    parsing.prepare_devices()
     encoder = index_model.load_encoder(index.info, arguments.folder)
     clip = read_clip(
         arguments.boxes,
@@ -228,6 +230,7 @@ def open_run(
     """Loads a run's model and opens its prepared set."""
     from stvh_jax.inference.encoder import load
 
+    parsing.prepare_devices()
     encoder = load(folder, checkpoint=checkpoint, bits=bits)
     with encoder.config.data.unlocked():
         encoder.config.data.dir = data_dir or encoder.config.data.dir
