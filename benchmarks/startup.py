@@ -130,10 +130,9 @@ def summary(rounds: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 def table(results: dict[str, dict[str, float]]) -> str:
     """Writes the results for people."""
     lines = [f"{'':38} {'median':>8} {'least':>8} {'most':>8}  x numpy"]
-    lines += [
-        f"{name:38} {row['median']:7.2f}s {row['least']:7.2f}s {row['most']:7.2f}s {row['ratio']:7.1f}"
-        for name, row in results.items()
-    ]
+    for name, row in results.items():
+        seconds = " ".join(f"{row[each]:7.2f}s" for each in ("median", "least", "most"))
+        lines.append(f"{name:38} {seconds} {row['ratio']:7.1f}")
     return "\n".join(lines)
 
 

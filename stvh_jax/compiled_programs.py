@@ -13,6 +13,7 @@ import platform
 import re
 import time
 import warnings
+from typing import Any
 
 from stvh_jax import files
 
@@ -47,7 +48,8 @@ def keep_compiled(folder: os.PathLike | str | None = None) -> pathlib.Path | Non
     """
     import jax
 
-    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+    config: Any = jax.config  # type checkers do not know its fields
+    if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache:
         return None
     above = pathlib.Path(folder) if folder is not None else files.cache_folder() / "compiled"
     own = above.absolute() / _machine()

@@ -36,7 +36,7 @@ class History:
             files.write(self._path, "".join(json.dumps(line) + "\n" for line in kept))
             self._folder.mkdir(exist_ok=True)
 
-    def _open_events(self) -> None:
+    def _open_events(self) -> Any:
         """Begins a TensorBoard file, which replaces what others hold of the steps to come."""
         # It imports PyTorch where that is installed, which takes seconds: after the first step.
         # Its SummaryWriter writes in a thread, and waits for ever when that has met a full disk.
@@ -49,6 +49,7 @@ class History:
         self._add_event(self._start_step + 1, session_log=started)
         self._events.flush()
         self._flushed = time.monotonic()
+        return self._events
 
     def _writing(self):
         return files.writing(self._path, "make room, and the same command resumes")
@@ -67,14 +68,13 @@ class History:
         with self._writing():
             with self._path.open("a") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
-            if self._events is None:
-                self._open_events()
+            events = self._events or self._open_events()
             from tensorboardX.summary import scalar
 
             for name, value in values.items():
                 self._add_event(step, summary=scalar(name, value))
             if time.monotonic() - self._flushed > _SECONDS_OF_BUFFERING:
-                self._events.flush()
+                events.flush()
                 self._flushed = time.monotonic()
 
     def close(self) -> None:
