@@ -14,7 +14,7 @@ import numpy as np
 from stvh_jax.codes.bit_weights import laid_out
 from stvh_jax.codes.readout import Readout
 from stvh_jax.retrieval.index import Index
-from stvh_jax.retrieval.indexing import EVERY
+from stvh_jax.retrieval.origin import EVERY
 
 BITS, VISUAL_BITS, LAYERS = 128, 24, 4
 ACTIVITIES = ("left_pass", "left_set", "left_spike", "left_winpoint") + (

@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # importing it is slow, and Ctrl-C is not obeyed yet
 # TensorFlow announces its CPU features on stderr unless both are set before its first import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# TensorFlow would import Keras with itself, which takes more than a second and is not used here.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 
 def open_dataset(config: Config) -> Dataset:

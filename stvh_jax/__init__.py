@@ -19,6 +19,7 @@ _HOMES = {
     "Index": "stvh_jax.retrieval.index",
     "NotFound": "stvh_jax.errors",
     "UserError": "stvh_jax.errors",
+    "keep_compiled": "stvh_jax.compiled_programs",
     "load": "stvh_jax.inference.encoder",
     "queries": "stvh_jax",
     "read_clip": "stvh_jax.inference.clip_files",
@@ -36,6 +37,7 @@ __all__ = [
     "NotFound",
     "UserError",
     "__version__",
+    "keep_compiled",
     "load",
     "queries",
     "read_clip",
@@ -44,6 +46,7 @@ __all__ = [
 if TYPE_CHECKING:
     from stvh_jax import queries
     from stvh_jax.codes.filter_matrix import FilterMatrix
+    from stvh_jax.compiled_programs import keep_compiled
     from stvh_jax.errors import Damaged, Exists, NotFound, UserError
     from stvh_jax.inference.clip_files import read_clip
     from stvh_jax.inference.encoder import Encoder, Encoding, load

@@ -9,12 +9,10 @@ from typing import Any
 
 import jax
 
+from stvh_jax.unknown import UNKNOWN as UNKNOWN  # in its own place beside the batch, too
+
 # NumPy or JAX arrays; JAX also builds batches of shapes and shardings, so no type is enforced.
 Leaf = Any
-
-# The number of an unknown action or activity, and of an unknown frame; losses and metrics leave
-# unknown labels out.
-UNKNOWN = -1
 
 
 @jax.tree_util.register_dataclass

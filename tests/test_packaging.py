@@ -111,6 +111,7 @@ def test_a_missing_package_is_named_with_its_extra():
 
 @pytest.mark.parametrize("missing", ["faiss", "lancedb", "pyarrow"])
 def test_the_search_without_its_extra_ends_in_one_line(missing, tmp_path):
+    (tmp_path / "index").mkdir()  # without which nothing is looked for in it
     program = (
         f"import sys; sys.modules[{missing!r}] = None\n"
         "from stvh_jax.cli.main import main\n"

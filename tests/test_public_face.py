@@ -25,6 +25,7 @@ NAMES = {
     "NotFound",
     "UserError",
     "__version__",
+    "keep_compiled",
     "load",
     "queries",
     "read_clip",

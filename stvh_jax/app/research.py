@@ -17,11 +17,11 @@ from jaxtyping import Float
 
 from stvh_jax.app.failures import Failures, find_failures
 from stvh_jax.app.samples import LabelledClips, Turn
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.evaluation import metrics
 from stvh_jax.retrieval.code_spaces import spaces_of
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.index_info import IndexInfo, Number
+from stvh_jax.unknown import UNKNOWN
 
 # Results that are kept.
 _KEPT = 32

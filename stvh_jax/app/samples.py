@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.surroundings import Surroundings, around
+from stvh_jax.unknown import UNKNOWN
 
 # What is held while the index is used, by one user at a time.
 Turn = contextlib.AbstractContextManager

@@ -11,10 +11,11 @@ from stvh_jax.app import apart
 from stvh_jax.codes.visual_maps import Adaptation
 from stvh_jax.errors import UserError
 from stvh_jax.retrieval import hit_pictures, index_model
+from stvh_jax.retrieval.encoded_queries import clip_seconds, moment_query
 from stvh_jax.retrieval.index_info import IndexInfo
 from stvh_jax.retrieval.queries import Query
 from stvh_jax.retrieval.video_indexing import Footage
-from stvh_jax.retrieval.video_queries import check_moment, clip_seconds, moment_query
+from stvh_jax.retrieval.video_queries import check_moment
 from stvh_jax.times import clock_tenths
 from stvh_jax.video.footage import VideoFile, open_video
 from stvh_jax.video.track_files import read_tracks

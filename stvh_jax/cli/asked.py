@@ -175,7 +175,6 @@ def _focus_of(arguments: argparse.Namespace, index, saved) -> str | float:
 def _video_query(arguments: argparse.Namespace, index):
     """Takes the clip of the index at a time of a video, or encodes the one that begins there."""
     from stvh_jax.retrieval import index_model, kept_tracks, queries, video_queries
-    from stvh_jax.retrieval.video_indexing import Footage
     from stvh_jax.video.footage import open_video
     from stvh_jax.video.regions import read_region
 
@@ -192,15 +191,20 @@ def _video_query(arguments: argparse.Namespace, index):
         tracks = own_video.read_tracks(arguments, opened)
     else:
         tracks = kept_tracks.read(arguments.index, match, opened)
+    from stvh_jax.retrieval.encoded_queries import moment_query  # it loads JAX
+    from stvh_jax.retrieval.video_indexing import Footage
+
+    parsing.prepare_devices()
     encoder = functools.partial(index_model.load_encoder, index.info, arguments.folder)
     footage = Footage(opened, tracks, match)
-    return video_queries.moment_query(index, encoder, footage, at, region=region)
+    return moment_query(index, encoder, footage, at, region=region)
 
 
 def _files_query(arguments: argparse.Namespace, index):
     from stvh_jax.inference.clip_files import read_appearance, read_clip
-    from stvh_jax.retrieval import index_model, queries
+    from stvh_jax.retrieval import encoded_queries, index_model
 
+    parsing.prepare_devices()
     encoder = index_model.load_encoder(index.info, arguments.folder)
     clip = read_clip(
         arguments.boxes,
@@ -212,7 +216,7 @@ def _files_query(arguments: argparse.Namespace, index):
         ),
     )
     appearance = arguments.appearance and read_appearance(arguments.appearance)
-    return queries.files_query(index, encoder, *clip, appearance=appearance)
+    return encoded_queries.files_query(index, encoder, *clip, appearance=appearance)
 
 
 def open_run(
@@ -226,6 +230,7 @@ def open_run(
     """Loads a run's model and opens its prepared set."""
     from stvh_jax.inference.encoder import load
 
+    parsing.prepare_devices()
     encoder = load(folder, checkpoint=checkpoint, bits=bits)
     with encoder.config.data.unlocked():
         encoder.config.data.dir = data_dir or encoder.config.data.dir

@@ -77,6 +77,7 @@ def _evaluate(given: flags.FlagValues, open_dataset) -> None:
 
     run = folders.find(workdir=given.workdir, bits=given.bits, config=given.config)
     print(f"run: {run}", flush=True)
+    parsing.prepare_devices()
     encoder = load(run, checkpoint=given.checkpoint, bits=given.bits)
     with encoder.config.data.unlocked():
         folder = given.config.data.dir if given.config else encoder.config.data.dir

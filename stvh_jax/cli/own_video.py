@@ -153,6 +153,7 @@ def index(arguments: argparse.Namespace) -> int:
         stop=arguments.stop,
         region=None if arguments.region is None else read_region(arguments.region),
     )
+    parsing.prepare_devices()
     encoder = load(arguments.folder, checkpoint=arguments.checkpoint, bits=arguments.bits)
     if arguments.visual == "colour":
         encoder = with_colours(encoder)

@@ -180,10 +180,13 @@ def last_line(text: str) -> str:
     return line.partition(": ")[2] or line
 
 
-def prepare_devices(devices: int) -> None:
-    """Lets a CPU stand for `devices` devices; call it before JAX runs."""
+def prepare_devices(devices: int = 1) -> None:
+    """Lets a CPU be `devices` devices, and keeps what is compiled; call it before JAX runs."""
     import jax
 
+    from stvh_jax.compiled_programs import keep_compiled
+
+    keep_compiled()
     if devices > 1:
         jax.config.update("jax_num_cpu_devices", devices)
 

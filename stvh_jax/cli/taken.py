@@ -39,8 +39,7 @@ def check(arguments: argparse.Namespace) -> None:
     Raises:
       UserError: one cannot be written.
     """
-    from stvh_jax.retrieval.hit_pictures import GRIDS
-    from stvh_jax.retrieval.hits import EXPORTS, check_output
+    from stvh_jax.retrieval.hits import EXPORTS, GRIDS, check_output
 
     for path, endings in (
         (arguments.export, EXPORTS),
@@ -83,8 +82,6 @@ def write(
     focus: str | float,
 ) -> None:
     """Writes the files that are asked for, and names them."""
-    from stvh_jax.retrieval import hit_pictures
-
     written = []
     found = hits if moments is None else moments
     if arguments.save_query:
@@ -94,6 +91,8 @@ def write(
         hits.export(arguments.export)
         written.append(arguments.export)
     if arguments.grid:
+        from stvh_jax.retrieval import hit_pictures  # slow to import, as what reads videos is
+
         key_frames = lambda: open_model()[1].key_frame_images  # noqa: E731
         written += hit_pictures.write_grid(arguments.grid, query, found, key_frames, focus=focus)
     written += _cut(arguments, index, query, found)

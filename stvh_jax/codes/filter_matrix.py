@@ -17,8 +17,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, Int64, Integer, UInt8
 
@@ -33,9 +31,8 @@ DEFAULTS: dict[str, Any] = {"values": "binary", "per_step": False, "normalise": 
 # How many bits an entry takes, and the largest value that real entries are scaled to.
 ENTRY_BITS = {"binary": 1, "01": 1, "real": 16}
 LARGEST_REAL = 2**15 - 1
-# Codes derived in one call, in blocks that fit into a core's own cache. For a few codes plain NumPy
-# is faster: there is nothing to compile or to transfer.
-_SLAB, _BLOCK, _FEW = 1 << 16, 512, 256
+# For so few codes plain NumPy is faster: there is nothing to compile or to transfer.
+_FEW = 256
 _FORMAT = "stvh filter matrix 1"
 # Far more than any F takes, and what a small archive may announce.
 _MOST_BYTES = 256 << 20
@@ -137,15 +134,9 @@ class FilterMatrix:
             values = table[places, codes].sum(axis=1, dtype=table.dtype)
             sums = threshold_table[places, codes].sum(axis=1, dtype=threshold_table.dtype)
             return pack(values >= ceil_quotient(sums[:, None], self.bits) + constant)
-        # Sums rarely need 64 bits, but some do, and JAX has no such integers by default.
-        with jax.enable_x64(True):
-            slabs = [
-                _derive_slab(
-                    _padded(codes[start : start + _SLAB]), table, threshold_table, constant
-                )
-                for start in range(0, len(codes), _SLAB)
-            ]
-            return np.concatenate(jax.device_get(slabs))[: len(codes)]
+        from stvh_jax.codes import filter_derivation  # it imports JAX
+
+        return filter_derivation.derive(codes, table, threshold_table, constant)
 
     @functools.cached_property
     def _tables(self) -> dict:
@@ -256,32 +247,6 @@ class FilterMatrix:
 def compression_ratio(*, bits: int, layers: int, clips: int) -> float:
     """Computes Eq. 18: the size of one code per clip and F, relative to a code for each layer."""
     return 1 / layers + bits / (clips * layers)
-
-
-@jax.jit
-def _derive_slab(codes, table, threshold_table, constant):
-    """Sums the tables over the bytes of each code, compares, and packs the bits."""
-
-    def total(tables, block):
-        # The rows of the bytes are added one by one: XLA fuses that into a single loop.
-        return functools.reduce(
-            jnp.add, (tables[place][block[:, place]] for place in range(len(tables)))
-        )
-
-    def derive_block(block):
-        means = ceil_quotient(total(threshold_table, block), table.shape[-1])
-        thresholds = means.astype(table.dtype)[:, None] + constant.astype(table.dtype)[None]
-        bits = (total(table, block) >= thresholds).reshape(len(block), -1, 8)
-        places = jnp.left_shift(jnp.uint8(1), jnp.arange(7, -1, -1, dtype=jnp.uint8))
-        return jnp.where(bits, places[None, None], jnp.uint8(0)).sum(axis=-1, dtype=jnp.uint8)
-
-    return jax.lax.map(derive_block, codes.reshape(-1, _BLOCK, codes.shape[1])).reshape(codes.shape)
-
-
-def _padded(codes: UInt8[np.ndarray, "M bytes"]) -> UInt8[np.ndarray, "padded bytes"]:
-    """Pads codes to a block or a slab, so that only a few shapes are compiled."""
-    size = _BLOCK if len(codes) <= _BLOCK else _SLAB
-    return np.pad(codes, ((0, size - len(codes)), (0, 0)))
 
 
 def _narrowest(table: Integer[np.ndarray, "..."], most: int) -> Int[np.ndarray, "..."]:

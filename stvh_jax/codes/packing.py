@@ -7,7 +7,7 @@ the most significant bit of byte 0). A set bit is +1, a clear bit -1.
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float, Int32, Shaped, UInt8
+from jaxtyping import Float, Int32, Shaped, UInt8
 
 from stvh_jax.errors import UserError
 
@@ -15,7 +15,8 @@ from stvh_jax.errors import UserError
 _CHUNK_PAIRS = 1 << 15
 
 
-def binarize(h: Float[Array | np.ndarray, "... K"]) -> Float[Array | np.ndarray, "... K"]:
+# `Any` is an array of NumPy or of JAX: to name the type of the latter would import JAX.
+def binarize(h: Float[Any, "... K"]) -> Float[Any, "... K"]:
     """Takes the sign of a relaxed code, `b = sign(h)` with `sign(0) = +1` (Eq. 5).
 
     Args:
@@ -32,7 +33,7 @@ def code_lengths(bits: Any) -> tuple:
     return tuple(bits) if isinstance(bits, (list, tuple)) else (bits,)
 
 
-def pack(signs: Shaped[Array | np.ndarray, "... K"]) -> UInt8[np.ndarray, "... bytes"]:
+def pack(signs: Shaped[Any, "... K"]) -> UInt8[np.ndarray, "... bytes"]:
     """Packs signs or bits into bytes.
 
     Args:

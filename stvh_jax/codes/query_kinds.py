@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import scipy.optimize
-import scipy.special
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
@@ -143,6 +141,10 @@ class Like(LinearQuery):
 
     def direction(self, space: CodeSpace) -> Float[np.ndarray, "K"]:
         """Gives the direction at a focus."""
+        # Slow to import, and needed for examples alone.
+        import scipy.optimize
+        import scipy.special
+
         # In coordinates in which all bits weigh the same.
         root = np.sqrt(space.bit_weights)
         liked, not_liked = (

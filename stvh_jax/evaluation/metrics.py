@@ -10,7 +10,6 @@ from typing import TypedDict
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.codes import packing as hash_codes
 from stvh_jax.evaluation import ranking
 from stvh_jax.evaluation.ranking import (
@@ -18,6 +17,7 @@ from stvh_jax.evaluation.ranking import (
     average_precision_at_k,
     average_precision_over_hits,
 )
+from stvh_jax.unknown import UNKNOWN
 
 # The cut-offs of Hit@k.
 HIT_KS = (1, 2, 3, 5, 10)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Shaped, UInt8
 
 # The most bytes of a file, and of what it unpacks to.
@@ -96,6 +95,8 @@ def parquet_clips(content: bytes) -> tuple[dict[int, UInt8[np.ndarray, "M bytes"
     Raises:
       ValueError: it unpacks to too much, or its codes are not lists of bytes.
     """
+    import pyarrow.parquet as pq  # slow to import, and most searches read no such file
+
     file = pq.ParquetFile(pa.BufferReader(content))
     groups = range(file.metadata.num_row_groups)
     size = sum(file.metadata.row_group(group).total_byte_size for group in groups)

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 from jaxtyping import Shaped, UInt8
 
@@ -248,6 +247,8 @@ def _write_npz(path: epath.Path, arrays: Arrays, record: pa.Table) -> None:
 
 
 def _write_parquet(path: epath.Path, arrays: Arrays, record: pa.Table) -> None:
+    import pyarrow.parquet as pq  # slow to import, and most searches write no such file
+
     for focus, codes in _by_focus(arrays).items():
         assert focus is not None  # an index knows the foci of its codes
         lists = pa.FixedSizeListArray.from_arrays(pa.array(codes.ravel()), codes.shape[1])

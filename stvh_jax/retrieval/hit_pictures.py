@@ -12,14 +12,11 @@ from stvh_jax.errors import UserError
 from stvh_jax.reporting import pages
 from stvh_jax.retrieval import moved_videos
 from stvh_jax.retrieval.asking import Asked
-from stvh_jax.retrieval.hits import Hits, check_output
+from stvh_jax.retrieval.hits import GRIDS, Hits, check_output
 from stvh_jax.retrieval.moments import Moment
 from stvh_jax.times import clock_tenths
 from stvh_jax.video.footage import VideoFile, open_video
 from stvh_jax.video.frames import read_frames
-
-# How a grid is written, by the ending of the file.
-GRIDS = (".png", ".svg")
 
 # The height of a picture from a video, in pixels.
 _HEIGHT = 360

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 from jaxtyping import Bool, Int64, UInt8
 
@@ -274,6 +273,8 @@ def _to_json(rows: list[dict], info: IndexInfo) -> bytes:
 
 
 def _to_parquet(rows: list[dict], info: IndexInfo) -> bytes:
+    import pyarrow.parquet as pq  # slow to import, and most searches write no such file
+
     distances = [(str(focus), pa.float64()) for focus in info.foci]
     schema = pa.schema(
         [
@@ -291,3 +292,6 @@ def _to_parquet(rows: list[dict], info: IndexInfo) -> bytes:
 
 # How hits are written, by the ending of the file.
 EXPORTS = {".csv": _to_csv, ".json": _to_json, ".parquet": _to_parquet}
+
+# Endings of the files of a grid of their pictures (`hit_pictures`).
+GRIDS = (".png", ".svg")

@@ -28,20 +28,8 @@ from stvh_jax.inference.encoder import Encoder
 from stvh_jax.retrieval.checks import engine_kind
 from stvh_jax.retrieval.engine import Name, check_adaptable
 from stvh_jax.retrieval.index import Index
+from stvh_jax.retrieval.origin import COLOUR, DATA_DIGESTS, DATA_DIR, VISUAL
 from stvh_jax.retrieval.where import quoted
-
-# Where the index's origin says that the prepared set was; it may be elsewhere today.
-DATA_DIR = "data_dir"
-
-# Where it says what the prepared set held: a digest of the clips of each of its splits. Indexes of
-# earlier versions do not say it.
-DATA_DIGESTS = "data_digests"
-
-# Where it says what the visual bits are made of, if not of what the model sees.
-VISUAL, COLOUR = "visual", "colour"
-
-# Where it says how clips were cut, of own videos: seconds between their beginnings.
-EVERY = "every"
 
 # Clips encoded and written at a time: what a killed indexing has to do again.
 _CLIPS_AT_ONCE = 512

@@ -9,7 +9,7 @@ from typing import Any
 
 from stvh_jax.retrieval.hits import Hit, Hits
 from stvh_jax.retrieval.index import Index
-from stvh_jax.retrieval.indexing import EVERY
+from stvh_jax.retrieval.origin import EVERY
 
 # More hits are asked for than moments: at first so many for each, then so many times more.
 _HITS_EACH, _MORE = 4, 4

@@ -1,20 +1,22 @@
-"""What is searched for: clips of the index, of its prepared set, or from your own files."""
+"""What is searched for: clips of the index, or others, which `encoded_queries` encodes.
+
+What is in the index needs no model, and no JAX, which takes most of a second to import.
+"""
 
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
-from stvh_jax.errors import NotFound, UserError
-from stvh_jax.inference.colour_encoder import with_colours
-from stvh_jax.inference.encoder import Encoder
+from stvh_jax.errors import UserError
 from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.index import Index
-from stvh_jax.retrieval.index_model import IndexOutline
-from stvh_jax.retrieval.indexing import COLOUR, VISUAL, encode_clip, record_of
+
+if TYPE_CHECKING:
+    from stvh_jax.inference.encoder import Encoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +60,7 @@ def parse_clip(text: str) -> Name:
 def clips_query(
     index: Index,
     clips: Sequence[Name],
-    open_model: Callable[[], tuple[Encoder, Any]],
+    open_model: Callable[[], tuple["Encoder", Any]],
     *,
     encode: bool = False,
 ) -> Query:
@@ -80,7 +82,7 @@ def clips_query(
     queries = [
         _indexed_query(index, name)
         if held and not encode
-        else _encoded_query(index, name, *open_once())
+        else _prepared_query(index, name, open_once)
         for name, held in zip(clips, index.holds(clips))
     ]
     relaxed = [query.relaxed for query in queries]
@@ -103,64 +105,10 @@ def _indexed_query(index: Index, name: Name) -> Query:
     return Query(*index.get([name]))
 
 
-def _encoded_query(index: Index, name: Name, encoder: Encoder, dataset: Any) -> Query:
-    """Encodes a clip of the prepared set."""
-    own = encoder_of(index, encoder)
-    match, clip = name
-    encoded = encode_clip(own, dataset, match, clip)
-    if encoded is None:
-        raise NotFound(
-            f"clip {match}/{clip} is neither in the index nor in the prepared set of its run; give "
-            "another, or --frames and --boxes"
-        )
-    split, encoding = encoded
-    rate = index.info.origin.get("frames_per_second")
-    record = record_of(encoder, dataset, encoding, split=split, frames_per_second=rate)
-    known = {field: values[0] for field, values in record.items()}
-    return Query(encoding.codes, [known], relaxed=encoding.relaxed)
-
-
-def encoder_of(index: Index | IndexOutline, encoder: Encoder) -> Encoder:
-    """Adapts a model to an index, if it made that: codes of two models cannot be compared.
-
-    Raises:
-      UserError: another made it.
-    """
-    if index.info.origin.get(VISUAL) == COLOUR:
-        encoder = with_colours(encoder)
-    made_by = index.info.origin.get("checkpoint", encoder.name)
-    if encoder.name != made_by:
-        raise UserError(
-            f"the index was made with checkpoint {made_by}, but this run has checkpoint "
-            f"{encoder.name}; give --run with the run that made it, or index the clips again"
-        )
-    return encoder.adapted(index.adaptation)
-
-
-def files_query(
-    index: Index,
-    encoder: Encoder,
-    frames: UInt8[np.ndarray, "T H W 3"] | None,
-    boxes: Float[np.ndarray, "T N 4"],
-    actor_mask: Bool[np.ndarray, "N"],
-    appearance: Float[np.ndarray, "S C"] | None = None,
+def _prepared_query(
+    index: Index, name: Name, open_model: Callable[[], tuple["Encoder", Any]]
 ) -> Query:
-    """Encodes a clip from elsewhere.
+    """Encodes a clip of the prepared set."""
+    from stvh_jax.retrieval import encoded_queries  # it loads JAX
 
-    Args:
-      index: what is to be searched.
-      encoder: its model.
-      frames: see `Encoder.encode`, as the rest.
-      boxes: see there.
-      actor_mask: see there.
-      appearance: see there.
-
-    Raises:
-      UserError: it does not fit the model, or the model is another than the index's.
-    """
-    encoding = encoder_of(index, encoder).encode(frames, boxes, actor_mask, appearance=appearance)
-    activity = encoder.activity_names[int(encoding.activity_probabilities[0].argmax())]
-    unknown = dict.fromkeys(("match", "clip", "start", "stop", "activity", "split"))
-    image = None if frames is None else frames[encoder.config.model.key_frame]
-    known = unknown | {"predicted": activity}
-    return Query(encoding.codes, [known], relaxed=encoding.relaxed, image=image)
+    return encoded_queries.prepared_query(index, name, *open_model())

@@ -1,7 +1,6 @@
 """From videos and the tracks of their people to the clips of an index."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -20,7 +19,8 @@ from stvh_jax.names import LONGEST_NAME, printable
 from stvh_jax.retrieval import kept_tracks, moved_videos
 from stvh_jax.retrieval.ahead import Ahead
 from stvh_jax.retrieval.index import Index
-from stvh_jax.retrieval.indexing import EVERY, check_visual, origin_of
+from stvh_jax.retrieval.indexing import check_visual, origin_of
+from stvh_jax.retrieval.origin import EVERY, RATE, media_of
 from stvh_jax.retrieval.where import quoted
 from stvh_jax.times import clock_tenths
 from stvh_jax.video.batches import FootageBatch, clips
@@ -28,9 +28,6 @@ from stvh_jax.video.footage import VideoFile
 from stvh_jax.video.labels import Label, activities_of, check_in_video
 from stvh_jax.video.tracks import Tracks
 from stvh_jax.video.windows import windows
-
-# Where the index's origin says how many frames per second its clips have.
-RATE = "frames_per_second"
 
 # Clips are added when there are so many, or after so many seconds: what a killed indexing has to
 # do again.
@@ -237,11 +234,6 @@ def index_video(
         seconds=time.perf_counter() - begun,
         waited=batches.waited,
     )
-
-
-def media_of(path: os.PathLike | str) -> str:
-    """Names a video as the index does, by its whole path."""
-    return os.path.abspath(path)
 
 
 def _held(archive: Archive, footage: Footage, cutting: Cutting) -> tuple[set[str], str | None]:

@@ -1,26 +1,19 @@
-"""A moment of a video as a query: a clip of the index, or one that is encoded for it."""
+"""A moment of a video as a query: the clip of the index; others are in `encoded_queries`."""
 
 import math
 import os
 import pathlib
-from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
 
 from stvh_jax.errors import NotFound
-from stvh_jax.inference.colour_encoder import ColourEncoder
-from stvh_jax.inference.encoded_clips import encode_clips
-from stvh_jax.inference.encoder import Encoder
 from stvh_jax.names import LONGEST_NAME
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.index_model import IndexOutline
 from stvh_jax.retrieval.moments import step_of
-from stvh_jax.retrieval.queries import Query, encoder_of
-from stvh_jax.retrieval.video_indexing import RATE, Footage, frame_size, media_of
+from stvh_jax.retrieval.origin import RATE, media_of
 from stvh_jax.retrieval.where import quoted
 from stvh_jax.times import clock_tenths
-from stvh_jax.video.batches import clips
 from stvh_jax.video.footage import VideoFile
 
 # What is less than this beside the end of a clip is rounding.
@@ -71,73 +64,9 @@ def indexed_clip(index: Index, video: os.PathLike | str, at: float | int) -> tup
     return match, table["clip"][int(distances.argmin())].as_py()
 
 
-def moment_query(
-    index: Index | IndexOutline,
-    open_encoder: Callable[[], Encoder],
-    footage: Footage,
-    at: float | int,
-    *,
-    region: Float[np.ndarray, "P 2"] | None = None,
-) -> Query:
-    """Encodes the clip of a video that begins at a moment.
-
-    Args:
-      index: what is to be searched.
-      open_encoder: gives its model.
-      footage: the video.
-      at: the moment, in seconds.
-      region: corners `[x, y]` in 0..1 of the frame; people outside do not count; None for all.
-
-    Raises:
-      NotFound: the video has no such moment, or nobody is there.
-      UserError: the model is another than the index's.
-    """
-    encoder = encoder_of(index, open_encoder())
-    config = encoder.config.model
-    rate = rate_of(index)
-    check_moment(footage.video, at, seconds=clip_seconds(index, encoder))
-    batches = clips(
-        footage.video,
-        footage.tracks,
-        num_frames=config.num_frames,
-        num_actors=config.num_actors,
-        rate=rate,
-        every=footage.video.duration + 1,
-        start=at,
-        region=region,
-        frame_size=frame_size(encoder),
-        middle_only=isinstance(encoder, ColourEncoder),
-        batch_size=1,
-        match=footage.match,
-    )
-    batch = next(batches, None)
-    if batch is None:
-        raise NotFound(f"nobody is tracked in {footage.video.path} at {clock_tenths(at)}")
-    encoded = encode_clips(encoder, [batch.clips], keep_relaxed=True)
-    label = int(encoded.activity_scores[0].argmax())
-    record = {
-        "match": footage.match,
-        "clip": str(encoded.clip[0]),
-        "start": float(batch.start[0]),
-        "stop": float(batch.stop[0]),
-        "activity": None,
-        "predicted": encoder.activity_names[label],
-        "split": None,
-        "media": media_of(footage.video.path),
-    }
-    frames = batch.clips.frames
-    image = None if frames is None else frames[0, frames.shape[1] // 2]
-    return Query(encoded.codes, [record], relaxed=encoded.relaxed, image=image)
-
-
 def rate_of(index: Index | IndexOutline) -> float:
     """Gives the frames per second that the clips of an index have."""
     return float(index.info.origin.get(RATE, 25.0))
-
-
-def clip_seconds(index: Index | IndexOutline, encoder: Encoder) -> float:
-    """Gives the seconds from the first frame of a clip to its last."""
-    return (encoder.config.model.num_frames - 1) / rate_of(index)
 
 
 def check_moment(video: VideoFile, at: float | int, *, seconds: float | int = 0.0) -> None:

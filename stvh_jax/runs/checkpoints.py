@@ -27,11 +27,10 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from stvh_jax import digests, files
 from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.runs import trained_models
+from stvh_jax.runs.folders import CHECKPOINTS, DIGESTS
 
-FOLDER = "checkpoints"
 # Far more than the variables of any model of this library.
 MOST_BYTES = 8 << 30
-DIGESTS = "digests"
 _CURE = "copy it again, or delete this folder to go on from an older one"
 
 
@@ -54,7 +53,7 @@ class Checkpoints:
             return metrics[select]
 
         saved_steps(workdir)  # a damaged score would keep the wrong one
-        self._folder = workdir / FOLDER
+        self._folder = workdir / CHECKPOINTS
         # What is written in the background fails in the background, once for every array.
         self._silence = contextlib.ExitStack()
         self._silence.enter_context(_quiet())
@@ -143,7 +142,7 @@ class Checkpoints:
 
 def saved_steps(run: epath.Path) -> dict[int, float | None]:
     """Lists the finished checkpoints of a run: step -> its validation score, None without one."""
-    folder = run / FOLDER
+    folder = run / CHECKPOINTS
     if not folder.is_dir():
         return {}
     steps = [int(path.name) for path in folder.iterdir() if re.fullmatch(r"\d+", path.name)]
@@ -194,7 +193,7 @@ def load_config(run: epath.Path, step: int) -> dict:
     Raises:
       Damaged: it is missing or damaged.
     """
-    folder = run / FOLDER / str(step)
+    folder = run / CHECKPOINTS / str(step)
     config = files.read_json(folder / "config" / "metadata", "a checkpoint's config", cure=_CURE)
     _check(folder, "config", digests.of_json(config))
     return config
@@ -209,7 +208,7 @@ def variable_shapes(run: epath.Path, step: int) -> dict:
     Raises:
       Damaged: the checkpoint is damaged, or asks for absurdly much memory.
     """
-    folder = run / FOLDER / str(step)
+    folder = run / CHECKPOINTS / str(step)
     path = folder / "variables"
     with _quiet(), _damage_reported(path), ocp.StandardCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(path).item_metadata
@@ -237,7 +236,7 @@ def load_variables(run: epath.Path, step: int) -> dict:
       Damaged: the checkpoint is damaged, or asks for absurdly much memory.
     """
     shapes = variable_shapes(run, step)
-    folder = run / FOLDER / str(step)
+    folder = run / CHECKPOINTS / str(step)
     path = folder / "variables"
     with _quiet(), _damage_reported(path), ocp.StandardCheckpointer() as checkpointer:
         target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)

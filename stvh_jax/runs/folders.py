@@ -12,11 +12,12 @@ from stvh_jax.codes.packing import code_lengths
 from stvh_jax.config import ADDED_FIELDS, OF_RUNS, check_fields, check_run
 from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.fields import check_number, flatten
-from stvh_jax.runs import checkpoints
 
 FOLDER = "runs"
 CONFIG = "config.json"
 FINISHED = "finished.json"
+# The folder of the checkpoints, and the item of one that holds digests of the others.
+CHECKPOINTS, DIGESTS = "checkpoints", "digests"
 # Far more than either of them has.
 MOST_BYTES = 16 << 20
 # Fields that may differ when a run is resumed: they change numbers by rounding at most.
@@ -182,6 +183,8 @@ def read_checkpoint_config(
     Raises:
       Damaged: it cannot be read, or a field has a value that it cannot have.
     """
+    from stvh_jax.runs import checkpoints  # it loads JAX and Orbax
+
     run_config = checkpoints.load_config(run, step)
     try:
         check_run(run_config)

@@ -27,23 +27,29 @@ class History:
           UserError: it cannot be read or written.
         """
         self._events: Any = None
-        if jax.process_index() != 0:
+        self._is_written, self._start_step = jax.process_index() == 0, start_step
+        if not self._is_written:
             return
+        self._path, self._folder = workdir / HISTORY, workdir / "tensorboard"
+        kept = [line for line in read_history(workdir) if line["step"] <= start_step]
+        with self._writing():
+            files.write(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+            self._folder.mkdir(exist_ok=True)
+
+    def _open_events(self) -> Any:
+        """Begins a TensorBoard file, which replaces what others hold of the steps to come."""
+        # It imports PyTorch where that is installed, which takes seconds: after the first step.
         # Its SummaryWriter writes in a thread, and waits for ever when that has met a full disk.
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto import event_pb2
 
         self._proto: Any = event_pb2
-        self._path = workdir / HISTORY
-        kept = [line for line in read_history(workdir) if line["step"] <= start_step]
-        with self._writing():
-            files.write(self._path, "".join(json.dumps(line) + "\n" for line in kept))
-            (workdir / "tensorboard").mkdir(exist_ok=True)
-            self._events = EventsWriter(os.fspath(workdir / "tensorboard" / "events"))
-            started = self._proto.SessionLog(status=self._proto.SessionLog.START)
-            self._add_event(start_step + 1, session_log=started)
-            self._events.flush()
+        self._events = EventsWriter(os.fspath(self._folder / "events"))
+        started = self._proto.SessionLog(status=self._proto.SessionLog.START)
+        self._add_event(self._start_step + 1, session_log=started)
+        self._events.flush()
         self._flushed = time.monotonic()
+        return self._events
 
     def _writing(self):
         return files.writing(self._path, "make room, and the same command resumes")
@@ -57,17 +63,18 @@ class History:
         Raises:
           UserError: it cannot be written.
         """
-        if self._events is None:
+        if not self._is_written:
             return
-        from tensorboardX.summary import scalar
-
         with self._writing():
             with self._path.open("a") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
+            events = self._events or self._open_events()
+            from tensorboardX.summary import scalar
+
             for name, value in values.items():
                 self._add_event(step, summary=scalar(name, value))
             if time.monotonic() - self._flushed > _SECONDS_OF_BUFFERING:
-                self._events.flush()
+                events.flush()
                 self._flushed = time.monotonic()
 
     def close(self) -> None:

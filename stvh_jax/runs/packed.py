@@ -15,14 +15,14 @@ from etils import epath
 
 from stvh_jax import files
 from stvh_jax.errors import Damaged, UserError
-from stvh_jax.runs import checkpoints, download, folders, trained_models
+from stvh_jax.runs import download, folders, trained_models
 
 ENDING = ".zip"
 # The files of a run that are packed, and the only ones that are unpacked. No part of such a name
 # begins with a dot or a slash, so none leads out of the folder.
 _MEMBER = re.compile(
     rf"({re.escape(folders.CONFIG)}|{re.escape(folders.FINISHED)}"
-    rf"|{checkpoints.FOLDER}/[0-9]{{1,15}}/(config|digests|metrics|variables)(/\w[\w.-]*)+)"
+    rf"|{folders.CHECKPOINTS}/[0-9]{{1,15}}/(config|digests|metrics|variables)(/\w[\w.-]*)+)"
 )
 # One time for every file, so that the same run gives the same bytes: the earliest of ZIP.
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -56,6 +56,8 @@ def pack(
     Raises:
       UserError: there is no run, its checkpoint is damaged, or the file cannot be written.
     """
+    from stvh_jax.runs import checkpoints  # it loads JAX and Orbax
+
     run, out = folders.open_folder(run), files.output(out)
     if out.suffix != ENDING:
         raise UserError(f"{out} does not end in {ENDING}; give the file to write")
@@ -63,10 +65,10 @@ def pack(
     step, checkpoint = checkpoints.choose_step(run, checkpoint)
     checkpoints.load_config(run, step)
     checkpoints.load_variables(run, step)
-    folder = run / checkpoints.FOLDER / str(step)
+    folder = run / folders.CHECKPOINTS / str(step)
     # The score says that it is the best one; the latest comes without, so as not to seem so.
     items = ["config", "variables", *(["metrics"] if checkpoint == "best" else [])]
-    items += [checkpoints.DIGESTS] if (folder / checkpoints.DIGESTS).is_dir() else []
+    items += [folders.DIGESTS] if (folder / folders.DIGESTS).is_dir() else []
     paths = [run / folders.CONFIG, run / folders.FINISHED]
     paths += [path for item in items for path in _files(folder / item)]
     # Orbax's mark of what is wholly written names the folder on the machine that trained.

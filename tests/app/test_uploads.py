@@ -15,10 +15,10 @@ from stvh_jax.codes.visual_maps import Adaptation
 from stvh_jax.errors import Damaged, NotFound, UserError
 from stvh_jax.inference.encoder import load
 from stvh_jax.retrieval import asking
+from stvh_jax.retrieval.encoded_queries import moment_query
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.queries import Query
 from stvh_jax.retrieval.video_indexing import Footage
-from stvh_jax.retrieval.video_queries import moment_query
 from tests.app.conftest import RUN
 from tests.helpers.filmed import opened
 from tests.helpers.videos import make_sound, make_video, number_in

@@ -8,7 +8,7 @@ import pytest
 from stvh_jax.errors import UserError
 from stvh_jax.inference.colour_encoder import with_colours
 from stvh_jax.inference.encoder import load
-from stvh_jax.retrieval import queries, video_indexing, video_queries
+from stvh_jax.retrieval import encoded_queries, queries, video_indexing
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.indexing import index_split
 from stvh_jax.retrieval.video_indexing import Cutting, Footage
@@ -58,7 +58,7 @@ def test_videos_of_the_same_team_are_near(graded, tmp_path, monkeypatch):
         assert done.added == done.windows == 6
     index = archive.made()
     # A moment is encoded as it was indexed, by the model as it is loaded.
-    query = video_queries.moment_query(index, lambda: plain, made[0], 0.4)
+    query = encoded_queries.moment_query(index, lambda: plain, made[0], 0.4)
     stored, _ = index.get([("red_1", "400")])
     np.testing.assert_array_equal(query.codes[1], stored[1])
     assert query.image.shape == (180, 320, 3)
@@ -96,10 +96,10 @@ def test_prepared_sets_with_frames_have_colours(graded, tmp_path):
     np.testing.assert_array_equal(query.codes[1], stored[1])
     clips = dataset.clips["test"]
     given = clips.boxes[1], clips.actor_mask[1]
-    query = queries.files_query(index, plain, clips.frames[1], *given)
+    query = encoded_queries.files_query(index, plain, clips.frames[1], *given)
     np.testing.assert_array_equal(query.codes[1], stored[1])
     with pytest.raises(UserError, match="this one has no pixels; give its frames"):
-        queries.files_query(index, plain, None, *given)
+        encoded_queries.files_query(index, plain, None, *given)
     with pytest.raises(UserError, match="are of colours; give --visual colour"):
         index_split(graded, plain, dataset, tmp_path / "index", split="test")
     with pytest.raises(UserError, match="no pixels.*or prepare the set with frames"):
@@ -120,4 +120,4 @@ def test_clips_of_an_older_version_of_colours_are_refused(graded, tmp_path):
         origin=older.origin,
     )
     with pytest.raises(UserError, match="was made with checkpoint 2-0123456789ab"):
-        queries.encoder_of(other, load(graded))
+        encoded_queries.encoder_of(other, load(graded))

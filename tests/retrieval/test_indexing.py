@@ -10,9 +10,10 @@ from stvh_jax.codes.visual_maps import Adaptation, fit_adaptation
 from stvh_jax.errors import UserError
 from stvh_jax.inference.encoded_clips import encode_split
 from stvh_jax.inference.encoder import load
-from stvh_jax.retrieval import indexing, queries
+from stvh_jax.retrieval import encoded_queries, queries
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.indexing import index_split, record_of
+from stvh_jax.retrieval.origin import DATA_DIGESTS
 from tests.helpers.fakes import FakeDataset
 
 
@@ -57,7 +58,7 @@ def test_an_index_of_an_earlier_version_goes_on(trained, tmp_path, monkeypatch):
     encoder, dataset = load(run), FakeDataset()
 
     def create(*arguments, origin, **options):
-        origin = {name: value for name, value in origin.items() if name != indexing.DATA_DIGESTS}
+        origin = {name: value for name, value in origin.items() if name != DATA_DIGESTS}
         return original(*arguments, origin=origin, **options)
 
     original = Index.create
@@ -113,7 +114,7 @@ def test_a_query_is_encoded_as_the_index_is_adapted(graded, tmp_path):
     np.testing.assert_array_equal(query.codes[1], test_clips.codes[1][5:6])
     boxes = two_sets().clips["test"].boxes[5]
     mask = two_sets().clips["test"].actor_mask[5]
-    query = queries.files_query(index, encoder, None, boxes, mask)
+    query = encoded_queries.files_query(index, encoder, None, boxes, mask)
     np.testing.assert_array_equal(query.codes[1], own.encode(None, boxes, mask).codes[1])
     trained = encode_split(encoder, two_sets(), "test")
     assert (trained.codes[1] != test_clips.codes[1]).any()

@@ -5,9 +5,10 @@ import pytest
 
 from stvh_jax.errors import NotFound, UserError
 from stvh_jax.inference.encoder import load
+from stvh_jax.retrieval.encoded_queries import moment_query
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.video_indexing import Archive, Cutting, Footage, index_video
-from stvh_jax.retrieval.video_queries import check_moment, indexed_clip, match_of, moment_query
+from stvh_jax.retrieval.video_queries import check_moment, indexed_clip, match_of
 from tests.helpers.filmed import film, opened
 
 CUTTING = Cutting(every=0.4)

@@ -33,7 +33,7 @@ def run(trained, tmp_path):
     folder = epath.Path(tmp_path / "run")
     shutil.copytree(trained(), folder)
     for path in (folder / "checkpoints").iterdir():
-        (path if path.name != str(step) else path / checkpoints.DIGESTS).rmtree()
+        (path if path.name != str(step) else path / folders.DIGESTS).rmtree()
     return folder
 
 

@@ -4,7 +4,7 @@ from etils import epath
 
 from benchmarks import checkpoint_digests as subject
 from stvh_jax import files
-from stvh_jax.runs import checkpoints
+from stvh_jax.runs import checkpoints, folders
 
 
 def test_every_step_is_measured_in_turns(tmp_path):
@@ -21,5 +21,5 @@ def test_without_digests_there_are_none(tmp_path):
     with subject.without_digests():
         subject.save(run, *trees)
         assert checkpoints.load_variables(run, 1)["a"].keys() == trees[0]["a"].keys()
-    path = run / checkpoints.FOLDER / "1" / checkpoints.DIGESTS / "metadata"
+    path = run / folders.CHECKPOINTS / "1" / folders.DIGESTS / "metadata"
     assert files.read_json(path, "digests")["variables"] == {}

@@ -7,25 +7,26 @@ import contextlib
 import datetime
 import functools
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool
-from lancedb.table import LanceTable
 
 from stvh_jax import files
 from stvh_jax.codes.visual_maps import Adaptation
-from stvh_jax.errors import Damaged, Exists, NotFound, UserError
+from stvh_jax.errors import Damaged, Exists, UserError
 from stvh_jax.retrieval.clip_table import as_stored, code_columns, codes_of_table
 from stvh_jax.retrieval.engine import check_adaptable, clip_exists, no_index
 from stvh_jax.retrieval.index_info import IndexInfo
-from stvh_jax.retrieval.lance import adaptations
+from stvh_jax.retrieval.lance import adaptations, copies
 from stvh_jax.retrieval.lance.appending import Added, with_added
+from stvh_jax.retrieval.lance.copies import Copy
 from stvh_jax.retrieval.lance.row_ids import OpenTable
-from stvh_jax.retrieval.lance.seals import seals_of
+from stvh_jax.retrieval.lance.seals import check_version, seals_of
 from stvh_jax.retrieval.lance.snapshot import ClipSnapshot
 from stvh_jax.retrieval.lance.storage import (
+    INFO,
     TABLE,
     connect,
     local_folder,
@@ -37,8 +38,8 @@ from stvh_jax.retrieval.lance.storage import (
 from stvh_jax.retrieval.record import ADAPTATION, NAMES, code_column
 from stvh_jax.retrieval.where import as_sql
 
-# Where the table's schema holds what `IndexInfo.to_json` gives.
-_INFO = b"stvh_jax"
+if TYPE_CHECKING:
+    from lancedb.table import LanceTable
 
 
 class LanceEngine:
@@ -60,15 +61,21 @@ class LanceEngine:
         *,
         storage_options: Mapping[str, str] | None,
         version: int | None = None,
+        copy: Copy | None = None,
     ):
-        """Opens the table of a store, at its newest version unless another is given."""
+        """Opens the table of a store, at its newest version unless another is given.
+
+        With a copy of the version, the table is opened when something else is needed.
+        """
         self.info = info
         self.uri, self._storage_options, self._pinned = uri, storage_options, version is not None
         self._seals = seals_of(uri, TABLE)
+        self._copy = copy
         with self._checked(newest=version is None), storage_errors(uri):
-            self._table = open_table(uri, storage_options, version)
+            if copy is None:
+                self._table = open_table(uri, storage_options, version)
             # Asking the table each time would cost as much as a search of 10^5 clips.
-            self.version: int = self._table.version
+            self.version: int = self._table.version if copy is None else copy.version
         self._adaptation = self._number_of_adaptation() or 0
         self._snapshot: ClipSnapshot | None = None
         self._added: Added | None = None
@@ -112,7 +119,7 @@ class LanceEngine:
                 seals.check_newest(seals.newest_sealed(), seals.newest())
             if cls.exists(uri, storage_options=storage_options):
                 raise Exists(f"{uri} holds an index already; give another place, or delete it")
-            schema = info.schema.with_metadata({_INFO: info.to_json()})
+            schema = info.schema.with_metadata({INFO: info.to_json()})
             with storage_errors(uri, writing=True):
                 connect(uri, storage_options).create_table(TABLE, schema=schema)
             engine = cls(uri, info, storage_options=storage_options)
@@ -134,19 +141,29 @@ class LanceEngine:
             # Before Lance reads the files, whose errors do not name them.
             if version is None:
                 seals.check_newest(seals.newest_sealed(), seals.newest())
-            seals.check(version or seals.newest())
+            number = version or seals.newest()
+            seals.check(number)
+            if (copy := copies.read(uri, seals, number)) is not None:
+                options = storage_options
+                return cls(uri, copy.info, storage_options=options, version=version, copy=copy)
         if not cls.exists(uri, storage_options=storage_options):
             raise no_index(uri)
         with storage_errors(uri):
             table = open_table(uri, storage_options)
             if version is not None:
-                _check_version(uri, table, version)
+                check_version(uri, table, version)
                 table.checkout(version)
-            text = (table.schema.metadata or {}).get(_INFO)
+            text = (table.schema.metadata or {}).get(INFO)
         if text is None:
             raise Damaged(f"{uri} is not an index, or is damaged; give another place")
         info = IndexInfo.from_json(text.decode(errors="replace"), where=uri)
         return cls(uri, info, storage_options=storage_options, version=version)
+
+    @functools.cached_property
+    def _table(self) -> "LanceTable":
+        """A handle of the store, at the version searched until a write or `refresh` moves it."""
+        with storage_errors(self.uri):
+            return open_table(self.uri, self._storage_options, self.version)
 
     def snapshot(self) -> ClipSnapshot:
         """Gives the version in memory, brought up to date where the store has moved on."""
@@ -156,7 +173,8 @@ class LanceEngine:
             if before is not None and clips is not None:
                 snapshot = with_added(before, clips, self.version, opener)
             if snapshot is None:
-                snapshot = ClipSnapshot.read(self.uri, opener, self.info)
+                copy = self._copied(opener)
+                snapshot = ClipSnapshot.read(self.uri, opener, self.info, copy)
             self._snapshot, self._added = snapshot, None
         return self._snapshot
 
@@ -168,6 +186,14 @@ class LanceEngine:
             return None
         with storage_errors(self.uri):
             return read_behind(opener(), self.info.schema.names, len(before))
+
+    def _copied(self, opener: OpenTable) -> Copy | None:
+        """Gives a copy of the version searched, of a small store in a folder."""
+        if self._copy is None or self._copy.version != self.version:
+            self._copy = None
+            if self._seals is not None:
+                self._copy = copies.make(self.uri, opener, self.info, self._seals, self.version)
+        return self._copy
 
     def _opener(self) -> OpenTable:
         """Gives what opens the version searched, when it is first needed.
@@ -195,8 +221,10 @@ class LanceEngine:
     def refresh(self) -> None:
         """Goes on to the newest version, which another process may have written."""
         with self._checked(newest=True), storage_errors(self.uri):
-            self._table.checkout_latest()
-            self.version, self._pinned = self._table.version, False
+            if self._seals is None or self._seals.newest() != self.version:
+                self._table.checkout_latest()
+                self.version = self._table.version
+            self._pinned = False
         self._adaptation = self._number_of_adaptation() or 0
 
     def adaptation(self) -> Adaptation | None:
@@ -228,6 +256,8 @@ class LanceEngine:
 
     def count(self, where: str | None = None) -> int:
         """Counts the clips that meet a condition."""
+        if where is None and self._copy is not None and self._copy.version == self.version:
+            return len(self._copy.clips)
         fields = self.info.record.names
         condition = None if where is None else as_sql(where, fields)
         with storage_errors(self.uri, where, fields=fields):
@@ -272,7 +302,7 @@ class LanceEngine:
     def restore(self, version: int) -> None:
         """Makes an older version the newest again, whatever has become of the newest."""
         with self._writing(over_damage=True):
-            _check_version(self.uri, self._table, version)
+            check_version(self.uri, self._table, version)
             if self._seals is not None:
                 self._seals.check(version)
                 self._seals.forget_after(self.version)
@@ -292,6 +322,8 @@ class LanceEngine:
         """
         if self.info.bit_weights is None:
             return None
+        if self._copy is not None and self._copy.version == self.version:
+            return next(iter(self._copy.clips[ADAPTATION.name].slice(0, 1).to_pylist()), None)
         with storage_errors(self.uri):
             first = self._table.search().select([ADAPTATION.name]).limit(1).to_list()
         return first[0][ADAPTATION.name] if first else None
@@ -365,22 +397,3 @@ class LanceEngine:
                     self.version = self._table.version
                 if self.version != before:
                     self._seal()
-
-
-def _check_version(uri: str, table: LanceTable, version: int) -> None:
-    """Checks that there is a version.
-
-    Raises:
-      NotFound: there is not.
-    """
-    seals = seals_of(uri, TABLE)
-    if seals is not None:
-        numbers = list(seals.versions())
-    else:
-        with storage_errors(uri):
-            numbers = [entry["version"] for entry in table.list_versions()]
-    if version not in numbers:
-        raise NotFound(
-            f"{uri} has no version {version}; the oldest is {min(numbers)}, the newest "
-            f"{max(numbers)}"
-        )

@@ -42,14 +42,15 @@ class Records:
       row_ids: Lance's own numbers of the rows.
     """
 
-    def __init__(self, row_ids: RowIds, fields: pa.Schema):
+    def __init__(self, row_ids: RowIds, fields: pa.Schema, stored: pa.Table | None = None):
         """Reads nothing yet.
 
         Args:
           row_ids: see there.
           fields: the columns.
+          stored: what Lance would read, where it was read before.
         """
-        self.row_ids, self._fields = row_ids, fields
+        self.row_ids, self._fields, self._stored = row_ids, fields, stored
         self._columns: dict[str, Column] = {}
         # Of columns as they were some writes ago, what was written since.
         self._earlier: dict[str, tuple[Column, list[tuple[Insertion, pa.Table]]]] = {}
@@ -144,6 +145,9 @@ class Records:
             self._columns[name] = column if sorted_ else in_order(column, rows)
 
     def _batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        if self._stored is not None:
+            yield from self._stored.select([*names, ROW_ID]).to_batches()
+            return
         with storage_errors(self.row_ids.uri):
             yield from column_batches(self.row_ids.open_table(), names)
 

@@ -3,15 +3,15 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, Shaped
-from lancedb.table import LanceTable
 
 from stvh_jax.retrieval.lance.storage import ROW_ID, read_columns, storage_errors
 
-# Gives a store at one version, where it stays, whatever is written.
-OpenTable = Callable[[], LanceTable]
+# Gives a store at one version, a `LanceTable` that stays there, whatever is written.
+OpenTable = Callable[[], Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -11,11 +11,12 @@ import os
 import pathlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from stvh_jax import digests, files
 from stvh_jax.errors import Damaged, NotFound
 from stvh_jax.retrieval.lance.manifests import fragments
-from stvh_jax.retrieval.lance.storage import local_folder
+from stvh_jax.retrieval.lance.storage import TABLE, local_folder, storage_errors
 
 _MANIFESTS = "_versions"
 # The name of a file of deletions, which ends in its number.
@@ -68,6 +69,16 @@ class Seals:
                 version = _LARGEST - number if len(name) == len("1.manifest") + 19 else number
                 manifests[version] = f"{_MANIFESTS}/{name}"
         return manifests
+
+    def digest_of(self, version: int) -> str | None:
+        """Gives the digest of the manifest of a version, which names its files; None without it."""
+        manifest = self.versions().get(version)
+        if manifest is None:
+            return None
+        with files.reading(self._table / manifest, "a version of an index", _CURE):
+            digest, *state = _verified.get(self._table / manifest, (None,))
+            known = digest is not None and tuple(state) == _state(self._table / manifest)
+            return digest if known else self._digest(manifest)
 
     def check_newest(self, sealed: int, version: int) -> None:
         """Checks that the newest version found is no older than one that was sealed before.
@@ -249,3 +260,27 @@ def seals_of(uri: str, table: str) -> Seals | None:
     """Gives the digests of a store; None of one in a bucket."""
     folder = local_folder(uri)
     return None if folder is None else Seals(folder, table)
+
+
+def check_version(uri: str, table: Any, version: int) -> None:
+    """Checks that there is a version.
+
+    Args:
+      uri: where the store is.
+      table: its `LanceTable`, which is asked where it is not in a folder.
+      version: the number.
+
+    Raises:
+      NotFound: there is not.
+    """
+    seals = seals_of(uri, TABLE)
+    if seals is not None:
+        numbers = list(seals.versions())
+    else:
+        with storage_errors(uri):
+            numbers = [entry["version"] for entry in table.list_versions()]
+    if version not in numbers:
+        raise NotFound(
+            f"{uri} has no version {version}; the oldest is {min(numbers)}, the newest "
+            f"{max(numbers)}"
+        )

@@ -18,9 +18,11 @@ from stvh_jax.codes.weighted_bits import ScannedCodes
 from stvh_jax.retrieval.clip_table import code_columns, codes_of_table
 from stvh_jax.retrieval.engine import LinearRequest, Name, SearchRequest
 from stvh_jax.retrieval.index_info import CodePart, IndexInfo
+from stvh_jax.retrieval.lance import copies
 from stvh_jax.retrieval.lance.clip_numbers import ClipNumbers, dictionary
 from stvh_jax.retrieval.lance.columns import Column, OnDisk, repeated
 from stvh_jax.retrieval.lance.conditions import Elsewhere, rows_that_meet
+from stvh_jax.retrieval.lance.copies import Copy
 from stvh_jax.retrieval.lance.derived_codes import derived_codes
 from stvh_jax.retrieval.lance.ordering import gather, in_order, ordered_matches, side_by_side
 from stvh_jax.retrieval.lance.records import Records
@@ -32,7 +34,7 @@ from stvh_jax.retrieval.lance.storage import (
     storage_errors,
 )
 from stvh_jax.retrieval.lance.subsets import Subset
-from stvh_jax.retrieval.record import ADAPTATION, NAMES, code_column
+from stvh_jax.retrieval.record import ADAPTATION, NAMES
 from stvh_jax.retrieval.surroundings import Surroundings, unknown_times
 from stvh_jax.retrieval.where import read
 
@@ -80,14 +82,12 @@ class ClipSnapshot:
     )
 
     @classmethod
-    def read(cls, uri: str, open_table: OpenTable, info: IndexInfo) -> "ClipSnapshot":
-        """Reads what a search needs of every clip."""
-        adaptation = [] if info.bit_weights is None else [ADAPTATION.name]
-        columns = [*NAMES, *map(code_column, info.stored_foci), *adaptation]
-        with storage_errors(uri):
-            table = open_table()
-            stored = read_columns(table, columns)
-            version = table.version
+    def read(
+        cls, uri: str, open_table: OpenTable, info: IndexInfo, copy: Copy | None
+    ) -> "ClipSnapshot":
+        """Reads what a search needs of every clip, from a copy of the store where there is one."""
+        read = copy or copies.read_searched(uri, open_table, info)
+        stored, version = read.clips, read.version
         matches, places = ordered_matches(stored["match"])
         numbers, clips = ClipNumbers.read(stored["clip"])
         row_ids, codes = stored[ROW_ID].to_numpy(), codes_of_table(info, stored)
@@ -101,13 +101,13 @@ class ClipSnapshot:
             version=version,
             info=info,
             row_ids=ids,
-            store=Records(ids, info.record),
+            store=Records(ids, info.record, None if copy is None else copy.clips),
             matches=matches,
             starts=np.searchsorted(places, np.arange(len(matches) + 1)),
             numbers=numbers,
             clips=clips,
             codes={CodePart(focus): values for focus, values in codes.items()},
-            adaptation=one_adaptation(uri, stored) if adaptation else 0,
+            adaptation=0 if info.bit_weights is None else one_adaptation(uri, stored),
         )
 
     @property

@@ -4,19 +4,25 @@ import contextlib
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import lancedb
 import numpy as np
 import pyarrow as pa
-from lancedb.table import LanceTable
 
 from stvh_jax import files
-from stvh_jax.errors import Damaged, UserError
+from stvh_jax.errors import Damaged, UserError, not_installed
 from stvh_jax.retrieval.index_info import listed
 from stvh_jax.retrieval.record import ADAPTATION, RECORD
 from stvh_jax.retrieval.where import shown
 
+if TYPE_CHECKING:
+    import lancedb
+    from lancedb.table import LanceTable
+
 TABLE = "clips"
+
+# Where the table's schema holds what `IndexInfo.to_json` gives.
+INFO = b"stvh_jax"
 
 # Lance's own number of a row.
 ROW_ID = "_rowid"
@@ -25,16 +31,27 @@ ROW_ID = "_rowid"
 _ROWS_AT_ONCE = 1 << 16
 
 
-def connect(uri: str, storage_options: Mapping[str, str] | None) -> lancedb.DBConnection:
-    """Connects to a store; makes its folder if there is none."""
+def connect(uri: str, storage_options: Mapping[str, str] | None) -> "lancedb.DBConnection":
+    """Connects to a store; makes its folder if there is none.
+
+    Raises:
+      UserError: LanceDB is not installed.
+    """
+    try:
+        import lancedb  # it takes a second, and most searches do without (`copies`)
+    except ModuleNotFoundError as error:
+        raise UserError(not_installed(error)) from error
+
     options = None if storage_options is None else dict(storage_options)
     return lancedb.connect(uri, storage_options=options)
 
 
 def open_table(
     uri: str, storage_options: Mapping[str, str] | None, version: int | None = None
-) -> LanceTable:
+) -> "LanceTable":
     """Opens the table of a store, a handle that stays at the version if one is given."""
+    from lancedb.table import LanceTable
+
     table = connect(uri, storage_options).open_table(TABLE)
     assert isinstance(table, LanceTable)  # a RemoteTable is one of LanceDB's own servers
     if version is not None:
@@ -42,19 +59,19 @@ def open_table(
     return table
 
 
-def read_columns(table: LanceTable, columns: Sequence[str], where: str | None = None) -> pa.Table:
+def read_columns(table: "LanceTable", columns: Sequence[str], where: str | None = None) -> pa.Table:
     """Reads columns, and the number, of all rows or of those that meet a condition."""
     return column_batches(table, columns, where).read_all()
 
 
-def read_behind(table: LanceTable, columns: Sequence[str], rows: int) -> pa.Table:
+def read_behind(table: "LanceTable", columns: Sequence[str], rows: int) -> pa.Table:
     """Reads columns of the rows behind so many others."""
     query = table.search().offset(rows).limit(max(0, table.count_rows() - rows))
     return query.select([*columns]).to_batches(_ROWS_AT_ONCE).read_all()
 
 
 def column_batches(
-    table: LanceTable, columns: Sequence[str], where: str | None = None
+    table: "LanceTable", columns: Sequence[str], where: str | None = None
 ) -> pa.RecordBatchReader:
     """Reads columns, and the number, some rows at a time."""
     query = table.search() if where is None else table.search().where(where)
