@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach version,3.13 3.12 3.11,\
 BIN := .venv/bin
 QUICK := not slow and not soak and not milvus and not real_data
 
-.PHONY: check clean demo docs lint notebook page soak test
+.PHONY: bench check clean demo docs lint notebook page soak test
 
 # Large buffers are kept and used again, not returned to the system after every step.
 demo: export MALLOC_MMAP_THRESHOLD_ = 1073741824
@@ -48,6 +48,10 @@ soak: .venv/ready
 	$(if $(ONLY)$(CASE),,$(BIN)/python -m pytest -n 2 -m soak)
 	$(BIN)/python -m tests.robustness $(foreach name,MINUTES SEED KILLS ONLY CASE,\
 	  $(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
+
+# What is measured beside PyTorch, in its short form, and compared with the ratios stored.
+bench: .venv/ready
+	$(BIN)/python -m benchmarks.short
 
 lint: .venv/ready
 	$(BIN)/ruff check .
