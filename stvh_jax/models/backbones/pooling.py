@@ -62,46 +62,49 @@ def _sum_of_three(maps: Any, axis: int) -> Any:
     return sum(lax.slice_in_dim(padded, k, k + size, axis=axis % maps.ndim) for k in range(3))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _largest_of_three(maps, axis: int):
-    first, middle, last = _three(maps, axis)
+    """Takes the maximum over windows of three cells along an axis, two cells apart."""
+    return _largest(axis, maps.shape[axis], maps)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _largest(axis: int, size: int, maps):
+    first, middle, last = _three(axis, size, maps)
     return jnp.maximum(jnp.maximum(first, middle), last)
 
 
-def _three(maps, axis: int):
+def _three(axis: int, size: int, maps):
     """Gives the first, the middle and the last cell of each window along an axis."""
-    windows, axis = _windows(maps.shape[axis]), axis % maps.ndim
-    return [lax.slice_in_dim(maps, k, k + 2 * windows - 1, stride=2, axis=axis) for k in range(3)]
+    behind = 2 * ((size - 1) // 2) - 1
+    return [
+        lax.slice_in_dim(maps, k, k + behind, stride=2, axis=axis % maps.ndim) for k in range(3)
+    ]
 
 
-def _windows(size: int) -> int:
-    return (size - 1) // 2
+def _largest_forward(axis: int, size: int, maps):
+    """Keeps which cell of each window is the largest, and none of the cells."""
+    first, middle, last = _three(axis, size, maps)
+    largest = jnp.maximum(jnp.maximum(first, middle), last)
+    is_first = first == largest
+    return largest, (is_first, (middle == largest) & ~is_first)
 
 
-def _largest_forward(maps, axis: int):
-    largest = _largest_of_three(maps, axis)
-    return largest, (maps, largest)
-
-
-def _largest_backward(axis: int, saved, cotangent):
+def _largest_backward(axis: int, size: int, saved, cotangent):
     """Gives the cotangent of a window to the first of its cells that is the largest."""
-    maps, largest = saved
-    first, middle, _ = _three(maps, axis)
+    is_first, is_middle = saved
     nothing = jnp.zeros((), cotangent.dtype)
-    is_first, is_middle = first == largest, middle == largest
     of_first = jnp.where(is_first, cotangent, nothing)
-    of_middle = jnp.where(is_middle & ~is_first, cotangent, nothing)
+    of_middle = jnp.where(is_middle, cotangent, nothing)
     of_last = jnp.where(is_first | is_middle, nothing, cotangent)
     # Cells at even places end one window and begin the next; those between are in one alone.
-    axis, windows = axis % maps.ndim, largest.shape[axis]
+    axis = axis % cotangent.ndim
     even = _shifted(of_first, axis, (0, 1)) + _shifted(of_last, axis, (1, 0))
     odd = _shifted(of_middle, axis, (0, 1))
-    cells = jnp.stack([even, odd], axis=axis + 1)
-    shape = list(maps.shape)
-    shape[axis] = 2 * (windows + 1)
-    gradient = cells.reshape(shape)
+    shape = list(even.shape)
+    shape[axis] *= 2
+    gradient = jnp.stack([even, odd], axis=axis + 1).reshape(shape)
     # The last odd cell is beyond the windows, and beyond the map where the size is odd.
-    return (lax.slice_in_dim(gradient, 0, maps.shape[axis], axis=axis),)
+    return (lax.slice_in_dim(gradient, 0, size, axis=axis),)
 
 
 def _shifted(array, axis: int, widths: tuple[int, int]):
@@ -110,4 +113,4 @@ def _shifted(array, axis: int, widths: tuple[int, int]):
     return jnp.pad(array, padding)
 
 
-_largest_of_three.defvjp(_largest_forward, _largest_backward)
+_largest.defvjp(_largest_forward, _largest_backward)
