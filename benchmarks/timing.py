@@ -6,10 +6,13 @@ holds what came out, `report` prints a table and writes JSON.
 
 import argparse
 import dataclasses
+import importlib.util
 import json
+import os
 import pathlib
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -104,6 +107,26 @@ def parser(description: str | None, *, rounds: int = 5) -> argparse.ArgumentPars
     made.add_argument("--rounds", type=int, default=rounds, help="turns of each way")
     made.add_argument("--out", type=pathlib.Path, help="a file for the table as JSON")
     return made
+
+
+def needs_torch(threads: int = 0) -> str:
+    """Gives PyTorch its threads, 0 for one a core; ends the program where it is missing.
+
+    Where other programs share the cores, its threads wait for one another: one may then be faster.
+
+    Returns:
+      PyTorch's name, version and threads.
+    """
+    if importlib.util.find_spec("torch") is None:
+        print(
+            "error: this is timed beside PyTorch, which is missing: pip install '.[torch]'",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
+    import torch
+
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    return f"PyTorch {torch.__version__}, threads: {torch.get_num_threads()}"
 
 
 def environment() -> dict[str, str]:
