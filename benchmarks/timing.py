@@ -6,6 +6,7 @@ holds what came out, `report` prints a table and writes JSON.
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import os
 import pathlib
@@ -13,7 +14,6 @@ import platform
 import statistics
 import sys
 import time
-import types
 from collections.abc import Callable, Mapping, Sequence
 
 from stvh_jax.console import error_line
@@ -110,15 +110,22 @@ def parser(description: str | None, *, rounds: int = 5) -> argparse.ArgumentPars
     return made
 
 
-def needed_torch() -> types.ModuleType:
-    """Imports PyTorch, to use all cores; ends the program with one line where it is missing."""
-    try:
-        import torch
-    except ModuleNotFoundError:
-        print(error_line("torch is not installed: pip install '.[torch]'"), file=sys.stderr)
-        sys.exit(2)
-    torch.set_num_threads(os.cpu_count() or 1)
-    return torch
+def needs_torch(threads: int = 0) -> str:
+    """Gives PyTorch its threads, 0 for one a core; ends the program where it is missing.
+
+    Where other programs share the cores, its threads wait for one another: one may then be faster.
+
+    Returns:
+      PyTorch's name, version and threads.
+    """
+    if importlib.util.find_spec("torch") is None:
+        message = "this is timed beside PyTorch, which is missing: pip install '.[torch]'"
+        print(error_line(message), file=sys.stderr)
+        raise SystemExit(2)
+    import torch
+
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    return f"PyTorch {torch.__version__}, threads: {torch.get_num_threads()}"
 
 
 def environment() -> dict[str, str]:
