@@ -11,6 +11,7 @@ of the parameters after a few steps are compared with those of one device.
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -148,19 +149,15 @@ def main() -> None:
         return
     names = ["vd_boxes"] if arguments.small else list(CONFIGS)
     counts = [1, 2] if arguments.small else list(map(int, arguments.devices.split(",")))
-    rows = [
-        processes.apart(
-            "benchmarks.devices",
-            {"name": name, "devices": count, "cores": cores, "rounds": arguments.rounds},
-        )
-        for name in names
-        for cores in sorted({1, os.cpu_count() or 1})
-        for count in counts
-    ]
-    print_table(rows)
-    if arguments.out:
-        written = {"environment": timing.environment(), "rows": rows}
-        arguments.out.write_text(json.dumps(written, indent=2) + "\n")
+    rows = []
+    for name, cores in itertools.product(names, sorted({1, os.cpu_count() or 1})):
+        for count in counts:
+            asked = {"name": name, "devices": count, "cores": cores, "rounds": arguments.rounds}
+            rows.append(processes.apart("benchmarks.devices", asked))
+        print_table(rows[-len(counts) :])
+        if arguments.out:  # after each, for this takes long
+            written = {"environment": timing.environment(), "rows": rows}
+            arguments.out.write_text(json.dumps(written, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -125,6 +125,7 @@ def write_plot(curves: Sequence[Curve], path: pathlib.Path) -> None:
         pair = [curve for curve in curves if curve.varied == name]
         for panel, curve in zip(panels[:, column], pair):
             _draw(panel, curve)
+    figure.supylabel("times that of the smallest size", fontsize=9)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.savefig(path, dpi=110)

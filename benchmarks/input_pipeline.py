@@ -157,6 +157,12 @@ def main() -> None:
             for cores in map(int, arguments.cores.split(",")):
                 seconds = 1.0 if arguments.small else 3.0
                 rows += compare(folder, name, cores, arguments.rounds, seconds)
+        report(rows, arguments.out)  # after each set, for this takes long
+
+
+def report(rows: list[dict], out: pathlib.Path | None) -> None:
+    """Prints the time of a clip by both ways, and writes it where `out` is given."""
+    pillow, torch = (importlib.metadata.version(name) for name in ("pillow", "torch"))
     timing.report(
         "Input pipeline, a clip of ten frames",
         [
@@ -167,9 +173,8 @@ def main() -> None:
             )
             for row in rows
         ],
-        peer=f"PyTorch {importlib.metadata.version('torch')} with Pillow "
-        f"{importlib.metadata.version('pillow')}",
-        out=arguments.out,
+        peer=f"PyTorch {torch} with Pillow {pillow}",
+        out=out,
     )
 
 
