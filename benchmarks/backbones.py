@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, nargs=2, default=(480, 720))
     parser.add_argument("--batch", type=int, default=1, help="frames at a time")
     given = parser.parse_args()
-    torch = timing.needed_torch()
+    peer_name = timing.needs_torch()
     shape = (given.batch, *given.image_size, 3)
     frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     comparisons = []
@@ -148,7 +148,7 @@ def main() -> None:
                 )
     size = "x".join(map(str, given.image_size))
     title = f"Backbones, {given.batch} frames of {size}"
-    timing.report(title, comparisons, peer=f"PyTorch {torch.__version__}", out=given.out)
+    timing.report(title, comparisons, peer=peer_name, out=given.out)
 
 
 if __name__ == "__main__":

@@ -56,9 +56,10 @@ def peer_ways(ours: RandomModel, clips: Clips) -> dict[str, Callable[[], object]
     """Makes the same of PyTorch's network."""
     import torch
 
-    from benchmarks.peers import hasher, hasher_training
+    from benchmarks.peers import hasher_training, hasher_variables
+    from benchmarks.peers.hasher import Batch
 
-    module, batch = hasher.equal_to(ours, clips), hasher.Batch.of(clips)
+    module, batch = hasher_variables.equal_to(ours, clips), Batch.of(clips)
 
     @torch.inference_mode()
     def forward():

@@ -68,8 +68,10 @@ def gradient_of(align):
     return jax.grad(lambda features, boxes: jnp.square(align(features, boxes)).sum())
 
 
-def peers_in_torch(torch, features: np.ndarray, boxes: np.ndarray) -> dict:
+def peers_in_torch(features: np.ndarray, boxes: np.ndarray) -> dict:
     """Gives what PyTorch and the C++ do with features `[T, H, W, C]`, by name."""
+    import torch
+
     from benchmarks.peers import roi_align as peer
 
     options = {"size": SIZE, "samples": SAMPLES}
@@ -88,7 +90,7 @@ def peers_in_torch(torch, features: np.ndarray, boxes: np.ndarray) -> dict:
     }
 
 
-def compare_shape(torch, shape: tuple[int, int, int], rounds: int) -> list[timing.Comparison]:
+def compare_shape(shape: tuple[int, int, int], rounds: int) -> list[timing.Comparison]:
     """Compares all ways on maps of a height, a width and channels."""
     features = np.random.default_rng(1).normal(size=(FRAMES, *shape)).astype(np.float32)
     boxes = people()
@@ -96,7 +98,7 @@ def compare_shape(torch, shape: tuple[int, int, int], rounds: int) -> list[timin
     ways = {
         "ours": called(roi_align, *arrays),
         "map_coordinates": called(align_by_coordinates, *arrays),
-        **peers_in_torch(torch, features, boxes),
+        **peers_in_torch(features, boxes),
         "ours, gradient": called(gradient_of(roi_align), *arrays),
         "map_coordinates, gradient": called(gradient_of(align_by_coordinates), *arrays),
     }
@@ -139,11 +141,11 @@ def compare_reduction(rounds: int) -> list[timing.Comparison]:
 def main() -> None:
     """Prints a row for each feature map and way."""
     given = timing.parser(__doc__).parse_args()
-    torch = timing.needed_torch()
-    rows = [row for shape in SHAPES for row in compare_shape(torch, shape, given.rounds)]
+    peer_name = timing.needs_torch()
+    rows = [row for shape in SHAPES for row in compare_shape(shape, given.rounds)]
     rows += compare_reduction(given.rounds)
     title = f"RoIAlign, T = {FRAMES}, N = {ACTORS}"
-    timing.report(title, rows, peer=f"C++ and PyTorch {torch.__version__}", out=given.out)
+    timing.report(title, rows, peer=f"C++, {peer_name}", out=given.out)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-from benchmarks.timing import environment, needed_torch
+from benchmarks.timing import environment, needs_torch
 from stvh_jax.reporting.tables import aligned
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -56,7 +56,7 @@ def main() -> int:
     names = given.only.split(",")
     if unknown := [name for name in names if name not in SHORT]:
         parser.error(f"{unknown[0]!r} is no benchmark; choose from {', '.join(SHORT)}")
-    needed_torch()
+    needs_torch()
     stored = json.loads(STORED.read_text()) if STORED.exists() else {}
     ratios = stored.get("ratios", {})
     rows, worse = [["", "ratio", "stored", "change", ""]], 0

@@ -67,10 +67,11 @@ def our_step(ours: RandomModel, clips: Clips) -> tuple[Callable[[], object], flo
 
 def peer_step(ours: RandomModel, clips: Clips) -> Callable[[], object]:
     """Makes the same step of PyTorch's network."""
-    from benchmarks.peers import hasher, hasher_training
+    from benchmarks.peers import hasher_training, hasher_variables
+    from benchmarks.peers.hasher import Batch
 
-    trainer = hasher_training.Trainer(hasher.equal_to(ours, clips), ours.config)
-    batch = hasher.Batch.of(clips)
+    trainer = hasher_training.Trainer(hasher_variables.equal_to(ours, clips), ours.config)
+    batch = Batch.of(clips)
     return lambda: trainer.step(batch)
 
 

@@ -34,14 +34,15 @@ def boxes():
 def test_outputs_and_loss_are_those_of_pytorch(config):
     import torch
 
-    from benchmarks.peers import hasher, hasher_training
+    from benchmarks.peers import hasher_training, hasher_variables
+    from benchmarks.peers.hasher import Batch
 
     config.model.num_frames, config.model.key_frame, config.model.layers = 3, 1, 2
     config.model.num_actors = 5
     ours, clips = random_model(config), random_clips(config, batch=4)
     clips.actor_mask[0, 3:] = clips.actor_mask[2, 1] = False
     clips.action[~clips.actor_mask] = -1
-    module, batch = hasher.equal_to(ours, clips), hasher.Batch.of(clips)
+    module, batch = hasher_variables.equal_to(ours, clips), Batch.of(clips)
     with torch.no_grad():
         expected = float(hasher_training.loss_of(module(batch), batch, config.loss))
 
