@@ -27,7 +27,7 @@ GOAL = 0.8
 
 def head_config(name: str, size: int) -> Config:
     """Takes the paper's config, with actor features of this size given."""
-    config = configs.vd.get_config()
+    config: Config = configs.vd.get_config()
     config.model.name, config.model.source, config.model.features = name, "features", size
     config.model.freeze_backbone = False
     return config
@@ -77,7 +77,8 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--model", choices=("mstvh", "stvh"), default="mstvh")
     options.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="clips at a time")
-    sizes = [configs.vd.get_config().model.features, configs.vd_boxes.get_config().model.features]
+    published: list[Config] = [configs.vd.get_config(), configs.vd_boxes.get_config()]
+    sizes = [config.model.features for config in published]
     options.add_argument("--sizes", type=int, nargs="+", default=sizes, help="D of the features")
     options.add_argument("--torch-threads", type=int, default=0, help="0: one a core")
     arguments = options.parse_args()

@@ -114,7 +114,7 @@ def main() -> None:
     options.add_argument("--torch-threads", type=int, default=0, help="0: one a core")
     arguments = options.parse_args()
     peer = needs_torch(arguments.torch_threads)
-    config = configs.vd_boxes.get_config()
+    config: Config = configs.vd_boxes.get_config()
     config.model.symmetric = not arguments.one_side
     config.train.batch_size = arguments.batch or config.train.batch_size
     ours = random_model(config)

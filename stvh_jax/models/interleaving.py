@@ -67,9 +67,13 @@ class GraphAttention(nn.Module):
             return nn.Dense(dim, use_bias=False, dtype=self.dtype, name=name)(features)
 
         logits = jnp.einsum("...id,...jd->...ij", project("query"), project("key"))
-        visual = masked_softmax(logits.astype(jnp.float32) / jnp.sqrt(dim), mask)
+        logits = logits.astype(jnp.float32) / jnp.sqrt(dim)
         if self.graph_weight:
             graph = graph @ self.param("graph_weight", identity_matrix, (size, size))
+        if size == 1:
+            # A place alone looks at itself, whatever it holds: nothing above is then computed.
+            logits = graph = jnp.zeros_like(graph)
+        visual = masked_softmax(logits, mask)
         positional = masked_softmax(graph, mask)
         attention = combine_attention(visual, positional, product=self.product)
         self.sow("intermediates", "attention", attention)

@@ -17,6 +17,7 @@ def features(name):
     config = base.get_config()
     config.model.name, config.model.source, config.model.features = name, "features", 16
     config.model.action_features, config.loss.action_reduction = "f_T", "sum"
+    config.model.num_frames, config.model.key_frame = 3, 1
     return config
 
 
@@ -25,6 +26,7 @@ def boxes():
     recipes.make_boxes_only(config)
     recipes.make_symmetric_boxes(config)
     config.model.features = 16
+    config.model.num_frames, config.model.key_frame = 1, 0
     return config
 
 
@@ -37,8 +39,7 @@ def test_outputs_and_loss_are_those_of_pytorch(config):
     from benchmarks.peers import hasher_training, hasher_variables
     from benchmarks.peers.hasher import Batch
 
-    config.model.num_frames, config.model.key_frame, config.model.layers = 3, 1, 2
-    config.model.num_actors = 5
+    config.model.layers, config.model.num_actors = 2, 5
     ours, clips = random_model(config), random_clips(config, batch=4)
     clips.actor_mask[0, 3:] = clips.actor_mask[2, 1] = False
     clips.action[~clips.actor_mask] = -1
