@@ -149,12 +149,15 @@ def main() -> None:
     parser = timing.parser(__doc__, rounds=3)
     parser.add_argument("--base", type=int, default=10**6, help="clips that are searched")
     parser.add_argument("--queries", type=int, default=2000, help="clips that search")
+    parser.add_argument("--small", action="store_true", help="400 queries and 100000 clips")
     parser.add_argument("--whole", action="store_true", help="measure 100000 queries, too")
     parser.add_argument("--asked", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.asked:
         print(json.dumps(measure(**arguments.asked)))
         return
+    if arguments.small:
+        arguments.queries, arguments.base = 400, 10**5
     whole = WHOLE_QUERIES if arguments.whole else None
     rows = growth(arguments.queries, arguments.base)
     if whole:
