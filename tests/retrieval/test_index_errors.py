@@ -302,11 +302,13 @@ def test_a_mistake_of_our_own_is_not_made_a_users(small, monkeypatch, kind, plac
 
 @pytest.mark.slow
 @pytest.mark.parametrize("missing", ["lancedb", "faiss", "pyarrow"])
-def test_the_library_alone_names_what_is_missing(missing):
+def test_the_library_alone_names_what_is_missing(tmp_path, missing):
+    index = tmp_path / "index"
+    index.mkdir()  # without which nothing is looked for in it
     program = (
         f"import sys; sys.modules[{missing!r}] = None\n"
         "import stvh_jax\n"
-        "try: stvh_jax.Index.open('index')\n"
+        f"try: stvh_jax.Index.open({str(index)!r})\n"
         "except stvh_jax.UserError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
