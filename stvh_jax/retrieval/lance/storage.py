@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from stvh_jax import files
-from stvh_jax.errors import Damaged, UserError, not_installed
+from stvh_jax.errors import Damaged, UserError
 from stvh_jax.retrieval.index_info import listed
 from stvh_jax.retrieval.record import ADAPTATION, RECORD
 from stvh_jax.retrieval.where import shown
@@ -40,7 +40,9 @@ def connect(uri: str, storage_options: Mapping[str, str] | None) -> "lancedb.DBC
     try:
         import lancedb  # it takes a second, and most searches do without (`copies`)
     except ModuleNotFoundError as error:
-        raise UserError(not_installed(error)) from error
+        raise UserError(
+            f"an index needs {error.name}, which is not installed; pip install 'stvh_jax[search]'"
+        ) from error
 
     options = None if storage_options is None else dict(storage_options)
     return lancedb.connect(uri, storage_options=options)
