@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import timing
-from benchmarks.random_models import ACTIONS, ACTIVITIES, random_clips, random_model
+from benchmarks.random_models import RandomClasses, random_clips, random_model
 from configs import cad
 from stvh_jax.inference.encoder import Encoder
 
@@ -43,12 +43,8 @@ def main() -> None:
     config = cad.get_config()
     config.data.image_size = tuple(given.image_size)
     made = random_model(config)
-    names = {
-        "activity_names": tuple(f"activity {place}" for place in range(ACTIVITIES)),
-        "action_names": tuple(f"action {place}" for place in range(ACTIONS)),
-    }
     with config.unlocked():
-        config.update(names)
+        config.update(RandomClasses()._asdict())
     encoder = Encoder(config, made.variables, step=0, checkpoint="random")
     clips = random_clips(config, batch=1)
     jpegs = [jpeg_of(seed, *given.image_size) for seed in range(config.model.num_frames)]

@@ -88,7 +88,7 @@ def measure_model(varied: str, sizes: tuple[int, ...], rounds: int) -> list[Curv
     for size in sizes:
         held = HELD | {varied: size}
         config = config_of(held, frames=varied == "side")
-        run = random_training(config, batch=held["B"], drawn=False)
+        run = random_training(config, batch=held["B"], initialised=False)
         variables, clips = run.state.variables, random_clips(config, batch=held["B"])
         clips = jax.device_put(clips.without_names())
         model = run.model

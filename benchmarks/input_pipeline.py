@@ -155,6 +155,7 @@ def main() -> None:
         else:
             print(json.dumps(clips_a_second(**asked | {"size": tuple(asked["size"])})))
         return
+    peer = f"{timing.needs_torch()} with Pillow {importlib.metadata.version('pillow')}"
     rows = []
     for name in ["demo"] if arguments.small else SETS:
         with tempfile.TemporaryDirectory() as folder:
@@ -163,12 +164,11 @@ def main() -> None:
             for cores in map(int, arguments.cores.split(",")):
                 seconds = 1.0 if arguments.small else 3.0
                 rows += compare(folder, name, cores, arguments.rounds, seconds)
-        report(rows, arguments.out)  # after each set, for this takes long
+        report(rows, peer, arguments.out)  # after each set, for this takes long
 
 
-def report(rows: list[dict], out: pathlib.Path | None) -> None:
+def report(rows: list[dict], peer: str, out: pathlib.Path | None) -> None:
     """Prints the time of a clip by both ways, and writes it where `out` is given."""
-    pillow, torch = (importlib.metadata.version(name) for name in ("pillow", "torch"))
     timing.report(
         "Input pipeline, a clip of ten frames",
         [
@@ -179,7 +179,7 @@ def report(rows: list[dict], out: pathlib.Path | None) -> None:
             )
             for row in rows
         ],
-        peer=f"PyTorch {torch} with Pillow {pillow}",
+        peer=peer,
         out=out,
     )
 

@@ -1,6 +1,7 @@
 """Models of a config with random variables, and clips of random people: what benchmarks run on."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -12,6 +13,13 @@ from stvh_jax.models.shapes import example_clips, variable_shapes
 
 # Numbers of classes are those of the Volleyball Dataset.
 ACTIVITIES, ACTIONS = 8, 9
+
+
+class RandomClasses(NamedTuple):
+    """The names of the classes, in the place of a data set's; none has a side."""
+
+    activity_names: tuple[str, ...] = tuple(f"activity {place}" for place in range(ACTIVITIES))
+    action_names: tuple[str, ...] = tuple(f"action {place}" for place in range(ACTIONS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +42,7 @@ def random_model(config: Config, *, seed: int = 0) -> RandomModel:
 
     Those of a backbone, which the config would read from a file, are drawn like the others.
     """
-    # The names of no side, for every model takes them.
-    model = build_model(
-        config.model,
-        activity_names=[f"activity {place}" for place in range(ACTIVITIES)],
-        action_names=[f"action {place}" for place in range(ACTIONS)],
-    )
+    model = build_model(config.model, **RandomClasses()._asdict())
     variable_shapes(model, config)  # says so where the model is too large to build
     example = example_clips(config)
     initialise = jax.jit(lambda key: model.init({"params": key}, example, train=False))

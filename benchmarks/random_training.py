@@ -1,18 +1,21 @@
 """Training of a config on random clips: the compiled step of a real run, and what it is given."""
 
 import dataclasses
-import types
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from benchmarks.random_models import ACTIONS, ACTIVITIES, random_clips
+from benchmarks.drawing import draw_variables
+from benchmarks.random_models import RandomClasses, random_clips
 from stvh_jax.clips import Clips
 from stvh_jax.config import Config
 from stvh_jax.models.build import Model
+from stvh_jax.models.shapes import variable_shapes
 from stvh_jax.training import sharding
-from stvh_jax.training.compiled import compile_steps
+from stvh_jax.training.compiled import CompiledSteps, compile_steps
+from stvh_jax.training.state import TrainState
 
 # Only the learning rate's schedule reads it.
 STEPS_PER_EPOCH = 100
@@ -43,38 +46,26 @@ class RandomTraining:
 
 
 def random_training(
-    config: Config, *, batch: int, devices: int = 1, drawn: bool = True
+    config: Config, *, batch: int, devices: int = 1, initialised: bool = True
 ) -> RandomTraining:
     """Makes the run of a config over some devices, with random clips; `take_step` takes its steps.
 
-    It has the classes of `random_models`; a backbone's weights are drawn, too. Without `drawn` all
-    parameters are small random numbers whatever they are for: these need not be compiled.
+    It has the classes of `random_models`; a backbone's weights are initialised, too. Without
+    `initialised` the variables are those of `drawn_state`, for which nothing is compiled.
     """
-    names = types.SimpleNamespace(
-        activity_names=[f"activity {place}" for place in range(ACTIVITIES)],
-        action_names=[f"action {place}" for place in range(ACTIONS)],
-    )
     mesh = sharding.make_mesh(devices)
     steps = compile_steps(
-        config, names, mesh, steps_per_epoch=STEPS_PER_EPOCH, backbone_options=None
+        config, RandomClasses(), mesh, steps_per_epoch=STEPS_PER_EPOCH, backbone_options=None
     )
-    if drawn:
-        state = steps.create_state()
-    else:
-        shapes = jax.eval_shape(steps.create_state)
-        state = jax.device_put(_small_numbers(shapes), sharding.replicated(mesh))
+    state = steps.create_state() if initialised else drawn_state(steps, config, mesh)
     clips = sharding.put_batch(random_clips(config, batch=batch), mesh)
     compiled = steps.train_step.lower(state, clips, steps.key).compile()
     return RandomTraining(steps.model, compiled, state, clips, steps.key)
 
 
-def _small_numbers(shapes: Any) -> Any:
-    """Puts positive numbers in the place of every shape, which variances must be; zero steps."""
-    random = np.random.default_rng(0)
-
-    def numbers(leaf):
-        if not np.issubdtype(leaf.dtype, np.floating):
-            return np.zeros(leaf.shape, leaf.dtype)
-        return (np.abs(random.normal(size=leaf.shape)) / 50).astype(leaf.dtype)
-
-    return jax.tree.map(numbers, shapes)
+def drawn_state(steps: CompiledSteps, config: Config, mesh: Mesh) -> TrainState:
+    """Makes a state of step 0 with variables drawn by `draw_variables`, on every device."""
+    shapes = jax.eval_shape(steps.create_state)
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    variables = draw_variables(variable_shapes(steps.model, config))
+    return jax.device_put(zeros.beginning_with(variables), sharding.replicated(mesh))

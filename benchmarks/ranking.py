@@ -10,7 +10,6 @@ the codes and labels in memory. --whole measures 100000 queries in place of proj
 """
 
 import argparse
-import importlib.metadata
 import json
 import time
 from collections.abc import Callable
@@ -156,6 +155,7 @@ def main() -> None:
     if arguments.asked:
         print(json.dumps(measure(**arguments.asked)))
         return
+    peer = timing.needs_torch()
     if arguments.small:
         arguments.queries, arguments.base = 400, 10**5
     whole = WHOLE_QUERIES if arguments.whole else None
@@ -177,7 +177,7 @@ def main() -> None:
     timing.report(
         f"{arguments.queries} queries rank {arguments.base} clips",
         [comparison for comparison, _ in pairs],
-        peer=f"PyTorch {importlib.metadata.version('torch')}",
+        peer=peer,
         out=arguments.out,
     )
     if arguments.out:

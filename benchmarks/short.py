@@ -55,7 +55,7 @@ def main() -> int:
     given = parser.parse_args()
     names = given.only.split(",")
     if unknown := [name for name in names if name not in SHORT]:
-        parser.error(f"{unknown[0]!r} is no benchmark; choose from {', '.join(SHORT)}")
+        parser.error(f"there is no benchmark {unknown[0]!r}; choose from {', '.join(SHORT)}")
     needs_torch()
     stored = json.loads(STORED.read_text()) if STORED.exists() else {}
     ratios = stored.get("ratios", {})

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.drawing import draw_variables
 from benchmarks.gpu import children, floors, limit, needs, parity, report, trace
-from benchmarks.gpu.drawing import draw_variables
 from benchmarks.gpu.limit import Budget, Measurement, run_plan
 from benchmarks.gpu.plan import make_plan
 from stvh_jax.clips import Clips
@@ -307,7 +307,7 @@ class TestScript:
         for arguments, said in (
             (["--minutes", "0"], "--minutes is 0"),
             (["--wheels", str(tmp_path)], "has no *.whl"),
-            (["--after", str(tmp_path / "none.json")], "is no file of results"),
+            (["--after", str(tmp_path / "none.json")], "is not a file that --out has written"),
         ):
             done = subprocess.run(
                 [SCRIPT, *arguments],

@@ -119,11 +119,12 @@ def choose(given: argparse.Namespace) -> list:
             before = json.loads(given.after.read_text())["measurements"]
             done = {one["name"] for one in before if one["status"] == "measured"}
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise ValueError(f"{given.after} is no file of results ({error})") from error
+            message = f"--after={given.after} is not a file that --out has written ({error})"
+            raise ValueError(message) from error
     try:
         wanted = re.compile(given.only)
     except re.error as error:
-        raise ValueError(f"--only={given.only} is no regular expression ({error})") from error
+        raise ValueError(f"--only={given.only} is not a regular expression ({error})") from error
     return [
         one
         for one in make_plan(small=given.small)

@@ -2,7 +2,7 @@
 
 `parity.npz` holds what a CPU computed in float32; `python -m benchmarks.gpu --store-parity` makes
 it again. Weights, pixels and boxes are drawn from the bits of NumPy's PCG64, which are the same in
-every version, so that nothing but the results need be stored, and of these a sample.
+every version. So only results are stored, a sample of each.
 """
 
 import concurrent.futures
@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.gpu.drawing import draw_variables, uniform
-from benchmarks.gpu.steps import RandomClasses, make_state
+from benchmarks.drawing import draw_variables, uniform
+from benchmarks.random_models import RandomClasses
+from benchmarks.random_training import drawn_state
 from stvh_jax.clips import Clips
 from stvh_jax.config import Config, get_config
 from stvh_jax.inference.encoder import make_encode_step
@@ -141,7 +142,7 @@ def run_training(name: str, backbone: str, dtype: str) -> dict[str, Any]:
     """Makes a step of training: the loss, its terms and the norm of the gradient."""
     config, mesh = config_of(name, backbone, dtype), sharding.make_mesh(1)
     steps = compile_steps(config, RandomClasses(), mesh, steps_per_epoch=100, backbone_options=None)
-    state = make_state(steps, config, mesh)
+    state = drawn_state(steps, config, mesh)
     _, metrics = steps.train_step(state, sharding.put_batch(draw_clips(config), mesh), steps.key)
     return {name: value for name, value in metrics.items() if name != "learning_rate"}
 

@@ -10,33 +10,25 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
-from benchmarks.gpu.drawing import draw_variables
+from benchmarks.drawing import draw_variables
 from benchmarks.gpu.floors import work_of, xla_count
 from benchmarks.gpu.trace import read_events, top_operations
-from benchmarks.random_models import ACTIONS, ACTIVITIES, random_clips
+from benchmarks.random_models import RandomClasses, random_clips
+from benchmarks.random_training import drawn_state
 from configs import cad, vd
 from stvh_jax.clips import Clips
 from stvh_jax.config import Config
 from stvh_jax.inference.encoder import make_encode_step, model_of
 from stvh_jax.models.shapes import variable_shapes
 from stvh_jax.training import sharding
-from stvh_jax.training.compiled import CompiledSteps, compile_steps
-from stvh_jax.training.state import TrainState
+from stvh_jax.training.compiled import compile_steps
 
 CONFIGS = {"vd": vd, "cad": cad}
 WARM_UP, FEWEST_STEPS, MOST_STEPS, ENOUGH_SECONDS = 2, 3, 20, 2.0
 PROFILED_STEPS = 2
 # The paper has 3493 clips of training and validation in the Volleyball Dataset.
 STEPS_PER_EPOCH = 1746
-
-
-class RandomClasses(NamedTuple):
-    """The classes of random clips, in the place of a data set."""
-
-    activity_names: tuple[str, ...] = tuple(f"activity {place}" for place in range(ACTIVITIES))
-    action_names: tuple[str, ...] = tuple(f"action {place}" for place in range(ACTIONS))
 
 
 class Prepared(NamedTuple):
@@ -131,7 +123,7 @@ def prepare_training(config: Config, clips: Clips, mesh) -> Prepared:
     steps = compile_steps(
         config, RandomClasses(), mesh, steps_per_epoch=STEPS_PER_EPOCH, backbone_options=None
     )
-    state = make_state(steps, config, mesh)
+    state = drawn_state(steps, config, mesh)
     compiled, *seconds, counted = compile_timed(steps.train_step, state, clips, steps.key)
 
     def run(state, clips):
@@ -153,14 +145,6 @@ def prepare_encoding(config: Config, clips: Clips, mesh) -> Prepared:
         return variables, compiled(variables, clips)
 
     return Prepared(compiled, run, variables, *seconds, counted)
-
-
-def make_state(steps: CompiledSteps, config: Config, mesh) -> TrainState:
-    """Makes a state of step 0 with drawn variables."""
-    shapes = jax.eval_shape(steps.create_state)
-    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    variables = draw_variables(variable_shapes(steps.model, config))
-    return jax.device_put(zeros.beginning_with(variables), sharding.replicated(mesh))
 
 
 def compile_timed(step, *arguments):
