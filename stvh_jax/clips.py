@@ -9,8 +9,6 @@ from typing import Any
 
 import jax
 
-from stvh_jax.unknown import UNKNOWN as UNKNOWN  # in its own place beside the batch, too
-
 # NumPy or JAX arrays; JAX also builds batches of shapes and shardings, so no type is enforced.
 Leaf = Any
 

@@ -21,8 +21,8 @@ from data.prepared import seal, sources
 from data.raw import RawClips, check_frame
 from data.variants import Variant
 from stvh_jax import files
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.errors import UserError
+from stvh_jax.unknown import UNKNOWN
 
 
 @dataclasses.dataclass

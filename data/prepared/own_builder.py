@@ -17,9 +17,9 @@ from data.own.importing import OwnSet
 from data.prepared import seal, sources
 from data.prepared.builder import key_of, prepare_at
 from stvh_jax import files
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.errors import UserError
 from stvh_jax.mirror import has_pairs
+from stvh_jax.unknown import UNKNOWN
 from stvh_jax.video.frames import read_frames
 
 VERSION = "3.0.0"

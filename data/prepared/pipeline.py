@@ -21,11 +21,12 @@ from data.prepared import seal
 from data.prepared.places import is_set, place_of, refuse_foreign_features
 from data.prepared.records import Records, padded, read_records
 from stvh_jax import files
-from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.clips import Clips
 from stvh_jax.config import Config
 from stvh_jax.errors import NotFound, UserError
 from stvh_jax.mirror import has_pairs, mirror_boxes, mirror_classes
 from stvh_jax.names import natural_key
+from stvh_jax.unknown import UNKNOWN
 
 # The accelerators belong to JAX.
 tf.config.set_visible_devices([], "GPU")

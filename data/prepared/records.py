@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from jaxtyping import Int
 
-from stvh_jax.clips import UNKNOWN
+from stvh_jax.unknown import UNKNOWN
 
 _LABELS = ("action", "activity", "match", "clip", "frame")
 _FIELDS = ("boxes", "key_boxes", "actor_mask", "appearance", *_LABELS)

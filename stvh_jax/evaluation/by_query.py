@@ -3,7 +3,6 @@
 import numpy as np
 from jaxtyping import Shaped
 
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.evaluation.judging import number_clips
 from stvh_jax.evaluation.ranking import (
     TieGroups,
@@ -12,6 +11,7 @@ from stvh_jax.evaluation.ranking import (
     count_by_distance,
 )
 from stvh_jax.inference.encoded_clips import EncodedClips
+from stvh_jax.unknown import UNKNOWN
 
 K = 10
 

@@ -5,11 +5,11 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.codes.packing import hamming_distances
 from stvh_jax.inference.encoded_clips import EncodedClips
 from stvh_jax.names import natural_numbers
 from stvh_jax.reporting import pages
+from stvh_jax.unknown import UNKNOWN
 
 
 def example_queries(queries: EncodedClips, *, count: int) -> list[int]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Int
 
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.codes.filter_matrix import FilterMatrix
 from stvh_jax.evaluation import derived_codes
 from stvh_jax.evaluation.metrics import (
@@ -25,6 +24,7 @@ from stvh_jax.evaluation.shared_actions import (
     rank_by_actions,
 )
 from stvh_jax.inference.encoded_clips import EncodedClips
+from stvh_jax.unknown import UNKNOWN
 
 
 def classification(queries: EncodedClips, *, num_activities: int, num_actions: int) -> dict:

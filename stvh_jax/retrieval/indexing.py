@@ -13,7 +13,7 @@ from etils import epath
 from jaxtyping import Int
 
 from stvh_jax import console, digests
-from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.clips import Clips
 from stvh_jax.codes.filter_matrix import DEFAULTS
 from stvh_jax.errors import UserError
 from stvh_jax.inference import run_filter
@@ -30,6 +30,7 @@ from stvh_jax.retrieval.engine import Name, check_adaptable
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.origin import COLOUR, DATA_DIGESTS, DATA_DIR, VISUAL
 from stvh_jax.retrieval.where import quoted
+from stvh_jax.unknown import UNKNOWN
 
 # Clips encoded and written at a time: what a killed indexing has to do again.
 _CLIPS_AT_ONCE = 512

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.clips import Clips
 from stvh_jax.config import Config
+from stvh_jax.unknown import UNKNOWN
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from stvh_jax.clips import UNKNOWN
+from stvh_jax.unknown import UNKNOWN
 
 # The seed of the class codes that are drawn at random: one choice for all runs.
 _SEED = 0

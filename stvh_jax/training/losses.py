@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.clips import Clips
 from stvh_jax.config import Config
 from stvh_jax.models.outputs import Outputs
 from stvh_jax.training import hashing_losses
+from stvh_jax.unknown import UNKNOWN
 
 # The paper's B (6.1.2). Eq 7 and 8 are printed as double sums over a batch: divided by the number
 # of clips, they are B times a mean. With the paper's B at every batch size, their weights keep

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.clips import Clips
 from stvh_jax.models.build import Model, encode
 from stvh_jax.training.losses import total_loss
 from stvh_jax.training.state import TrainState
+from stvh_jax.unknown import UNKNOWN
 
 
 def make_train_step(

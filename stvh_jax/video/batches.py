@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
-from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.clips import Clips
 from stvh_jax.errors import UserError, shown
 from stvh_jax.names import LONGEST_NAME
+from stvh_jax.unknown import UNKNOWN
 from stvh_jax.video.footage import VideoFile
 from stvh_jax.video.frames import read_frames
 from stvh_jax.video.people import TrackedPeople, people_of

@@ -10,9 +10,9 @@ from configs import own as config_file
 from data.__main__ import main
 from data.own import stored
 from data.prepared.pipeline import open_dataset
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
+from stvh_jax.unknown import UNKNOWN
 from tests.helpers.videos import make_video, number_in
 
 pytestmark = pytest.mark.slow

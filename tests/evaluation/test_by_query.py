@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.evaluation.by_query import by_query
 from stvh_jax.evaluation.metrics import rank_by_label, retrieval_metrics
 from stvh_jax.inference.encoded_clips import EncodedClips
+from stvh_jax.unknown import UNKNOWN
 
 
 def clips_of(seed, size, *, first=0, activities=3):

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.evaluation.examples import example_queries, nearest, picture_hits
+from stvh_jax.unknown import UNKNOWN
 from tests.helpers.encoded import encoded
 from tests.helpers.fakes import FakeDataset
 

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.evaluation.judging import classification, curves, map_by_activity, measures, rank
 from stvh_jax.inference.encoded_clips import EncodedClips
+from stvh_jax.unknown import UNKNOWN
 from tests.helpers.encoded import encoded
 
 

@@ -5,9 +5,9 @@ import collections
 import numpy as np
 import pytest
 
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.codes import packing
 from stvh_jax.evaluation import shared_actions
+from stvh_jax.unknown import UNKNOWN
 
 
 def multiset_iou(one, other):

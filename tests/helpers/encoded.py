@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.inference.encoded_clips import EncodedClips
+from stvh_jax.unknown import UNKNOWN
 
 
 def encoded(codes, activity, matches=None, **fields):

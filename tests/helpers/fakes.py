@@ -6,8 +6,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import vd_boxes
-from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.clips import Clips
 from stvh_jax.errors import NotFound
+from stvh_jax.unknown import UNKNOWN
 
 ACTIVITIES = ("r_set", "r_spike", "l_set", "l_spike")
 ACTIONS = ("moving", "setting", "standing")

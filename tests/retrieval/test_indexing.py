@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.codes.visual_maps import Adaptation, fit_adaptation
 from stvh_jax.errors import UserError
 from stvh_jax.inference.encoded_clips import encode_split
@@ -14,6 +13,7 @@ from stvh_jax.retrieval import encoded_queries, queries
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.indexing import index_split, record_of
 from stvh_jax.retrieval.origin import DATA_DIGESTS
+from stvh_jax.unknown import UNKNOWN
 from tests.helpers.fakes import FakeDataset
 
 

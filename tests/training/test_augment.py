@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.training.augment import Augmentation, leave_out, shake_boxes, shake_camera
+from stvh_jax.unknown import UNKNOWN
 from tests.helpers.fakes import random_clips
 
 KEY = jax.random.key(3)

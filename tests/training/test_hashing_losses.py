@@ -9,11 +9,12 @@ import pytest
 import scipy.linalg
 
 from stvh_jax import config
-from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.clips import Clips
 from stvh_jax.models.outputs import Outputs
 from stvh_jax.training import hashing_losses as objectives
 from stvh_jax.training import sharding
 from stvh_jax.training.losses import LOSSES, total_loss
+from stvh_jax.unknown import UNKNOWN
 
 B, K, G = 11, 16, 3
 NAMES = ("pairwise", "centre", "orthogonal", "supervised_contrastive", "bit_balance")

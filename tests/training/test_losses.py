@@ -9,9 +9,10 @@ import pytest
 import scipy.special
 
 from stvh_jax import config
-from stvh_jax.clips import UNKNOWN, Clips
+from stvh_jax.clips import Clips
 from stvh_jax.models.outputs import Outputs
 from stvh_jax.training import losses
+from stvh_jax.unknown import UNKNOWN
 
 B, K, N, A, G, L = 5, 16, 7, 3, 4, 2
 

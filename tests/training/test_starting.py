@@ -168,9 +168,9 @@ def test_room_for_more_people_changes_nothing_for_those_there_were(name, tmp_pat
 
 
 def test_unlabelled_clips_change_no_loss_that_reads_activities():
-    from stvh_jax.clips import UNKNOWN
     from stvh_jax.models.build import build_model
     from stvh_jax.training.losses import LOSSES, total_loss
+    from stvh_jax.unknown import UNKNOWN
 
     config = tiny_config()
     config.loss.update({name: 1.0 for name in LOSSES if name != "activity"})

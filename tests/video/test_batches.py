@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import stvh_jax.video
-from stvh_jax.clips import UNKNOWN
 from stvh_jax.errors import UserError
+from stvh_jax.unknown import UNKNOWN
 from stvh_jax.video import batches, frames
 from stvh_jax.video.footage import open_video
 from stvh_jax.video.people import TrackedPeople, people_of
