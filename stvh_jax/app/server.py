@@ -56,9 +56,10 @@ def build(
         yield
         archive.uploads.close()
 
-    static = Mount("/static", StaticFiles(directory=_STATIC), name="static")
+    # Of video/, what both its own page and this one run.
+    static = StaticFiles(directory=_STATIC, packages=[("stvh_jax.video", "static")])
     application = Starlette(
-        routes=[*views.routes(), *takes.routes(), *researches.routes(), static],
+        routes=[*views.routes(), *takes.routes(), *researches.routes(), Mount("/static", static)],
         middleware=[Middleware(GZipMiddleware, minimum_size=1000, compresslevel=_COMPRESSION)],
         lifespan=lifespan,
     )

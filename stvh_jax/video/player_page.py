@@ -1,5 +1,9 @@
 """The style and the script of the page that plays pieces."""
 
+import importlib.resources
+
+_BOXES = importlib.resources.files("stvh_jax.video").joinpath("static/boxes.js").read_text("utf-8")
+
 # Both stand in the page as they are here, and its policy names their digests.
 STYLE = """
 :root { color-scheme: light dark; --page: #f5f6f8; --card: #fff; --text: #1a1f26; --soft: #59626d;
@@ -52,10 +56,9 @@ rect { fill: none; stroke: var(--box); stroke-width: 1.5px; vector-effect: non-s
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; } }
 """
 
-SCRIPT = """
-"use strict";
-const UNITS = 10000, NEAR = 500;
-const svg = "http://www.w3.org/2000/svg";
+SCRIPT = (
+    _BOXES
+    + """
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 let showBoxes = true;
 
@@ -108,35 +111,14 @@ function follow(card) {
   requestAnimationFrame(() => follow(card));
 }
 
-// The last time of boxes that is not after the picture, if it is near.
-function place(times, now) {
-  let low = 0, high = times.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (times[middle] <= now + 1) low = middle + 1; else high = middle;
-  }
-  const at = Math.max(0, low - 1);
-  return times.length && Math.abs(times[at] - now) <= NEAR ? at : -1;
-}
-
 function draw(card) {
   if (!card.boxes) return;
-  const at = showBoxes ? place(card.boxes.times, card.video.currentTime * 1000) : -1;
+  const now = card.video.currentTime * 1000;
+  const at = showBoxes ? stvhBoxes.placeAt(card.boxes.times, now) : -1;
   if (at === card.drawn) return;
   card.drawn = at;
-  const numbers = at < 0 ? [] : card.boxes.boxes[at];
-  const x = card.video.getAttribute("width") / UNITS;
-  const y = card.video.getAttribute("height") / UNITS;
-  while (card.layer.childNodes.length > numbers.length / 4) card.layer.lastChild.remove();
-  for (let k = 0; k < numbers.length; k += 4) {
-    const rect = card.layer.childNodes[k / 4]
-      || card.layer.appendChild(document.createElementNS(svg, "rect"));
-    const [top, left, bottom, right] = numbers.slice(k, k + 4);
-    rect.setAttribute("x", left * x);
-    rect.setAttribute("y", top * y);
-    rect.setAttribute("width", Math.max(0, right - left) * x);
-    rect.setAttribute("height", Math.max(0, bottom - top) * y);
-  }
+  const [width, height] = ["width", "height"].map(name => card.video.getAttribute(name));
+  stvhBoxes.draw(card.layer, at < 0 ? [] : card.boxes.boxes[at], width, height);
 }
 
 const observer = new IntersectionObserver(entries => {
@@ -169,3 +151,4 @@ document.addEventListener("keydown", event => {
 });
 document.getElementById("controls").hidden = false;
 """
+)

@@ -4,8 +4,7 @@
 
 (() => {
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
-const ALL_PLAY = 8;               // so few clips all play at once
-const UNITS = 10000, NEAR = 500;  // what boxes are counted in, and milliseconds
+const ALL_PLAY = 8;  // so few clips all play at once
 
 const seen = new IntersectionObserver(entries => {
   for (const {target, isIntersecting} of entries) {
@@ -42,32 +41,12 @@ function follow(video) {
   requestAnimationFrame(() => follow(video));
 }
 
-// The last time of boxes that is not after the picture, if it is near.
-function place(times, now) {
-  let low = 0, high = times.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (times[middle] <= now + 1) low = middle + 1; else high = middle;
-  }
-  const at = Math.max(0, low - 1);
-  return times.length && Math.abs(times[at] - now) <= NEAR ? at : -1;
-}
-
 function draw(video) {
   const people = video.people, layer = video.parentElement?.querySelector("svg");
   if (!people || !layer) return;
-  const numbers = people.boxes[place(people.times, 1000 * video.currentTime)] || [];
+  const numbers = people.boxes[stvhBoxes.placeAt(people.times, 1000 * video.currentTime)] || [];
   layer.setAttribute("viewBox", `0 0 ${people.width} ${people.height}`);
-  const x = people.width / UNITS, y = people.height / UNITS;
-  while (layer.childNodes.length > numbers.length / 4) layer.lastChild.remove();
-  for (let k = 0; k < numbers.length; k += 4) {
-    const rect = layer.childNodes[k / 4] || layer.appendChild(document.createElementNS(layer.namespaceURI, "rect"));
-    const [top, left, bottom, right] = numbers.slice(k, k + 4);
-    rect.setAttribute("x", left * x);
-    rect.setAttribute("y", top * y);
-    rect.setAttribute("width", Math.max(0, right - left) * x);
-    rect.setAttribute("height", Math.max(0, bottom - top) * y);
-  }
+  stvhBoxes.draw(layer, numbers, people.width, people.height);
 }
 
 // A clip that cannot be shown says why.
