@@ -88,7 +88,7 @@ def open_video(
         turn = turn_of(first)
         height, width = turn.size(first.height, first.width)
     with opened(path, threads=1) as (container, stream), files.reading(path, WHAT):
-        packets = _scan(container, stream)
+        packets = _scan(path, container, stream)
         if first.pts is None or not packets.tells_frames():
             index = _counted(packets, stated)
         else:
@@ -143,10 +143,9 @@ def _first_frame(path: pathlib.Path, container: Any, stream: Any) -> Any:
       UserError: the file is encrypted, or its codec is unknown.
     """
     av = load_av()
-    problem, encrypted = None, False
+    problem = None
     for packet in container.demux(stream):
-        if packet.size:
-            encrypted |= packet.has_sidedata("encryption_info")
+        _refuse_encrypted(path, packet)
         try:
             frames = packet.decode()
         except (av.error.LookupError, av.error.NotImplementedError) as error:
@@ -158,14 +157,26 @@ def _first_frame(path: pathlib.Path, container: Any, stream: Any) -> Any:
             continue
         if frames:
             return frames[0]
-    if encrypted:
-        raise UserError(f"{path} is encrypted; give a copy without copy protection")
     reason = getattr(problem, "strerror", None) or "it is cut off or empty"
     raise Damaged(f"{path} has no frame that can be decoded ({reason})")
 
 
-def _scan(container: Any, stream: Any) -> _Packets:
-    """Reads what the packets say; where the file cannot be read further, it ends."""
+def _refuse_encrypted(path: pathlib.Path, packet: Any) -> None:
+    """Stops before what is encrypted is decoded: now and then a decoder takes it for a picture.
+
+    Raises:
+      UserError: the packet is encrypted.
+    """
+    if packet.size and packet.has_sidedata("encryption_info"):
+        raise UserError(f"{path} is encrypted; give a copy without copy protection")
+
+
+def _scan(path: pathlib.Path, container: Any, stream: Any) -> _Packets:
+    """Reads what the packets say; where the file cannot be read further, it ends.
+
+    Raises:
+      UserError: a part of the file is encrypted.
+    """
     av = load_av()
     packets = _Packets(container.format.name)
     hides = stream.codec_context.name in ("vp8", "libvpx")
@@ -173,6 +184,7 @@ def _scan(container: Any, stream: Any) -> _Packets:
         for packet in container.demux(stream):
             if not packet.size:
                 continue
+            _refuse_encrypted(path, packet)
             if cut_short(packet, container):
                 packets.cut = True
                 continue
