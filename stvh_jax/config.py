@@ -131,6 +131,8 @@ class LossConfig(Checked):
     orthogonal: Number = number(0.0, high=1e6, added=True)
     supervised_contrastive: Number = number(0.0, high=1e6, added=True)
     bit_balance: Number = number(0.0, high=1e6, added=True)
+    # The correlation of bits over a batch, which label-free learning needs with the balance.
+    bit_independence: Number = number(0.0, high=1e6, added=True)
     # DPSH's eta and CSQ's lambda: what the distance of h from its signs weighs within them.
     pairwise_quantisation: Number = number(0.1, high=1e6, added=True)
     centre_quantisation: Number = number(0.1, high=1e6, added=True)
@@ -139,6 +141,38 @@ class LossConfig(Checked):
     orthogonal_scale: Number = number(8.0, high=1e6, positive=True, added=True)
     # SupCon: divides the cosine.
     supervised_temperature: Number = number(0.1, high=1e6, positive=True, added=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelFreeConfig(Checked):
+    """What is learned from clips without labels, with `config.objective="label_free"`.
+
+    Two views are drawn of every clip, and their codes are drawn together (training/label_free.py).
+    What a view changes is what a code is not to tell; a strength of 0 leaves it as it is. See
+    training/views.py for what each of them does.
+    """
+
+    path: ClassVar[str] = "config.label_free"
+
+    # What draws the two views of a clip together and keeps clips apart.
+    contrast: str = choice("info_nce", "vicreg", "barlow_twins", added=True)
+    # Of InfoNCE: divides the cosine.
+    temperature: Number = number(0.2, high=1e6, positive=True, added=True)
+    # The camera: its zoom and shift, how wide the picture is for its height, and its tilt.
+    zoom: Number = number(0.15, high=10, added=True)
+    shift: Number = number(0.1, high=10, added=True)
+    squeeze: Number = number(0.0, high=10, added=True)
+    tilt: Number = number(0.0, high=10, added=True)
+    # The people: where each stands, how large each is, the sides of each box, the share left out.
+    person_shift: Number = number(0.0, high=10, added=True)
+    person_size: Number = number(0.0, high=10, added=True)
+    box_noise: Number = number(0.03, high=10, added=True)
+    leave_out: Number = share(0.2, added=True)
+    # The time: another moment of the clip, in frames, and another speed.
+    moment: Number = number(0.0, high=1000, added=True)
+    speed: Number = number(0.0, high=10, added=True)
+    # The pixels: other colours.
+    colour: Number = number(0.0, high=10, added=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,8 +236,9 @@ class TrainConfig(Checked):
     evaluate_every_epochs: int = whole(1, low=1, high=MOST_STEPS)
     # More checkpoints in between; 0 for none.
     checkpoint_every_steps: int = whole(500, low=0, high=MOST_STEPS)
-    # The validation metric that the best checkpoint is chosen by; higher is better.
-    select: str = choice("activity_accuracy", "action_accuracy")
+    # The validation metric that the best checkpoint is chosen by; higher is better. "views_found"
+    # needs no labels: the share of clips of which one view's code is nearest to the other's.
+    select: str = choice("activity_accuracy", "action_accuracy", "views_found")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,6 +247,9 @@ class TopConfig(Checked):
 
     # Names the run's folder, with the model, bits and seed: runs/<name>-<model>-<bits>-<seed>.
     name: str = folder_name("base")
+    # What is learned from: the "supervised" classes of activities and actions, or "label_free", the
+    # clips alone: no label enters the training or the choice of a checkpoint.
+    objective: str = choice("supervised", "label_free", added=True)
     # A generator of random numbers takes 32 bits.
     seed: int = whole(0, low=0, high=2**32 - 1)
     # Devices that share a batch (the paper's machine had two); 0: all there are. Fewer are used
@@ -223,11 +261,12 @@ PARTS: dict[str, type[Checked]] = {
     "data": DataConfig,
     "model": ModelConfig,
     "loss": LossConfig,
+    "label_free": LabelFreeConfig,
     "optimizer": OptimizerConfig,
     "train": TrainConfig,
 }
 # Fields that the configs of older runs lack, with what every run was before they were added.
-ADDED_FIELDS = {
+ADDED_FIELDS = TopConfig.added() | {
     f"{name}.{field}": value
     for name, part in PARTS.items()
     for field, value in part.added().items()
@@ -260,9 +299,10 @@ def check_fields(config: Any, *, stored: bool = False) -> None:
         top["name"] = TopConfig.name
     TopConfig.of(top)
     for name, part in PARTS.items():
-        if name not in values:
+        # A part that was added later has only such fields.
+        if name not in values and part.added() != part.defaults():
             raise UserError(f"config has no field {name!r}: it is from another version of stvh_jax")
-        part.of(values[name])
+        part.of(values.get(name, {}))
 
 
 def check_run(run_config: Any) -> None:

@@ -159,6 +159,16 @@ def make_small(config: Config) -> None:
     use_one_code(config, visual_bits=32)
 
 
+def make_label_free(config: Config) -> None:
+    """Turns the config of an experiment from learning labels to learning without any."""
+    config.name += "_label_free"
+    config.objective = "label_free"
+    config.train.select = "views_found"
+    for name in ("action", "contrastive", "supervised_contrastive"):
+        config.loss[name] = 0.0
+    config.train.box_jitter = config.train.box_noise = config.train.leave_out = 0.0
+
+
 def make_boxes_only(config: Config) -> None:
     """Turns the config of an experiment into that of a study from boxes alone, on one core.
 

@@ -25,6 +25,7 @@ def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
     _check_appearance(config, dataset)
     _check_backbone(config)
     _check_losses(config, dataset)
+    _check_label_free(config)
     _check_selection(config)
     _check_splits(config, dataset)
 
@@ -161,7 +162,54 @@ def _check_losses(config: Config, dataset: Dataset) -> None:
         )
 
 
+def _check_label_free(config: Config) -> None:
+    """Checks that nothing needs labels where none are learned from."""
+    if config.get("objective") != "label_free":
+        return
+    train, model = config.train, config.model
+    for name, loss in LOSSES.items():
+        if loss.needs_labels and config.loss.get(name, 0):
+            raise UserError(
+                f"config.loss.{name} needs labels, and config.objective=label_free has none; set "
+                "it to 0"
+            )
+    if model.name == "frame_classifier":
+        raise UserError(
+            "config.objective=label_free makes codes, and config.model.name=frame_classifier has "
+            "none; choose another model"
+        )
+    for name in ("box_jitter", "box_noise", "leave_out"):
+        if train[name]:
+            raise UserError(
+                f"config.train.{name} is for learning from labels; set it to 0, and the views of "
+                "config.label_free in its place"
+            )
+    for name in ("zoom", "shift", "squeeze", "tilt", "person_shift", "person_size"):
+        if config.label_free[name] and model.source not in SOURCES_OF_BOXES:
+            raise UserError(
+                f"config.label_free.{name} changes boxes, but not pixels; set it to 0 for "
+                f"config.model.source={model.source}"
+            )
+    if config.label_free.colour and model.source != "frames":
+        raise UserError(
+            "config.label_free.colour changes pixels, and config.model.source="
+            f"{model.source} reads none; set it to 0"
+        )
+    if train.batch_size == train.accumulate:
+        raise UserError(
+            f"with config.train.accumulate={train.accumulate} each part of a batch is one clip, "
+            "but label-free learning compares several; raise config.train.batch_size"
+        )
+
+
 def _check_selection(config: Config) -> None:
+    label_free = config.get("objective") == "label_free"
+    if label_free != (config.train.select == "views_found"):
+        cure = "views_found" if label_free else "activity_accuracy"
+        raise UserError(
+            f"config.train.select={config.train.select} is not measured with config.objective="
+            f"{config.get('objective')}; set it to {cure}"
+        )
     if config.model.name == "global_hash" and config.train.select == "action_accuracy":
         raise UserError(
             "config.model.name=global_hash has no actions; set config.train.select="

@@ -14,6 +14,7 @@ from stvh_jax.models.compiling import jit
 from stvh_jax.models.shapes import example_clips, variable_shapes
 from stvh_jax.training import sharding
 from stvh_jax.training.augment import Augmentation
+from stvh_jax.training.objectives import objective_of
 from stvh_jax.training.optimizer import build_optimizer, learning_rate_schedule
 from stvh_jax.training.state import create_state
 from stvh_jax.training.step import make_train_step, make_validation_step
@@ -65,10 +66,11 @@ def compile_steps(
     lengths = {"steps_per_epoch": steps_per_epoch, "epochs": train.epochs}
     frozen = config.model.freeze_backbone
     optimizer = build_optimizer(config.optimizer, **lengths, freeze_backbone=frozen)
+    objective = objective_of(config)
     train_step = make_train_step(
         model,
         optimizer,
-        config.loss,
+        objective,
         learning_rate_schedule(config.optimizer, **lengths),
         augment=Augmentation.of(train),
         average=train.average,
@@ -93,7 +95,7 @@ def compile_steps(
             out_shardings=(whole, whole),
         ),
         validation_step=jit(
-            make_validation_step(model, config.loss),
+            make_validation_step(model, objective),
             in_shardings=(whole, split),
             out_shardings=whole,
         ),

@@ -183,6 +183,21 @@ def bit_balance(relaxed: Float[Array, "B K"], clip_mask: Bool[Array, "B"]) -> Fl
     return jnp.full(clip_mask.shape, jnp.square(means).mean())
 
 
+def bit_independence(
+    relaxed: Float[Array, "B K"], clip_mask: Bool[Array, "B"]
+) -> Float[Array, "B"]:
+    """Computes how far bits are from saying each something else; the same for every clip.
+
+    Spectral Hashing asks of codes that (1 / B) sum_i b_i b_i^T = I. This is what lies off the
+    diagonal as a penalty, with h for b: sum_(k != l) (mean_i h_ik h_il)^2 / K.
+    """
+    count = jnp.maximum(clip_mask.sum(), 1)
+    codes = jnp.where(clip_mask[:, None], relaxed, 0)
+    product = jnp.square(codes.T @ codes / count)
+    across = product.sum() - jnp.trace(product)
+    return jnp.full(clip_mask.shape, across / relaxed.shape[1])
+
+
 def _pairs(activity, clip_mask):
     """Says which clips i have a known activity `[B]`, and which clips j `[B, B]` to compare with i.
 
@@ -244,3 +259,9 @@ def bit_balance_term(outputs, clips, clip_mask, weights):
     """Takes `bit_balance` of the last focus."""
     del clips, weights
     return None if outputs.relaxed is None else bit_balance(outputs.relaxed[-1], clip_mask)
+
+
+def bit_independence_term(outputs, clips, clip_mask, weights):
+    """Takes `bit_independence` of the last focus."""
+    del clips, weights
+    return None if outputs.relaxed is None else bit_independence(outputs.relaxed[-1], clip_mask)

@@ -189,28 +189,34 @@ class Loss(NamedTuple):
         model that lacks what it reads.
       of_codes: whether it reads codes: it is then the mean over the lengths of nested codes.
       of_labels: whether it reads activities: the mean over clips is then over those with one.
+      needs_labels: whether it means nothing where no clip has labels.
     """
 
     term: Callable[..., Term]
     of_codes: bool = False
     of_labels: bool = False
+    needs_labels: bool = False
+
+
+def _reading_activities(term: Callable[..., Term]) -> Loss:
+    return Loss(term, of_codes=True, of_labels=True, needs_labels=True)
 
 
 # The terms of the loss, each weighted by the field of `config.loss` that has its name; the
 # activity weighs 1. docs/extending.md adds one.
 LOSSES = {
-    "activity": Loss(activity_term, of_codes=True, of_labels=True),
+    "activity": _reading_activities(activity_term),
     "quantisation": Loss(quantisation_term, of_codes=True),
-    "contrastive": Loss(contrastive_term, of_codes=True),
-    "action": Loss(action_term),
+    # The relations of Eq 8 are those of actions, which labels teach.
+    "contrastive": Loss(contrastive_term, of_codes=True, needs_labels=True),
+    "action": Loss(action_term, needs_labels=True),
     "reconstruction": Loss(reconstruction_term),
-    "pairwise": Loss(hashing_losses.pairwise_term, of_codes=True, of_labels=True),
-    "centre": Loss(hashing_losses.centre_term, of_codes=True, of_labels=True),
-    "orthogonal": Loss(hashing_losses.orthogonal_term, of_codes=True, of_labels=True),
-    "supervised_contrastive": Loss(
-        hashing_losses.supervised_contrastive_term, of_codes=True, of_labels=True
-    ),
+    "pairwise": _reading_activities(hashing_losses.pairwise_term),
+    "centre": _reading_activities(hashing_losses.centre_term),
+    "orthogonal": _reading_activities(hashing_losses.orthogonal_term),
+    "supervised_contrastive": _reading_activities(hashing_losses.supervised_contrastive_term),
     "bit_balance": Loss(hashing_losses.bit_balance_term, of_codes=True),
+    "bit_independence": Loss(hashing_losses.bit_independence_term, of_codes=True),
 }
 
 

@@ -8,15 +8,17 @@ import optax
 
 from stvh_jax.clips import Clips
 from stvh_jax.models.build import Model, encode
-from stvh_jax.training.losses import total_loss
+from stvh_jax.training.objectives import Objective
 from stvh_jax.training.state import TrainState
-from stvh_jax.unknown import UNKNOWN
+
+# Of the key of a step, what the objective draws with beside the dropout; and what validation does.
+_DRAWN, _VALIDATION_KEY = 1, 0
 
 
 def make_train_step(
     model: Model,
     optimizer: optax.GradientTransformation,
-    loss_weights,
+    objective: Objective,
     learning_rate: optax.Schedule,
     *,
     augment: Callable[[jax.Array, Clips], Clips],
@@ -33,7 +35,9 @@ def make_train_step(
     """
 
     def gradient_of(params, model_state, clips, dropout):
-        def objective(params):
+        clips = objective.prepare(jax.random.fold_in(dropout, _DRAWN), clips)
+
+        def loss_of(params):
             outputs, changed = model.apply(
                 {"params": params, **model_state},
                 clips,
@@ -41,10 +45,10 @@ def make_train_step(
                 rngs={"dropout": dropout},
                 mutable=list(model_state),
             )
-            loss, terms = total_loss(outputs, clips, weights=loss_weights)
+            loss, terms = objective.loss(outputs, clips)
             return loss, (terms, changed)
 
-        (loss, (terms, changed)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
+        (loss, (terms, changed)), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
         return gradient, dict(changed), {"loss": loss, **terms}
 
     compute = gradient_of if accumulate == 1 else mean_over_parts(gradient_of, accumulate)
@@ -100,26 +104,17 @@ def mean_over_parts(gradient_of, parts: int):
     return mean_gradient
 
 
-def make_validation_step(model: Model, loss_weights):
-    """Makes `step(variables, clips) -> sums`: loss and correct clips, summed over valid clips.
+def make_validation_step(model: Model, objective: Objective):
+    """Makes `step(variables, clips) -> sums`: the loss and what the objective judges.
 
-    Of clips of unknown activity none is right, and `labelled` counts the others.
+    Both are summed over the valid clips, which `clips` counts.
     """
 
     def validation_step(variables: dict, clips: Clips) -> dict[str, jax.Array]:
-        outputs = encode(model, variables, clips)
-        loss, _ = total_loss(outputs, clips, weights=loss_weights)
-        right = outputs.activity_logits[-1].argmax(axis=-1) == clips.activity
-        sums = {
-            "clips": clips.clip_mask.sum(),
-            "labelled": (clips.clip_mask & (clips.activity != UNKNOWN)).sum(),
-            "loss": loss * clips.clip_mask.sum(),
-            "activity_right": (right & clips.clip_mask).sum(),
-        }
-        if outputs.action_logits is not None:
-            actions = outputs.action_logits.argmax(axis=-1) == clips.action
-            sums["actors"] = (clips.action >= 0).sum()
-            sums["action_right"] = (actions & (clips.action >= 0)).sum()
-        return sums
+        shown = objective.prepare(jax.random.key(_VALIDATION_KEY), clips)
+        outputs = encode(model, variables, shown)
+        loss, _ = objective.loss(outputs, shown)
+        count = clips.clip_mask.sum()
+        return {"clips": count, "loss": loss * count, **objective.judge(outputs, shown)}
 
     return validation_step

@@ -34,6 +34,12 @@ from stvh_jax.training.run_config import make_run_config
 from stvh_jax.training.state import TrainState
 from stvh_jax.training.visual_stage import fit_visual_end
 
+# Validation metrics: which of the sums of a validation is divided by which.
+MEASURES = {
+    "activity_accuracy": ("activity_right", "labelled"),
+    "action_accuracy": ("action_right", "actors"),
+    "views_found": ("views_found", "clips"),
+}
 # Held by the process that trains in a run's folder.
 LOCK = "training.lock"
 
@@ -166,7 +172,7 @@ class Trainer:
         )
 
     def validate(self, state: TrainState) -> dict[str, float]:
-        """Measures loss and accuracies over the validation split.
+        """Measures the loss, and the `MEASURES` of the objective, over the validation split.
 
         Raises:
           UserError: the loss is not finite.
@@ -189,11 +195,11 @@ class Trainer:
                 "stopped, the last checkpoint is whole. Lower config.optimizer.learning_rate or "
                 "set config.optimizer.clip_norm"
             )
-        accuracy = totals["activity_right"] / max(totals["labelled"], 1)
-        measured = {"loss": loss, "activity_accuracy": accuracy}
-        if "actors" in totals:
-            measured["action_accuracy"] = totals["action_right"] / max(totals["actors"], 1)
-        return measured
+        return {"loss": loss} | {
+            name: totals[counted] / max(totals[among], 1)
+            for name, (counted, among) in MEASURES.items()
+            if counted in totals
+        }
 
     def save(self, step: int, state: TrainState, validation: dict[str, float] | None) -> None:
         """Saves a checkpoint, with its score where it was validated.

@@ -1,0 +1,92 @@
+"""What a step of training learns from its clips: their labels, or the clips alone."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jaxtyping import Array, Bool, Float
+
+from stvh_jax.clips import Clips
+from stvh_jax.config import Config
+from stvh_jax.models.outputs import Outputs
+from stvh_jax.training.label_free import contrast_of_views, views_found
+from stvh_jax.training.losses import total_loss
+from stvh_jax.training.views import View, draw_views, without_labels
+from stvh_jax.unknown import UNKNOWN
+
+# The scalar loss and its terms.
+Losses = tuple[Float[Array, ""], dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What is learned from a batch.
+
+    Attributes:
+      prepare: `(key, clips) -> clips`: what the model is shown of a batch.
+      loss: `(outputs, clips) -> loss, terms`: of what it was shown.
+      judge: `(outputs, clips) -> sums`: counts over the valid clips, for validation.
+    """
+
+    prepare: Callable[[jax.Array, Clips], Clips]
+    loss: Callable[[Outputs, Clips], Losses]
+    judge: Callable[[Outputs, Clips], dict[str, jax.Array]]
+
+
+def objective_of(config: Config) -> Objective:
+    """Makes the objective that `config.objective` names."""
+    if config.get("objective") == "label_free":
+        return label_free(config.loss, config.label_free)
+    return supervised(config.loss)
+
+
+def supervised(weights: Config) -> Objective:
+    """Learns the classes of activities and actions; `weights` is `config.loss`."""
+
+    def judge(outputs: Outputs, clips: Clips) -> dict[str, jax.Array]:
+        # Of clips of unknown activity none is right, and `labelled` counts the others.
+        right = outputs.activity_logits[-1].argmax(axis=-1) == clips.activity
+        sums = {
+            "labelled": (clips.clip_mask & (clips.activity != UNKNOWN)).sum(),
+            "activity_right": (right & clips.clip_mask).sum(),
+        }
+        if outputs.action_logits is not None:
+            actions = outputs.action_logits.argmax(axis=-1) == clips.action
+            sums["actors"] = (clips.action >= 0).sum()
+            sums["action_right"] = (actions & (clips.action >= 0)).sum()
+        return sums
+
+    return Objective(
+        prepare=lambda key, clips: clips,
+        loss=lambda outputs, clips: total_loss(outputs, clips, weights=weights),
+        judge=judge,
+    )
+
+
+def label_free(weights: Config, config: Config) -> Objective:
+    """Learns from two views of each clip; no label reaches the model or the loss.
+
+    Args:
+      weights: `config.loss`; no term that needs labels may have a weight (`training.checks`).
+      config: `config.label_free`.
+    """
+    view = View.of(config)
+
+    def mask_of(clips: Clips) -> Bool[Array, "B"]:
+        return clips.clip_mask[::2]
+
+    def loss(outputs: Outputs, clips: Clips) -> Losses:
+        total, terms = total_loss(outputs, clips, weights=weights)
+        contrast = contrast_of_views(outputs, mask_of(clips), config=config)
+        del terms["activity"]
+        return total + contrast, {"contrast": contrast, **terms}
+
+    def judge(outputs: Outputs, clips: Clips) -> dict[str, jax.Array]:
+        return {"views_found": views_found(outputs, mask_of(clips)).sum()}
+
+    return Objective(
+        prepare=lambda key, clips: draw_views(view, key, without_labels(clips)),
+        loss=loss,
+        judge=judge,
+    )
