@@ -26,6 +26,7 @@ from stvh_jax.config import Config
 from stvh_jax.models.compiling import jit
 from stvh_jax.training import sharding
 from stvh_jax.training.augment import Augmentation
+from stvh_jax.training.objectives import supervised
 from stvh_jax.training.optimizer import build_optimizer, learning_rate_schedule
 from stvh_jax.training.state import create_state
 from stvh_jax.training.step import make_train_step
@@ -43,7 +44,7 @@ def our_step(ours: RandomModel, clips: Clips) -> tuple[Callable[[], object], flo
     step = make_train_step(
         ours.model,
         optimizer,
-        config.loss,
+        supervised(config.loss),
         learning_rate_schedule(config.optimizer, **LENGTHS),
         augment=Augmentation.of(config.train),
         average=config.train.average,

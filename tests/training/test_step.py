@@ -7,6 +7,7 @@ import optax
 
 from stvh_jax.models.build import build_model
 from stvh_jax.training.augment import Augmentation
+from stvh_jax.training.objectives import supervised
 from stvh_jax.training.state import TrainState, create_state
 from stvh_jax.training.step import average_decay, make_train_step
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
@@ -21,7 +22,7 @@ def test_the_average_moves_by_its_share_at_each_step_and_is_what_is_used():
         make_train_step(
             model,
             optimizer,
-            config.loss,
+            supervised(config.loss),
             optax.constant_schedule(0.5),
             augment=Augmentation(),
             average=0.2,
