@@ -21,11 +21,15 @@ from stvh_jax import recipes
 
 def get_config(options: str = "") -> ConfigDict:
     """Returns the config with a protocol."""
-    (protocol,) = recipes.read_options("vd_boxes", options, recipes.PROTOCOLS)
+    protocol, objective = recipes.read_options(
+        "vd_boxes", options, recipes.PROTOCOLS, recipes.OBJECTIVES
+    )
     config = base.get_config()
     recipes.make_boxes_only(config)
     recipes.make_symmetric_boxes(config)
     config.name = "vd_boxes"
+    if objective == "label_free":
+        recipes.make_label_free(config)
     recipes.use_protocol(config, protocol)
     config.data.variant = "boxes_only"
     config.data.num_frames = 1

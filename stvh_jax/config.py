@@ -156,8 +156,16 @@ class LabelFreeConfig(Checked):
 
     # What draws the two views of a clip together and keeps clips apart.
     contrast: str = choice("info_nce", "vicreg", "barlow_twins", added=True)
+    contrast_weight: Number = number(1.0, high=1e6, added=True)
     # Of InfoNCE: divides the cosine.
     temperature: Number = number(0.2, high=1e6, positive=True, added=True)
+    # Clips whose people are arranged alike are to have codes that are alike: what this weighs, how
+    # far apart two people may stand and still be alike, in heights of a person, how few clips count
+    # as alike, and what divides the cosine of codes (training/arrangements.py).
+    arrangement_weight: Number = number(3.0, high=1e6, added=True)
+    arrangement_reach: Number = number(1.5, high=1e6, positive=True, added=True)
+    arrangement_sharpness: Number = number(0.035, high=1e6, positive=True, added=True)
+    arrangement_temperature: Number = number(0.1, high=1e6, positive=True, added=True)
     # The camera: its zoom and shift, how wide the picture is for its height, and its tilt.
     zoom: Number = number(0.15, high=10, added=True)
     shift: Number = number(0.1, high=10, added=True)

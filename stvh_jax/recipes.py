@@ -17,6 +17,8 @@ BACKBONES = {
     # 512 channels at 1/32 of the frame, the shape the paper prints.
     "small": {"name": "small", "features": (32, 64, 128, 256, 512)},
 }
+# What a config learns from, by the name that its path may end in: see `make_label_free`.
+OBJECTIVES = ("supervised", "label_free")
 # Which clips a config trains on, by the name that its path may end in: see `use_protocol`.
 PROTOCOLS = ("published", "validated")
 
@@ -167,6 +169,13 @@ def make_label_free(config: Config) -> None:
     for name in ("action", "contrastive", "supervised_contrastive"):
         config.loss[name] = 0.0
     config.train.box_jitter = config.train.box_noise = config.train.leave_out = 0.0
+    config.train.batch_size = config.train.evaluation_batch_size = 256
+    config.train.average = 0.99
+    config.train.epochs = 120
+    config.optimizer.learning_rate = 1e-3
+    config.label_free.tilt = 0.5
+    config.label_free.squeeze = 0.1
+    config.label_free.person_shift = 0.1
 
 
 def make_boxes_only(config: Config) -> None:

@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from stvh_jax.clips import Clips
 from stvh_jax.config import Config
 from stvh_jax.models.outputs import Outputs
+from stvh_jax.training.arrangements import arrangement_loss, describe_people, distances
 from stvh_jax.training.hashing_losses import unit
 
 # The logit of a clip that is left out of a softmax.
@@ -116,31 +118,49 @@ CONTRASTS: dict[str, Callable[..., Float[Array, "B"]]] = {
 }
 
 
-def contrast_of_views(
-    outputs: Outputs, clip_mask: Bool[Array, "B"], *, config: Config
-) -> Float[Array, ""]:
-    """Weighs the contrast of focus i with w_i = i / L, as Eq 14 does the activity's loss.
+def terms_of_views(
+    outputs: Outputs, shown: Clips, clips: Clips, *, config: Config, aspect: float
+) -> dict[str, Float[Array, ""]]:
+    """Computes the contrast of views and what their codes tell of arrangements.
+
+    Each is the mean over the valid clips; over the foci 1..L, focus i weighs w_i = i / L, as Eq 14
+    has it of the activity's loss; and of nested codes, it is the mean over their lengths.
 
     Args:
       outputs: of two views of B clips, those of a clip beside each other.
-      clip_mask: false for clips that only pad the batch.
-      config: `config.label_free`.
-
-    Returns:
-      The mean over the valid clips; of nested codes, over their lengths, too.
+      shown: the views.
+      clips: the clips.
+      config: `config.label_free`; a term that weighs 0 is left out.
+      aspect: the width of a frame over its height.
     """
-    contrast = CONTRASTS[config.contrast]
+    clip_mask = shown.clip_mask[::2]
+    losses: dict[str, Callable[[Views], Float[Array, B]]] = {}
+    if config.contrast_weight:
+        contrast = CONTRASTS[config.contrast]
+        losses["contrast"] = lambda views: contrast(
+            views, clip_mask, temperature=config.temperature
+        )
+    if config.arrangement_weight:
+        people = describe_people(clips.boxes, clips.actor_mask, aspect=aspect)
+        apart = distances(people, clips.actor_mask, reach=config.arrangement_reach)
+        losses["arrangement"] = lambda views: arrangement_loss(
+            views,
+            apart,
+            clip_mask,
+            sharpness=config.arrangement_sharpness,
+            temperature=config.arrangement_temperature,
+        )
     learned = outputs.activity_logits.shape[0]
     weights = jnp.arange(1, learned + 1) / learned
+    count, lengths = jnp.maximum(clip_mask.sum(), 1), outputs.nested()
 
-    def of_length(codes: Outputs) -> Float[Array, ""]:
-        by_focus = jax.vmap(
-            lambda views: contrast(views, clip_mask, temperature=config.temperature)
-        )(codes.relaxed[-learned:])
-        return (weights @ by_focus).sum() / jnp.maximum(clip_mask.sum(), 1)
+    def mean(loss: Callable[[Views], Float[Array, "B"]]) -> Float[Array, ""]:
+        by_length = [
+            (weights @ jax.vmap(loss)(codes.relaxed[-learned:])).sum() / count for codes in lengths
+        ]
+        return jnp.stack(by_length).mean()
 
-    lengths = [of_length(codes) for codes in outputs.nested()]
-    return sum(lengths[1:], lengths[0]) / len(lengths)
+    return {name: mean(loss) for name, loss in losses.items()}
 
 
 def views_found(outputs: Outputs, clip_mask: Bool[Array, "B"]) -> Bool[Array, "B"]:

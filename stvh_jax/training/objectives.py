@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from stvh_jax.clips import Clips
 from stvh_jax.config import Config
 from stvh_jax.models.outputs import Outputs
-from stvh_jax.training.label_free import contrast_of_views, views_found
+from stvh_jax.training.label_free import terms_of_views, views_found
 from stvh_jax.training.losses import total_loss
 from stvh_jax.training.views import View, draw_views, without_labels
 from stvh_jax.unknown import UNKNOWN
@@ -25,19 +25,20 @@ class Objective:
 
     Attributes:
       prepare: `(key, clips) -> clips`: what the model is shown of a batch.
-      loss: `(outputs, clips) -> loss, terms`: of what it was shown.
-      judge: `(outputs, clips) -> sums`: counts over the valid clips, for validation.
+      loss: `(outputs, shown, clips) -> loss, terms`: of what it was shown, and the batch.
+      judge: `(outputs, shown) -> sums`: counts over the valid clips, for validation.
     """
 
     prepare: Callable[[jax.Array, Clips], Clips]
-    loss: Callable[[Outputs, Clips], Losses]
+    loss: Callable[[Outputs, Clips, Clips], Losses]
     judge: Callable[[Outputs, Clips], dict[str, jax.Array]]
 
 
 def objective_of(config: Config) -> Objective:
     """Makes the objective that `config.objective` names."""
     if config.get("objective") == "label_free":
-        return label_free(config.loss, config.label_free)
+        height, width = config.data.image_size
+        return label_free(config.loss, config.label_free, aspect=width / height)
     return supervised(config.loss)
 
 
@@ -59,34 +60,32 @@ def supervised(weights: Config) -> Objective:
 
     return Objective(
         prepare=lambda key, clips: clips,
-        loss=lambda outputs, clips: total_loss(outputs, clips, weights=weights),
+        loss=lambda outputs, shown, clips: total_loss(outputs, shown, weights=weights),
         judge=judge,
     )
 
 
-def label_free(weights: Config, config: Config) -> Objective:
+def label_free(weights: Config, config: Config, *, aspect: float) -> Objective:
     """Learns from two views of each clip; no label reaches the model or the loss.
 
     Args:
       weights: `config.loss`; no term that needs labels may have a weight (`training.checks`).
       config: `config.label_free`.
+      aspect: the width of a frame over its height.
     """
     view = View.of(config)
 
-    def mask_of(clips: Clips) -> Bool[Array, "B"]:
-        return clips.clip_mask[::2]
-
-    def loss(outputs: Outputs, clips: Clips) -> Losses:
-        total, terms = total_loss(outputs, clips, weights=weights)
-        contrast = contrast_of_views(outputs, mask_of(clips), config=config)
+    def loss(outputs: Outputs, shown: Clips, clips: Clips) -> Losses:
+        total, terms = total_loss(outputs, shown, weights=weights)
         del terms["activity"]
-        return total + contrast, {"contrast": contrast, **terms}
-
-    def judge(outputs: Outputs, clips: Clips) -> dict[str, jax.Array]:
-        return {"views_found": views_found(outputs, mask_of(clips)).sum()}
+        own = terms_of_views(outputs, shown, clips, config=config, aspect=aspect)
+        weighted = [config[f"{name}_weight"] * term for name, term in own.items()]
+        return total + sum(weighted), own | terms
 
     return Objective(
         prepare=lambda key, clips: draw_views(view, key, without_labels(clips)),
         loss=loss,
-        judge=judge,
+        judge=lambda outputs, shown: {
+            "views_found": views_found(outputs, shown.clip_mask[::2]).sum()
+        },
     )

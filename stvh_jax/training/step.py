@@ -35,17 +35,17 @@ def make_train_step(
     """
 
     def gradient_of(params, model_state, clips, dropout):
-        clips = objective.prepare(jax.random.fold_in(dropout, _DRAWN), clips)
+        shown = objective.prepare(jax.random.fold_in(dropout, _DRAWN), clips)
 
         def loss_of(params):
             outputs, changed = model.apply(
                 {"params": params, **model_state},
-                clips,
+                shown,
                 train=True,
                 rngs={"dropout": dropout},
                 mutable=list(model_state),
             )
-            loss, terms = objective.loss(outputs, clips)
+            loss, terms = objective.loss(outputs, shown, clips)
             return loss, (terms, changed)
 
         (loss, (terms, changed)), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
@@ -113,7 +113,7 @@ def make_validation_step(model: Model, objective: Objective):
     def validation_step(variables: dict, clips: Clips) -> dict[str, jax.Array]:
         shown = objective.prepare(jax.random.key(_VALIDATION_KEY), clips)
         outputs = encode(model, variables, shown)
-        loss, _ = objective.loss(outputs, shown)
+        loss, _ = objective.loss(outputs, shown, clips)
         count = clips.clip_mask.sum()
         return {"clips": count, "loss": loss * count, **objective.judge(outputs, shown)}
 

@@ -1,0 +1,126 @@
+"""How alike two arrangements of people are: a measure that needs no labels, and a loss from it.
+
+A person is a point: where it stands among the others, how large it is, how much taller than its
+place in the picture lets expect, and how it moves; all in mean heights of the clip's people, so
+that neither the place nor the zoom of the camera counts. An arrangement is the set of its points,
+and the distance of two is that of their means in the space of a kernel (Gretton et al., "A Kernel
+Two-Sample Test", JMLR 2012): no person is matched with another, and any numbers can be compared.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from stvh_jax.training.hashing_losses import unit
+
+# What each of a person's numbers weighs beside where it stands: width, height, how much taller than
+# expected, how it moves.
+_WIDTH, _HEIGHT, _TALLER, _MOTION = 1.0, 0.5, 4.0, 2.0
+_SMALL = 1e-4
+# The logit of what is left out of a softmax.
+_LEFT_OUT = -1e9
+
+
+def describe_people(
+    boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"], *, aspect: float
+) -> Float[Array, "B N 7"]:
+    """Describes each person of an arrangement, in mean heights; zeros for padded actors.
+
+    The middle of the bottom side, x and y, less its mean over the people; width and height; the
+    height less what a line through the heights over y lets expect there, as people look smaller far
+    away; and the motion, x and y: the mean place in the second half of the frames less that in the
+    first half, less the same of all people, which is the camera's. All are means over the frames.
+
+    Args:
+      boxes: in 0..1 of the frame.
+      actor_mask: true for actors.
+      aspect: the width of the frame over its height.
+    """
+    weights = actor_mask / jnp.maximum(actor_mask.sum(axis=1, keepdims=True), 1)
+
+    def mean(values: Float[Array, "B N"]) -> Float[Array, "B 1"]:
+        return (values * weights).sum(axis=1, keepdims=True)
+
+    top, left, bottom, right = jnp.moveaxis(boxes, -1, 0)
+    middle = aspect * (left + right) / 2
+    half = max(boxes.shape[1] // 2, 1)
+    x, y, width, height = (
+        values.mean(axis=1) for values in (middle, bottom, aspect * (right - left), bottom - top)
+    )
+    moved = [
+        values[:, -half:].mean(axis=1) - values[:, :half].mean(axis=1)
+        for values in (middle, bottom)
+    ]
+    size = jnp.maximum(mean(height), _SMALL)
+    lower = y - mean(y)
+    slope = mean(lower * (height - size)) / (mean(lower**2) + _SMALL)
+    taller = height - size - slope * lower
+    described = [
+        x - mean(x),
+        lower,
+        _WIDTH * width,
+        _HEIGHT * height,
+        _TALLER * taller,
+        *(_MOTION * (values - mean(values)) for values in moved),
+    ]
+    return jnp.where(actor_mask[..., None], jnp.stack(described, -1) / size[..., None], 0)
+
+
+def distances(
+    people: Float[Array, "B N F"], actor_mask: Bool[Array, "B N"], *, reach: float
+) -> Float[Array, "B B"]:
+    """Computes the squared distances of arrangements, as the kernel's means of them.
+
+    With k(p, q) = exp(-|p - q|_1 / reach) and E the mean over the people of two clips,
+    d_ij = E k(p_i, p_i') + E k(p_j, p_j') - 2 E k(p_i, p_j). A clip of nobody is at 0.
+
+    Args:
+      people: of each clip.
+      actor_mask: true for actors.
+      reach: how far apart two people may stand and still be alike, in the units of `people`.
+    """
+    batch, slots, _ = people.shape
+    weights = actor_mask / jnp.maximum(actor_mask.sum(axis=1, keepdims=True), 1)
+    points = jnp.moveaxis(people.reshape(batch * slots, -1), -1, 0)
+    apart = sum(jnp.abs(number[:, None] - number[None, :]) for number in points)
+    kernel = jnp.exp(-apart / reach) * weights.reshape(1, -1)
+    by_clip = (kernel.reshape(batch, slots, -1) * weights[..., None]).sum(axis=1)
+    means = by_clip.reshape(batch, batch, slots).sum(axis=2)
+    own = jnp.diagonal(means)
+    return own[:, None] + own[None, :] - 2 * means
+
+
+def arrangement_loss(
+    views: Float[Array, "2B K"],
+    apart: Float[Array, "B B"],
+    clip_mask: Bool[Array, "B"],
+    *,
+    sharpness: float,
+    temperature: float,
+) -> Float[Array, "B"]:
+    """Computes how little codes tell which clips have like arrangements.
+
+    Per clip i, over all other clips j, with u and v the unit vectors along its views and t the
+    softmax of -d_ij / (sharpness mean d): the mean over both directions of the cross-entropy
+    -sum_j t_j log softmax_j(u_i.v_j / temperature).
+
+    Args:
+      views: relaxed codes of two views of B clips, those of a clip beside each other.
+      apart: d, the distances of the clips.
+      clip_mask: false for clips that only pad the batch.
+      sharpness: of the target; of 256 clips, 0.035 has about ten that count.
+      temperature: divides the cosines.
+    """
+    one, other = unit(views[::2]), unit(views[1::2])
+    others = clip_mask[None, :] & ~jnp.eye(len(one), dtype=bool)
+    pairs = others & clip_mask[:, None]
+    scale = jnp.where(pairs, apart, 0).sum() / jnp.maximum(pairs.sum(), 1)
+    target = jax.nn.softmax(
+        jnp.where(others, -apart / jnp.maximum(sharpness * scale, _SMALL**2), _LEFT_OUT), axis=1
+    )
+    cosine = one @ other.T / temperature
+    losses = [
+        -jnp.where(others, target * jax.nn.log_softmax(jnp.where(others, each, _LEFT_OUT)), 0)
+        for each in (cosine, cosine.T)
+    ]
+    return jnp.where(clip_mask, sum(each.sum(axis=1) for each in losses) / 2, 0)
