@@ -9,14 +9,14 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 
 # Codes that are unpacked at a time.
 _ROWS = 1 << 15
 # Groups are fitted to so many codes, drawn at random; their number is chosen with fewer of them.
-_FITTED, _TRIED = 1 << 14, 1 << 12
+_FITTED, _TRIED = 1 << 13, 1 << 11
 # How often k-means begins anew, and how long each goes on at most.
-_STARTS, _STARTS_TRIED, _STEPS = 8, 3, 50
+_STARTS, _STARTS_TRIED, _STEPS = 8, 2, 50
 # Where the number of groups is left out, it is one of these.
 NUMBERS = range(2, 17)
 
@@ -125,7 +125,8 @@ def silhouette_of(points: Points, labels: Int64[np.ndarray, "M"]) -> float:
     number = int(labels.max()) + 1
     counts = np.bincount(labels, minlength=number)
     # The mean distance from a group is that from its mean vector.
-    away = 1 - points @ (_sums(points, labels, number) / counts[:, None]).T
+    means = (_sums(points, labels, number) / counts[:, None]).astype(np.float32)
+    away = 1 - _products(points, means)
     rows = np.arange(len(points))
     own = away[rows, labels] * counts[labels] / np.maximum(counts[labels] - 1, 1)
     away[rows, labels] = np.inf
@@ -184,22 +185,21 @@ def _fitted(points: Points, number: int, *, starts: int, seed: int) -> Float32[n
 def _begun(points: Points, number: int, random: np.random.Generator) -> Float32[np.ndarray, "G D"]:
     """Draws the first centres as k-means++ does: far from one another, as far as points are."""
     chosen = [int(random.integers(len(points)))]
-    away = np.maximum(0.0, 1 - points @ points[chosen[0]]).astype(np.float64)
+    away = _away(points, chosen[0])
     while len(chosen) < number:
-        away[away < 1e-6] = 0
         if not away.any():
             break  # no other points are different
         chosen.append(int(random.choice(len(points), p=away / away.sum())))
-        away = np.minimum(away, np.maximum(0.0, 1 - points @ points[chosen[-1]]))
+        away = np.minimum(away, _away(points, chosen[-1]))
     repeats = [chosen[place % len(chosen)] for place in range(number)]
     return points[repeats]
 
 
 def _assigned(
-    points: Points, centres: Float[np.ndarray, "G D"]
+    points: Points, centres: Float32[np.ndarray, "G D"]
 ) -> tuple[Int64[np.ndarray, "M"], Float32[np.ndarray, "M"]]:
     """Gives each point its nearest centre, the first of equally near ones, and how near it is."""
-    nearness = points @ centres.T
+    nearness = _products(points, centres)
     labels = nearness.argmax(axis=1)
     return labels, nearness[np.arange(len(points)), labels]
 
@@ -208,6 +208,22 @@ def _sums(
     points: Points, labels: Int64[np.ndarray, "M"], number: int
 ) -> Float64[np.ndarray, "G D"]:
     """Adds up the points of each group."""
-    members = np.zeros((number, len(points)), np.float32)
-    members[labels, np.arange(len(points))] = 1
-    return (members @ points).astype(np.float64)
+    order = np.argsort(labels, kind="stable")
+    ends = np.cumsum(np.bincount(labels, minlength=number))
+    parts = np.split(order, ends)[:-1]
+    return np.stack([points[part].sum(axis=0, dtype=np.float64) for part in parts])
+
+
+def _away(points: Points, place: int) -> Float64[np.ndarray, "M"]:
+    """Gives how far points are from one of them, exactly 0 where they are the same."""
+    away = 1 - _products(points, points[place : place + 1])[:, 0].astype(np.float64)
+    return np.where(away < 1e-6, 0, away)
+
+
+def _products(points: Points, others: Float32[np.ndarray, "G D"]) -> Float32[np.ndarray, "M G"]:
+    """Multiplies each point with each of some others.
+
+    Not by BLAS, whose last digits depend on how many threads it has, and whose threads wait for
+    one another where other programs compute, too.
+    """
+    return np.einsum("md,gd->mg", points, others)

@@ -178,7 +178,7 @@ def _described(
                 representative=records[0],
                 others=records[1:],
                 share=len(rows) / len(codes),
-                distance=max(0.0, bits * (1 - float(grouping.means[place] @ middle)) / 2),
+                distance=max(0.0, bits * (1 - float((grouping.means[place] * middle).sum())) / 2),
                 name=_common_name(record, rows),
                 _names=names,
                 _rows=rows,
@@ -208,7 +208,7 @@ def _apart(
     chosen = [0]
     while True:
         last = chosen[-1]
-        away = np.minimum(away, 1 - points @ points[last])
+        away = np.minimum(away, 1 - np.einsum("md,d->m", points, points[last]))
         free[last] = False
         free &= [not same_moment(own, times[last], step=step) for own in times]
         if len(chosen) > _OTHERS or not free.any():

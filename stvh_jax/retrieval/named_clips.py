@@ -38,7 +38,7 @@ class NamedClips:
     ) -> "Groups":
         """Puts clips into groups of those that are alike, by k-means on the stored codes.
 
-        The same clips, number, focus and seed make the same groups. They are fitted to 16,384
+        The same clips, number, focus and seed make the same groups. They are fitted to 8,192
         clips, drawn at random where there are more, and every clip is put into the nearest.
 
         Args:

@@ -1,6 +1,6 @@
 """Names of clips in a store: the column that the first one needs, and clips with theirs changed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from stvh_jax.retrieval.clip_table import as_record
 from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.index_info import IndexInfo
 from stvh_jax.retrieval.lance.snapshot import ClipSnapshot
-from stvh_jax.retrieval.lance.storage import INFO, ROW_ID, TABLE, column_batches, connect
+from stvh_jax.retrieval.lance.storage import INFO, ROW_ID, TABLE, connect, read_columns
 from stvh_jax.retrieval.record import GIVEN_NAME, NAMES
 
 if TYPE_CHECKING:
@@ -36,13 +36,11 @@ def add_column(
     wide = info.with_names()
     schema = wide.schema.with_metadata({INFO: wide.to_json()})
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in column_batches(table, info.schema.names):
-            clips = as_record(info, pa.table(batch.drop_columns([ROW_ID])))
-            clips = clips.append_column(GIVEN_NAME, pa.nulls(len(clips), pa.string()))
-            yield from clips.select(schema.names).cast(schema).to_batches()
-
-    connect(uri, storage_options).create_table(TABLE, batches(), schema, mode="overwrite")
+    # All are read before any is written: LanceDB cannot do both at once.
+    clips = as_record(info, read_columns(table, info.schema.names).drop_columns([ROW_ID]))
+    clips = clips.append_column(GIVEN_NAME, pa.nulls(len(clips), pa.string()))
+    clips = clips.select(schema.names).cast(schema)
+    connect(uri, storage_options).create_table(TABLE, clips, schema, mode="overwrite")
 
 
 def with_names(snapshot: ClipSnapshot, names: pa.Table) -> tuple[pa.Table, int]:
