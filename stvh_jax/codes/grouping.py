@@ -20,7 +20,11 @@ _STARTS, _STARTS_TRIED, _STEPS = 8, 2, 50
 # Where the number of groups is left out, it is one of these.
 NUMBERS = range(2, 17)
 
+# How many points are drawn for each centre to begin with.
+_CANDIDATES = 4
+
 Points = Float32[np.ndarray, "M D"]
+Away = Float64[np.ndarray, "M G"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -183,14 +187,19 @@ def _fitted(points: Points, number: int, *, starts: int, seed: int) -> Float32[n
 
 
 def _begun(points: Points, number: int, random: np.random.Generator) -> Float32[np.ndarray, "G D"]:
-    """Draws the first centres as k-means++ does: far from one another, as far as points are."""
+    """Draws the first centres as k-means++ does: far from one another, as far as points are.
+
+    Of a few that are drawn for each, that one is taken to which the others are nearest.
+    """
     chosen = [int(random.integers(len(points)))]
-    away = _away(points, chosen[0])
-    while len(chosen) < number:
-        if not away.any():
-            break  # no other points are different
-        chosen.append(int(random.choice(len(points), p=away / away.sum())))
-        away = np.minimum(away, _away(points, chosen[-1]))
+    away = _away(points, chosen)[:, 0]
+    while len(chosen) < number and away.any():
+        drawn = random.choice(len(points), _CANDIDATES, p=away / away.sum())
+        then = np.minimum(away[:, None], _away(points, drawn))
+        best = int(then.sum(axis=0).argmin())
+        chosen.append(int(drawn[best]))
+        away = then[:, best]
+    # Where no others are different, some are chosen again.
     repeats = [chosen[place % len(chosen)] for place in range(number)]
     return points[repeats]
 
@@ -214,9 +223,9 @@ def _sums(
     return np.stack([points[part].sum(axis=0, dtype=np.float64) for part in parts])
 
 
-def _away(points: Points, place: int) -> Float64[np.ndarray, "M"]:
-    """Gives how far points are from one of them, exactly 0 where they are the same."""
-    away = 1 - _products(points, points[place : place + 1])[:, 0].astype(np.float64)
+def _away(points: Points, places: Sequence[int] | Int64[np.ndarray, "G"]) -> Away:
+    """Gives how far points are from some of them, exactly 0 where they are the same."""
+    away = 1 - _products(points, points[places]).astype(np.float64)
     return np.where(away < 1e-6, 0, away)
 
 

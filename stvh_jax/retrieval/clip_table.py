@@ -81,7 +81,7 @@ def to_table(info: IndexInfo, codes: Codes, record: Mapping[str, Values]) -> pa.
     Raises:
       UserError: a field is unknown, missing, of another length or type, or a clip is given twice.
     """
-    if record.get(GIVEN_NAME) is not None:
+    if record.get(GIVEN_NAME) is not None and GIVEN_NAME not in info.columns:
         info = info.with_names()
     if unknown := sorted(set(record) - {GIVEN_NAME} - set(info.fields.names)):
         raise UserError(

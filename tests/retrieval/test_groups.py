@@ -23,7 +23,9 @@ def index(tmp_path):
     )
     start = np.arange(CLIPS) // 3 * 10.0 + np.arange(CLIPS) % 3
     split = np.array(["a", "b", "c"])[truth[order]]
-    index.add(codes[order], match="m", clip=range(CLIPS), start=start, stop=start + 2, split=split)
+    index.add(
+        codes[order], match="m", clip=range(CLIPS), start=start, stop=start + 2.5, split=split
+    )
     return index
 
 

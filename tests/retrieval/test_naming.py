@@ -5,6 +5,7 @@ import shutil
 import zipfile
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from stvh_jax.codes.bit_weights import laid_out
@@ -195,7 +196,7 @@ def test_a_server_keeps_none():
     server = object.__new__(engine.MilvusEngine)
     server.uri = "http://127.0.0.1:1/x"
     with pytest.raises(UserError, match="clips on a Milvus server cannot be given names"):
-        server.name(None)
+        server.name(pa.table({}))
 
 
 def give_names(uri, name, done):

@@ -276,7 +276,7 @@ class LanceEngine:
 
     def _as_stored(self, clips: pa.Table) -> pa.Table:
         """Gives clips as they are stored, in a store that holds their names if they have some."""
-        if GIVEN_NAME in clips.column_names:
+        if GIVEN_NAME in clips.column_names and GIVEN_NAME not in self.info.columns:
             self._hold_names()
         return as_stored(self.info, clips, self._adaptation)
 

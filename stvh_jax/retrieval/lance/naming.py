@@ -75,7 +75,7 @@ def with_kept_names(snapshot: ClipSnapshot, clips: pa.Table) -> pa.Table:
     there = np.array([row for row in rows if row >= 0], np.int64)
     values = iter(snapshot.store.taken(there, [GIVEN_NAME])[GIVEN_NAME].to_pylist())
     kept = [next(values) if row >= 0 else None for row in rows]
-    return clips.append_column(GIVEN_NAME, pa.array(kept, pa.string()))
+    return clips.append_column(GIVEN_NAME, pa.array(kept, snapshot.fields.field(GIVEN_NAME).type))
 
 
 def _rows_of(snapshot: ClipSnapshot, names: pa.Table) -> np.ndarray:
