@@ -39,7 +39,7 @@ def test_groups_are_printed_drawn_and_named(command, copied, monkeypatch):
     status, out, err = command("groups", "--index", copied, "--number", 3, "--json")
     second = json.loads(out)["groups"][1]
     name = ["name", "--index", copied, "--group", 2, "--number", 3, "--as", "fast break"]
-    status, out, err = command(*name, "--as", "x")
+    status, out, err = command(*name)
     assert (status, err) == (0, "")
     count = second["clips"]
     assert out == (
