@@ -13,7 +13,7 @@ from stvh_jax.errors import UserError
 
 def add_options(parser: parsing.StrictParser) -> None:
     """Adds the options of the index, of what is asked, and of the model that may be needed."""
-    parser.add_argument("--index", required=True, help="a folder, s3://..., http://...")
+    add_index(parser)
     parser.add_argument(
         "--clip",
         action="append",
@@ -48,12 +48,27 @@ def add_options(parser: parsing.StrictParser) -> None:
     )
     own_video.add_tracks(parser)
     _add_examples(parser)
+    add_focus(parser)
+    add_model(parser)
+
+
+def add_index(parser: parsing.StrictParser) -> None:
+    """Adds the option of the index."""
+    parser.add_argument("--index", required=True, help="a folder, s3://..., http://...")
+
+
+def add_focus(parser: parsing.StrictParser) -> None:
+    """Adds the options of the focus, and of a condition on the clips."""
     focus = parser.add_mutually_exclusive_group()
     focus.add_argument("--focus", help="activity (if left out), visual, 0 to L, or 2.3")
     focus.add_argument("--scale", type=float, help="the focus from 0, visual, to 1, activity: 0.5")
     parser.add_argument(
         "--where", help="""a condition on the clips in SQL, for example "match = '13'" """
     )
+
+
+def add_model(parser: parsing.StrictParser) -> None:
+    """Adds the options of the model and of the prepared sets."""
     parser.add_argument("--run", dest="folder", help="the model, if it was moved since")
     parser.add_argument("--data-dir", help="the prepared sets, if they were moved since")
     parser.add_argument("--dataset", metavar="MODULE:FUNCTION", help=parsing.DATASET_HELP)
@@ -74,6 +89,9 @@ def _add_examples(parser: parsing.StrictParser) -> None:
         default=[],
         metavar="MATCH/CLIP",
         help="a counter-example; as many as you like",
+    )
+    parser.add_argument(
+        "--name", metavar="NAME", help="clips of this name are examples; they are left out, too"
     )
     parser.add_argument("--query", metavar="FILE", help="a query that was saved, to go on from")
     parser.add_argument(
@@ -100,11 +118,10 @@ def check(arguments: argparse.Namespace) -> None:
     given = [arguments.clip, arguments.boxes, arguments.video]
     if len([each for each in given if each]) > 1:
         raise UserError("give --clip MATCH/CLIP, --frames DIR with --boxes FILE, or --video FILE")
-    others = arguments.activity or arguments.like or arguments.not_like or arguments.query
-    if not (any(given) or others):
+    if not is_given(arguments):
         raise UserError(
             "give --clip MATCH/CLIP, --video FILE --at TIME, or --frames DIR with --boxes FILE; or "
-            "--activity NAME, --like MATCH/CLIP, --query FILE"
+            "--activity NAME, --like MATCH/CLIP, --name NAME, --query FILE"
         )
     if arguments.start is not None and not arguments.boxes:
         raise UserError("--start chooses among the frames of --boxes FILE; give that")
@@ -112,6 +129,12 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError("--appearance is of the clip of --boxes FILE; give that")
     if arguments.rank and not any(given):
         raise UserError("--rank says how a clip is compared; give --clip, --video or --boxes")
+
+
+def is_given(arguments: argparse.Namespace) -> bool:
+    """Says whether anything is asked for."""
+    names = ("clip", "boxes", "video", "activity", "like", "not_like", "name", "query")
+    return any(getattr(arguments, name) for name in names)
 
 
 def read(arguments: argparse.Namespace, index) -> tuple[Any, str | float, Callable[[], tuple]]:
@@ -124,21 +147,10 @@ def read(arguments: argparse.Namespace, index) -> tuple[Any, str | float, Callab
     Raises:
       UserError: it makes no sense.
     """
-    from stvh_jax.retrieval import asking, index_model, queries, saved_query
+    from stvh_jax.retrieval import asking, queries, saved_query
 
     saved = saved_query.load(arguments.query) if arguments.query else None
-
-    @functools.cache
-    def open_model():
-        origin = index.info.origin
-        return open_run(
-            arguments,
-            index_model.run_of(index.info, arguments.folder),
-            index_model.checkpoint_of(index.info),
-            arguments.data_dir or origin.get("data_dir"),
-            bits=index.info.bits,
-        )
-
+    open_model = model_opener(arguments, index)
     clips = None
     if arguments.clip:
         names = [queries.parse_clip(text) for text in arguments.clip]
@@ -159,12 +171,30 @@ def read(arguments: argparse.Namespace, index) -> tuple[Any, str | float, Callab
         activity=arguments.activity,
         liked=liked,
         not_liked=not_liked,
+        named=arguments.name,
         saved=saved,
     )
-    return asked, _focus_of(arguments, index, saved), open_model
+    return asked, focus_of(arguments, index, saved), open_model
 
 
-def _focus_of(arguments: argparse.Namespace, index, saved) -> str | float:
+def model_opener(arguments: argparse.Namespace, index) -> Callable[[], tuple]:
+    """Gives what opens the index's model and its prepared set, once."""
+    from stvh_jax.retrieval import index_model
+
+    @functools.cache
+    def open_model():
+        return open_run(
+            arguments,
+            index_model.run_of(index.info, arguments.folder),
+            index_model.checkpoint_of(index.info),
+            arguments.data_dir or index.info.origin.get("data_dir"),
+            bits=index.info.bits,
+        )
+
+    return open_model
+
+
+def focus_of(arguments: argparse.Namespace, index, saved=None) -> str | float:
     """Gives the focus of a query: as said, or as it was saved."""
     if arguments.scale is not None:
         return index.info.focus_at(arguments.scale)

@@ -1,4 +1,6 @@
-"""Indexes clips by their codes, and finds those like a clip: index | query | watch | serve.
+"""Indexes clips by their codes, and finds those like a clip.
+
+index | query | groups | name | watch | serve
 
 python search.py index --run demo/run --split train --out demo/index
 python search.py query --index demo/index --clip 3/220 --focus visual
@@ -11,7 +13,7 @@ import re
 import sys
 
 from stvh_jax import files
-from stvh_jax.cli import asked, own_video, parsing, serving, taken
+from stvh_jax.cli import asked, found, grouping, naming, own_video, parsing, serving, taken
 from stvh_jax.errors import UserError, shown
 from stvh_jax.names import printable
 
@@ -35,13 +37,17 @@ def _parser(program: str) -> parsing.StrictParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="index | query | watch | serve")
+    commands = parser.add_subparsers(
+        required=True, metavar="index | query | groups | name | watch | serve"
+    )
     _add_index(
         commands.add_parser(
             "index", help="add the clips of videos, or of a prepared set, to an index"
         )
     )
     _add_query(commands.add_parser("query", help="find the clips like a clip"))
+    grouping.add_options(commands.add_parser("groups", help="put the clips into groups, to begin"))
+    naming.add_options(commands.add_parser("name", help="give clips a name, to find them by it"))
     _add_watch(commands.add_parser("watch", help="report the clips like a clip as they are added"))
     serving.add_options(commands.add_parser("serve", help="search by looking, in a browser"))
     return parser
@@ -104,19 +110,9 @@ def _add_query(parser: parsing.StrictParser) -> None:
     parser.set_defaults(run=_query)
     asked.add_options(parser)
     taken.add_options(parser)
-    parser.add_argument("--k", type=int, help="how many hits; 10, or all within a radius")
-    parser.add_argument("--radius", type=float, help="the largest distance in bits, included")
+    found.add_options(parser)
     parser.add_argument("--filter", type=_renamed, help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--exclude-near", type=float, metavar="SECONDS", help="leave out what is near the query"
-    )
-    parser.add_argument("--exclude-match", action="store_true", help="leave out the query's match")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--moments",
-        action=argparse.BooleanOptionalAction,
-        help="join hits that overlap in time; if left out, where there are such",
-    )
 
 
 def _add_watch(parser: parsing.StrictParser) -> None:
@@ -229,45 +225,14 @@ def _codes_of(info) -> str:
 def _query(arguments: argparse.Namespace) -> int:
     asked.check(arguments)
     taken.check(arguments)
-    from stvh_jax.retrieval import asking
     from stvh_jax.retrieval.index import Index
 
     index = Index.open(arguments.index)
     query, focus, open_model = asked.read(arguments, index)
-    k = 10 if arguments.k is None and arguments.radius is None else arguments.k
-
-    def search(count):
-        return asking.search(
-            index,
-            query,
-            focus=focus,
-            k=count,
-            radius=arguments.radius,
-            where=arguments.where,
-            exclude_near=arguments.exclude_near,
-            exclude_match=arguments.exclude_match,
-        )
-
-    hits = search(k)
-    moments = _moments(arguments, index, query, hits, search)
+    hits, moments = found.find(arguments, index, query, focus=focus)
     _show(arguments, index, query, hits, focus=focus, moments=moments)
     taken.write(arguments, index, query, hits, moments, open_model, focus=focus)
     return 0
-
-
-def _moments(arguments: argparse.Namespace, index, query, hits, search):
-    """Gives the moments that are shown in place of hits; None for the hits themselves."""
-    from stvh_jax.retrieval import moments
-
-    wanted, step = arguments.moments, moments.step_of(index)
-    beside = [] if query.clips is None else query.clips.records
-    if wanted is None:
-        wanted = moments.overlap_in_time(hits, beside=beside, step=step)
-    if not wanted:
-        return None
-    if arguments.k is None and arguments.radius is not None:
-        return moments.moments_of(moments.apart_from(hits, beside, step=step), step=step)
-    return moments.find_moments(search, arguments.k or 10, beside=beside, step=step)
 
 
 def _show(arguments: argparse.Namespace, index, query, hits, *, focus, moments) -> None:
@@ -277,10 +242,8 @@ def _show(arguments: argparse.Namespace, index, query, hits, *, focus, moments) 
     if arguments.json:
         values = hits_report.hits_to_dict(index, query, hits, focus=focus, moments=moments)
         print(json.dumps(values, indent=2))
-    elif moments is None:
-        print(hits_report.hits_table(index, query, hits, focus=focus), end="")
     else:
-        print(hits_report.moments_table(index, query, moments, focus=focus), end="")
+        print(found.table(index, query, hits, moments, focus=focus), end="")
 
 
 def _watch(arguments: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ from stvh_jax.codes.query_kinds import (
 )
 from stvh_jax.errors import UserError, shown
 from stvh_jax.names import printable
+from stvh_jax.retrieval import naming
 from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.hits import Hits
 from stvh_jax.retrieval.index import Index
@@ -49,6 +50,7 @@ class Asked:
       title: what it is called.
       liked: the examples, (match, clip).
       not_liked: the counter-examples.
+      named: the name of clips that are asked for the like of; None for none.
     """
 
     clips: Query | None
@@ -57,6 +59,7 @@ class Asked:
     title: str
     liked: Sequence[Name] = ()
     not_liked: Sequence[Name] = ()
+    named: str | None = None
 
     @property
     def way(self) -> str:
@@ -96,6 +99,7 @@ def ask(
     activity: str | None = None,
     liked: Sequence[Name] = (),
     not_liked: Sequence[Name] = (),
+    named: str | None = None,
     saved: SavedQuery | None = None,
 ) -> Asked:
     """Puts together what is asked for.
@@ -107,12 +111,14 @@ def ask(
       activity: the name of an activity to find, too.
       liked: clips of the index that are examples, (match, clip).
       not_liked: those that are counter-examples.
+      named: a name that clips were given, which are examples, too: all of them, or 64, evenly over
+        the archive, that stand for them.
       saved: a query that was saved, to go on from.
 
     Raises:
       UserError: nothing is asked for, an example contradicts another, the index knows no such
         activity, or the saved query is of other codes.
-      NotFound: an example is not in the index.
+      NotFound: an example is not in the index, or no clip has the name.
     """
     liked, not_liked = (tuple(dict.fromkeys(names)) for names in (liked, not_liked))
     if clips is None:
@@ -133,11 +139,16 @@ def ask(
         parts.append(_by_name(index, activity))
         titles.append(activity)
     query = functools.reduce(operator.add, parts) if parts else None
+    if named is not None:
+        titles.append(f"clips named {named}")
+    if liked or not_liked:
+        titles.append(f"{len(liked)} liked, {len(not_liked)} not")
+    if named is not None:
+        liked = tuple(dict.fromkeys([*liked, *naming.examples_of(index.engine, named)]))
     if liked or not_liked:
         before = (saved.liked, saved.not_liked) if saved else ((), ())
         _check_examples(liked, not_liked, *before)
         query = taught(query, *(_codes(index, names) for names in (liked, not_liked)))
-        titles.append(f"{len(liked)} liked, {len(not_liked)} not")
     if not titles:
         raise UserError("nothing is asked for; give a clip, an activity, examples or a saved query")
     return Asked(
@@ -147,6 +158,7 @@ def ask(
         title=", ".join(titles)[:LONGEST_TITLE],
         liked=(*_names(saved and saved.liked), *liked),
         not_liked=(*_names(saved and saved.not_liked), *not_liked),
+        named=named,
     )
 
 
@@ -162,7 +174,7 @@ def search(
 
     Args:
       index: where to search.
-      asked: what for; its clips and examples are left out of the hits.
+      asked: what for; its clips, examples and all clips of its name are left out of the hits.
       exclude_near: also leave out what is less than these seconds from one of its clips.
       exclude_match: also leave out their matches.
       **options: focus, k, radius, where, as `Index.search` has them.
@@ -182,6 +194,9 @@ def search(
             )
     for match, clip in (*asked.liked, *asked.not_liked):
         without += around(match, clip, None, None)
+    if asked.named is not None:
+        where = options.get("where")
+        options["where"] = naming.without_name(index.engine, asked.named, where)
     if asked.query is not None:
         (hits,) = index.search(query=asked.query, without=without, **options)
     else:

@@ -13,7 +13,7 @@ from stvh_jax.errors import UserError
 from stvh_jax.names import LONGEST_NAME, as_name
 from stvh_jax.retrieval.index_info import IndexInfo, listed
 from stvh_jax.retrieval.own_columns import PLAIN, check_values
-from stvh_jax.retrieval.record import ADAPTATION, NAMES, RECORD, code_column
+from stvh_jax.retrieval.record import ADAPTATION, GIVEN_NAME, NAMES, RECORD, code_column
 
 # What a caller gives as codes: packed, by focus, or of the last focus alone.
 Codes = UInt8[np.ndarray, "..."] | Mapping[int, UInt8[np.ndarray, "..."]]
@@ -70,6 +70,8 @@ def stored_codes(
 def to_table(info: IndexInfo, codes: Codes, record: Mapping[str, Values]) -> pa.Table:
     """Makes the rows of some clips: the columns of `IndexInfo.fields`, then those of the codes.
 
+    A column of names is there if names are given, whether or not the index has one yet.
+
     Args:
       info: the index they are for.
       codes: see `stored_codes`.
@@ -79,7 +81,9 @@ def to_table(info: IndexInfo, codes: Codes, record: Mapping[str, Values]) -> pa.
     Raises:
       UserError: a field is unknown, missing, of another length or type, or a clip is given twice.
     """
-    if unknown := sorted(set(record) - set(info.fields.names)):
+    if record.get(GIVEN_NAME) is not None and GIVEN_NAME not in info.columns:
+        info = info.with_names()
+    if unknown := sorted(set(record) - {GIVEN_NAME} - set(info.fields.names)):
         raise UserError(
             f"clips have no field {unknown[0]!r}; the fields are {listed(info.fields.names)}; an "
             "index is given others when it is made: Index.create(..., columns={'player': 'text'})"
@@ -90,6 +94,8 @@ def to_table(info: IndexInfo, codes: Codes, record: Mapping[str, Values]) -> pa.
     count = len(picked[info.last_focus])
     columns = {}
     for field in info.fields:
+        if field.name == GIVEN_NAME and record.get(GIVEN_NAME) is None:
+            continue  # those that are there stay
         column = _column(field, record.get(field.name), count)
         if len(column) != count:
             raise UserError(
@@ -101,7 +107,7 @@ def to_table(info: IndexInfo, codes: Codes, record: Mapping[str, Values]) -> pa.
     table = pa.table(columns | code_columns(info, picked))
     _check_names(table)
     _check_numbers(table)
-    _check_finite(table.select(list(info.columns)))
+    _check_finite(table.select([name for name in info.columns if name in table.column_names]))
     return table
 
 
@@ -146,7 +152,7 @@ def as_stored(info: IndexInfo, clips: pa.Table, adaptation: int = 0) -> pa.Table
 
     Args:
       info: what the index is.
-      clips: the columns of `RECORD` and of the codes.
+      clips: the columns of `RECORD` and of the codes; that of names may be missing.
       adaptation: the number of that by which their visual bits were made; 0 for none.
 
     Raises:
@@ -167,7 +173,10 @@ def as_stored(info: IndexInfo, clips: pa.Table, adaptation: int = 0) -> pa.Table
     if info.bit_weights is not None:
         numbers = pa.array(np.full(len(clips), adaptation, np.int64))
         clips = clips.append_column(ADAPTATION, numbers)
-    return clips.cast(info.schema)
+    if GIVEN_NAME in info.columns and GIVEN_NAME not in clips.column_names:
+        field = info.fields.field(GIVEN_NAME)
+        clips = clips.append_column(field, pa.nulls(len(clips), field.type))
+    return clips.select(info.schema.names).cast(info.schema)
 
 
 def as_record(info: IndexInfo, stored: pa.Table) -> pa.Table:

@@ -200,7 +200,9 @@ class Engine(Protocol):
         ...
 
     def add(self, clips: pa.Table) -> None:
-        """Adds clips, the columns of `RECORD` and of the stored codes.
+        """Adds clips, the columns of `IndexInfo.fields` and of the stored codes.
+
+        That of names may be missing, or be there though the store has none yet.
 
         Raises:
           Exists: one is there already; nothing is added then.
@@ -208,7 +210,19 @@ class Engine(Protocol):
         ...
 
     def upsert(self, clips: pa.Table) -> None:
-        """Adds clips, in place of those of the same name."""
+        """Adds clips, in place of those of the same name; without names, those keep theirs."""
+        ...
+
+    def name(self, names: pa.Table) -> int:
+        """Gives clips names, and counts those that had another.
+
+        Args:
+          names: match, clip and name of each; null to take its name away.
+
+        Raises:
+          NotFound: a clip is not there; nothing is written then.
+          UserError: the store cannot hold names.
+        """
         ...
 
     def delete(self, where: str) -> int:

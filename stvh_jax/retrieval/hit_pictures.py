@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -12,6 +13,7 @@ from stvh_jax.errors import UserError
 from stvh_jax.reporting import pages
 from stvh_jax.retrieval import moved_videos
 from stvh_jax.retrieval.asking import Asked
+from stvh_jax.retrieval.groups import Groups
 from stvh_jax.retrieval.hits import GRIDS, Hits, check_output
 from stvh_jax.retrieval.moments import Moment
 from stvh_jax.times import clock_tenths
@@ -64,25 +66,71 @@ def write_grid(
         given = [] if clips.image is None else [clips.image]
     images = [*given, *_images(records[len(given) :], key_frames)]
     pictures = [
-        plots.Found(
-            image,
-            record["activity"] or record["predicted"] or "unknown",
-            record["match"] or "–",
-            "" if record["start"] is None else clock_tenths(record["start"]),
-            distance,
-        )
+        _found(plots, record, image, distance)
         for record, image, distance in zip(records, images, distances)
     ]
     query = None if clips is None else pictures.pop(0)
     compares_match = str(focus) in ("visual", "0", "0.0")
     title = f"Like {asked.title} at focus {focus}"
     figures = plots.hit_pages(query, pictures, title=title, compares_match=compares_match)
+    return _written(plots, checked, figures)
+
+
+def write_groups(
+    path: epath.PathLike,
+    groups: Groups,
+    key_frames: Callable[[], KeyFrames],
+    *,
+    focus: str | float,
+) -> list[epath.Path]:
+    """Draws the clips that stand for each group, one group a row, four a page.
+
+    Args:
+      path: as for `write_grid`.
+      groups: at least one.
+      key_frames: opens the prepared set, where a picture is in it.
+      focus: the focus of the groups.
+
+    Returns:
+      The files.
+
+    Raises:
+      UserError: as `write_grid`.
+    """
+    checked = check_output(path, GRIDS)
+    plots = pages.load_plots()
+    shown = [[group.representative, *group.others] for group in groups]
+    images = iter(_images([record for records in shown for record in records], key_frames))
+    rows = [
+        (
+            f"{group.name or f'group {group.number}'}, {len(group)} clips",
+            [_found(plots, record, next(images)) for record in records],
+        )
+        for group, records in zip(groups, shown)
+    ]
+    title = f"{len(groups)} groups of {groups.clips} clips at focus {focus}"
+    return _written(plots, checked, plots.group_pages(rows, title=title))
+
+
+def _found(plots: Any, record: dict, image: Image, distance: float | None = None) -> Any:
+    """Gives a clip as it is drawn."""
+    return plots.Found(
+        image,
+        record["activity"] or record["predicted"] or "unknown",
+        record["match"] or "–",
+        "" if record["start"] is None else clock_tenths(record["start"]),
+        distance,
+    )
+
+
+def _written(plots: Any, path: epath.Path, figures: Sequence[Any]) -> list[epath.Path]:
+    """Writes pages, the second as `-2` and so on, and names the files."""
     written = []
     for number, figure in enumerate(figures, start=1):
-        name = checked.name if number == 1 else f"{checked.stem}-{number}{checked.suffix}"
-        page = checked.parent / name
+        name = path.name if number == 1 else f"{path.stem}-{number}{path.suffix}"
+        page = path.parent / name
         with files.writing(page):
-            files.write(page, plots.render(figure, kind=checked.suffix[1:]))
+            files.write(page, plots.render(figure, kind=path.suffix[1:]))
         written.append(page)
     return written
 

@@ -9,6 +9,7 @@ from stvh_jax.retrieval.asking import Asked
 from stvh_jax.retrieval.hits import Hit, Hits
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.moments import Moment
+from stvh_jax.retrieval.record import GIVEN_NAME
 from stvh_jax.times import clock_tenths
 
 
@@ -21,7 +22,7 @@ def hits_table(index: Index, asked: Asked, hits: Hits, *, focus: str | float) ->
     if not len(hits):
         return f"{heading}\n"
     bits = index.info.bits
-    header = ["rank", "bits away", "clip", "time", "activity", "predicted", "media"]
+    header = ["rank", "bits away", "clip", "time", "name", "activity", "predicted", "media"]
     foci = [f"focus {each}" for each in index.foci]
     rows = [
         [
@@ -29,6 +30,7 @@ def hits_table(index: Index, asked: Asked, hits: Hits, *, focus: str | float) ->
             f"{hit.distance:.4g}",
             f"{hit.match}/{hit.clip}",
             _time(hit),
+            _name(hit),
             hit.record["activity"] or "–",
             _prediction(hit),
             hit.record["media"] or "–",
@@ -40,11 +42,7 @@ def hits_table(index: Index, asked: Asked, hits: Hits, *, focus: str | float) ->
         ]
         for rank, hit in enumerate(hits, start=1)
     ]
-    table = [[*header, *foci, "bits agree"], *rows]
-    media = header.index("media")
-    if all(row[media] == "–" for row in rows):
-        table = [[*row[:media], *row[media + 1 :]] for row in table]
-    table = [[printable(cell) for cell in row] for row in table]
+    table = without_empty([[*header, *foci, "bits agree"], *rows], ("name", "media"))
     lines = [heading, "", tables.aligned(table)]
     shown = int((hits.distances == hits.distances[-1]).sum())
     if hits.ties_at_k > shown:
@@ -74,6 +72,7 @@ def moments_table(
         "to",
         "clips",
         "nearest",
+        "name",
         "activity",
         "predicted",
     ]
@@ -85,13 +84,13 @@ def moments_table(
             *("–" if time is None else clock_tenths(time) for time in (moment.start, moment.stop)),
             str(len(moment.hits)),
             moment.best.clip,
+            _name(moment.best),
             moment.best.record["activity"] or "–",
             _prediction(moment.best),
         ]
         for rank, moment in enumerate(moments, start=1)
     ]
-    table = [[printable(cell) for cell in row] for row in (header, *rows)]
-    return f"{heading}\n\n{tables.aligned(table)}\n"
+    return f"{heading}\n\n{tables.aligned(without_empty([header, *rows], ('name',)))}\n"
 
 
 def hit_line(hit: Hit) -> str:
@@ -127,6 +126,23 @@ def hits_to_dict(
         "ties_at_k": hits.ties_at_k,
         "hits": [{"rank": rank, **hit.to_dict()} for rank, hit in enumerate(hits, start=1)],
     }
+
+
+def without_empty(table: list[list[str]], columns: Sequence[str]) -> list[list[str]]:
+    """Gives a table as it is printed, without those of some columns that say nothing."""
+    header, *rows = table
+    empty = {
+        place
+        for place, name in enumerate(header)
+        if name in columns and all(row[place] == "–" for row in rows)
+    }
+    return [
+        [printable(cell) for place, cell in enumerate(row) if place not in empty] for row in table
+    ]
+
+
+def _name(hit: Hit) -> str:
+    return str(hit.record.get(GIVEN_NAME) or "–")
 
 
 def _time(hit: Hit) -> str:

@@ -35,10 +35,11 @@ from stvh_jax.retrieval.clip_table import Codes, Values, names_table, to_table
 from stvh_jax.retrieval.engine import Engine, check_adaptable
 from stvh_jax.retrieval.hits import Hits, codes_and_records
 from stvh_jax.retrieval.index_info import IndexInfo, Number, is_whole, listed
+from stvh_jax.retrieval.named_clips import NamedClips
 from stvh_jax.retrieval.surroundings import Surroundings
 
 
-class Index:
+class Index(NamedClips):
     """Clips that can be searched.
 
     Attributes:
@@ -48,7 +49,7 @@ class Index:
 
     def __init__(self, engine: Engine):
         """Wraps an engine; use `Index.open` or `Index.create`."""
-        self.engine, self.info = engine, engine.info
+        self.engine = engine
 
     @classmethod
     def create(
@@ -202,7 +203,10 @@ class Index:
         self.engine.add(to_table(self.info, codes, record))
 
     def upsert(self, codes: Codes, **record: Values) -> None:
-        """Adds clips as `add` does, in place of those of the same match and clip."""
+        """Adds clips as `add` does, in place of those of the same match and clip.
+
+        Those that have a name keep it, unless `name=` is given.
+        """
         self.engine.upsert(to_table(self.info, codes, record))
 
     def clips(self, where: str | None = None) -> pa.Table:
@@ -349,24 +353,12 @@ class Index:
             "where": where,
             "without": without,
         }
-        weights = self.info.weights(self._focus(focus, scale))
+        weights = self.info.weights(self.info.focus_asked(focus, scale))
         if query is None:
             return searches.by_codes(self.engine, codes, weights, limits, together=together)
         if codes is not None or together:
             raise UserError("a search has codes or one linear query; give one of the two")
         return [searches.by_linear_query(self.engine, query, weights, limits)]
-
-    def _focus(self, focus: str | Number | None, scale: Number | None) -> str | Number:
-        """Gives the focus of a search.
-
-        Raises:
-          UserError: a focus and a scale are given, or a scale that is none.
-        """
-        if scale is None:
-            return "activity" if focus is None else focus
-        if focus is not None:
-            raise UserError(f"focus {shown(focus)} and scale {shown(scale)}; give one of the two")
-        return self.info.focus_at(scale)
 
     def holds(self, clips: Sequence[ClipName]) -> list[bool]:
         """Says of each of some clips, by (match, clip), whether it is in the index."""

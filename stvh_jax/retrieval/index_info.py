@@ -20,7 +20,7 @@ from stvh_jax.codes.readout import Readout
 from stvh_jax.errors import UserError, shown
 from stvh_jax.retrieval import index_parts
 from stvh_jax.retrieval.own_columns import check_columns, own_fields
-from stvh_jax.retrieval.record import ADAPTATION, RECORD, RECORD_1, code_column
+from stvh_jax.retrieval.record import ADAPTATION, GIVEN_NAME, RECORD, RECORD_1, code_column
 
 Number = int | float | np.integer | np.floating
 
@@ -131,6 +131,24 @@ class IndexInfo:
         adaptation = [] if self.bit_weights is None else [ADAPTATION]
         return pa.schema([*self.record, *columns, *adaptation])
 
+    def with_names(self) -> "IndexInfo":
+        """Gives what the index is once its clips can have names: the same, with a column of them.
+
+        Raises:
+          UserError: it has a column of the user's own that is called so and holds no texts, or as
+            many columns as there may be.
+        """
+        kind = self.columns.get(GIVEN_NAME)
+        if kind == "text":
+            return self
+        if kind is not None:
+            raise UserError(
+                f"this index has a column {GIVEN_NAME!r} of your own, of kind {kind}, so its clips "
+                "cannot be given names"
+            )
+        # The format of an index with columns: versions that know of none refuse it.
+        return dataclasses.replace(self, columns={**self.columns, GIVEN_NAME: "text"}, format=None)
+
     def focus_at(self, scale: Number) -> float:
         """Gives the focus at a place between visual and activity, to hundredths.
 
@@ -144,6 +162,18 @@ class IndexInfo:
         if not (number and 0 <= scale <= 1):
             raise UserError(f"scale {shown(scale)}; give a number from 0, visual, to 1, activity")
         return round(HUNDREDTHS * float(scale) * self.last_focus) / HUNDREDTHS
+
+    def focus_asked(self, focus: str | Number | None, scale: Number | None) -> str | Number:
+        """Gives the focus of a search: the one given, that at a scale, or the last.
+
+        Raises:
+          UserError: a focus and a scale are given, or a scale that is none.
+        """
+        if scale is None:
+            return "activity" if focus is None else focus
+        if focus is not None:
+            raise UserError(f"focus {shown(focus)} and scale {shown(scale)}; give one of the two")
+        return self.focus_at(scale)
 
     def weights(self, focus: str | Number) -> dict[int, int]:
         """Gives what each focus weighs in a search, in hundredths.

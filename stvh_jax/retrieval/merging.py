@@ -8,7 +8,7 @@ from stvh_jax.errors import UserError
 from stvh_jax.names import printable
 from stvh_jax.retrieval import kept_tracks
 from stvh_jax.retrieval.engine import Engine
-from stvh_jax.retrieval.record import NAMES, code_column
+from stvh_jax.retrieval.record import GIVEN_NAME, NAMES, code_column
 from stvh_jax.retrieval.where import quoted
 
 # Clips that are read and written at a time.
@@ -29,7 +29,7 @@ def add_from(own: Engine, other: Engine) -> int:
     """
     check_same(own, other)
     kept_tracks.copy(own.uri, other.uri)
-    columns = [*own.info.fields.names, *map(code_column, own.info.stored_foci)]
+    columns = [*other.info.fields.names, *map(code_column, own.info.stored_foci)]
     snapshot, media = other.snapshot(), {}
     names = snapshot.list_clips(None).select(list(NAMES))
     added = 0
@@ -52,8 +52,13 @@ def check_same(own: Engine, other: Engine) -> None:
     Raises:
       UserError: they have not.
     """
-    for name in ("bits", "stored_foci", "columns"):
+    for name in ("bits", "stored_foci"):
         _check(own, other, name.replace("_", " "), *(getattr(e.info, name) for e in (own, other)))
+    # Names are given to clips in one index and not in another.
+    columns = [dict(each.info.columns) for each in (own, other)]
+    if any(each.get(GIVEN_NAME) == "text" for each in columns):
+        columns = [{GIVEN_NAME: "text"} | each for each in columns]
+    _check(own, other, "columns", *columns)
     for name in _SAME:
         values = (each.info.origin.get(name) for each in (own, other))
         _check(own, other, name.replace("_", " "), *values)

@@ -4,12 +4,15 @@ import bisect
 import dataclasses
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from stvh_jax.retrieval.hits import Hit, Hits
-from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.origin import EVERY
+
+if TYPE_CHECKING:
+    from stvh_jax.retrieval.engine import Engine
+    from stvh_jax.retrieval.index import Index
 
 # More hits are asked for than moments: at first so many for each, then so many times more.
 _HITS_EACH, _MORE = 4, 4
@@ -61,7 +64,7 @@ class Moment:
         }
 
 
-def step_of(index: Index) -> float:
+def step_of(index: "Index | Engine") -> float:
     """Gives the seconds between the beginnings of clips of own videos; 0 where that is unknown."""
     every = index.info.origin.get(EVERY)
     return float(every) if isinstance(every, (int, float)) else 0.0
@@ -176,7 +179,13 @@ def apart_from(
       beside: records of the query's clips.
       step: see `moments_of`.
     """
-    return [hit for hit in hits if not any(_overlap(hit, own, step) for own in beside)]
+    return [
+        hit
+        for hit in hits
+        if not any(
+            same_moment({"match": hit.match, **hit.record}, own, step=step) for own in beside
+        )
+    ]
 
 
 def overlap_in_time(
@@ -192,10 +201,17 @@ def _times(hit: Hit) -> tuple[float, float] | None:
     return None if start is None or stop is None else (start, stop)
 
 
-def _overlap(hit: Hit, own: dict[str, Any], step: float | int) -> bool:
-    times = _times(hit)
-    if times is None or hit.match != own["match"] or own["start"] is None or own["stop"] is None:
+def same_moment(
+    record: Mapping[str, Any], other: Mapping[str, Any], *, step: float | int = 0.0
+) -> bool:
+    """Says whether two clips of one match overlap in time, or follow one another in one moment.
+
+    Args:
+      record: match, start and stop of one; times may be None.
+      other: those of the other.
+      step: see `moments_of`.
+    """
+    (start, stop), (begin, end) = ((each["start"], each["stop"]) for each in (record, other))
+    if record["match"] != other["match"] or None in (start, stop, begin, end):
         return False
-    starts = times[0], own["start"]
-    ends = _end(*times, step), _end(own["start"], own["stop"], step)
-    return starts[0] < ends[1] and starts[1] < ends[0]
+    return start < _end(begin, end, step) and begin < _end(start, stop, step)

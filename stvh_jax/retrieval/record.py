@@ -20,6 +20,10 @@ RECORD = pa.schema(
 # The fields that name a clip.
 NAMES = ("match", "clip")
 
+# The column of the names that clips are given (`naming`): one of the user's own columns, of texts,
+# which an index has from the first name on.
+GIVEN_NAME = "name"
+
 # The record as indexes of format 1 store it: their clips are named by whole numbers alone.
 RECORD_1 = RECORD.set(RECORD.get_field_index("clip"), pa.field("clip", pa.int64(), nullable=False))
 

@@ -14,8 +14,11 @@ LINE = re.compile(r"error: [^\n]+\n")
 CLIP = ["--clip", "1/100"]
 HUGE = str(10**30)
 MISTAKES = [
-    ([], "arguments are required: index | query | watch | serve; see search.py --help"),
-    (["find"], "argument index | query | watch | serve: invalid choice: 'find'"),
+    (
+        [],
+        "arguments are required: index | query | groups | name | watch | serve; see search.py",
+    ),
+    (["find"], "argument index | query | groups | name | watch | serve: invalid choice: 'find'"),
     (["index", "--run", "RUN"], "the following arguments are required: --out; see search.py index"),
     (["index", "--run", "nowhere", "--out", "x"], "nowhere has no checkpoint"),
     (["index", "--run", "RUN", "--out", "x", "--split", "tset"], "split 'tset' has no clip"),

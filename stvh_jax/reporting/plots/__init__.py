@@ -9,7 +9,7 @@ from stvh_jax.reporting.plots.curves import (
     measures_along,
     ranking_curves,
 )
-from stvh_jax.reporting.plots.hit_pages import Found, hit_pages
+from stvh_jax.reporting.plots.hit_pages import Found, group_pages, hit_pages
 from stvh_jax.reporting.plots.matrices import class_distances, confusion_matrix
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "comparison",
     "confusion_matrix",
     "focus_curves",
+    "group_pages",
     "hit_pages",
     "hits_grid",
     "loss_curves",

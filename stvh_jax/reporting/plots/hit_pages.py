@@ -66,6 +66,30 @@ def hit_pages(
     return figures
 
 
+def group_pages(groups: Sequence[tuple[str, Sequence[Found]]], *, title: str) -> list[Figure]:
+    """Draws groups of clips, one a row, four a page.
+
+    Args:
+      groups: what each is called, and the clips that stand for it, up to five.
+      title: the title of each page.
+    """
+    pages = [groups[first : first + _ROWS] for first in range(0, len(groups), _ROWS)]
+    columns = max(len(clips) for _, clips in groups)
+    figures = []
+    for number, page in enumerate(pages, start=1):
+        shape = page[0][1][0].image.shape
+        height = _WIDTH * shape[0] / shape[1] + _LINES
+        figure = make_figure(_WIDTH * columns, height * len(page) + 0.6)
+        of = f", page {number} of {len(pages)}" if len(pages) > 1 else ""
+        _set_title(figure, title + of, columns)
+        for row, (label, clips) in enumerate(page):
+            for column, clip in enumerate(clips):
+                axes = figure.add_subplot(len(page), columns, row * columns + column + 1)
+                _draw(axes, label, clip, None, compares_match=False)
+        figures.append(figure)
+    return figures
+
+
 def _page(
     pictures: Sequence[tuple[str, Found]], query: Found | None, *, title: str, compares_match: bool
 ) -> Figure:
@@ -74,13 +98,17 @@ def _page(
     shape = pictures[0][1].image.shape if pictures else (9, 16)
     height = _WIDTH * shape[0] / shape[1] + _LINES
     figure = make_figure(_WIDTH * columns, height * rows + 0.6)
-    # Names may have dollar signs, which do not stand around formulas.
-    lines = textwrap.wrap(title, max(_LONGEST, int(_LETTERS * _WIDTH * columns)))
-    figure.suptitle("\n".join(lines), fontsize=13, parse_math=False)
+    _set_title(figure, title, columns)
     for place, (rank, found) in enumerate(pictures):
         axes = figure.add_subplot(rows, columns, place + 1)
         _draw(axes, rank, found, query, compares_match=compares_match)
     return figure
+
+
+def _set_title(figure: Figure, title: str, columns: int) -> None:
+    # Names may have dollar signs, which do not stand around formulas.
+    lines = textwrap.wrap(title, max(_LONGEST, int(_LETTERS * _WIDTH * columns)))
+    figure.suptitle("\n".join(lines), fontsize=13, parse_math=False)
 
 
 def _draw(

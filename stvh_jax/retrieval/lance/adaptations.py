@@ -8,13 +8,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from stvh_jax.codes.visual_maps import Adaptation
 from stvh_jax.errors import Damaged, UserError
 from stvh_jax.names import printable
+from stvh_jax.retrieval.clip_table import code_columns, codes_of_table
 from stvh_jax.retrieval.lance.snapshot import ClipSnapshot
 from stvh_jax.retrieval.lance.storage import connect, storage_errors
+from stvh_jax.retrieval.record import ADAPTATION, code_column
 
 _TABLE = "adaptations"
 _SCHEMA = pa.schema(
@@ -53,6 +55,33 @@ def read(uri: str, storage_options: Mapping[str, str] | None, number: int) -> Ad
     if found.number != number:
         raise Damaged(f"{where} is another, {found.number}; {_CURE}")
     return found
+
+
+def number_of(clips: pa.Table) -> int | None:
+    """Gives the number of the adaptation of the first of some clips; None if there are none."""
+    return next(iter(clips[ADAPTATION.name].slice(0, 1).to_pylist()), None)
+
+
+def with_bits(
+    uri: str, snapshot: ClipSnapshot, names: pa.Table, bits: Bool[np.ndarray, "M V"]
+) -> pa.Table:
+    """Gives all clips, and their codes, with other visual bits.
+
+    Args:
+      uri: where the store is, for messages.
+      snapshot: of a store of weighted codes.
+      names: match and clip of each.
+      bits: of each, in the same order.
+
+    Raises:
+      UserError: a clip is not in the store, is given twice, or there are others.
+    """
+    info, clips = snapshot.info, snapshot.records(rows_of_all(uri, snapshot, names))
+    assert info.bit_weights is not None  # or it could not be adapted
+    codes = info.bit_weights.with_visual(codes_of_table(info, clips)[info.last_focus], bits)
+    name = code_column(info.last_focus)
+    column = code_columns(info, {info.last_focus: codes})[name]
+    return clips.set_column(clips.schema.get_field_index(name), name, column)
 
 
 def rows_of_all(uri: str, snapshot: ClipSnapshot, names: pa.Table) -> Int64[np.ndarray, "M"]:

@@ -15,11 +15,11 @@ from jaxtyping import Bool
 
 from stvh_jax import files
 from stvh_jax.codes.visual_maps import Adaptation
-from stvh_jax.errors import Damaged, Exists, UserError
-from stvh_jax.retrieval.clip_table import as_stored, code_columns, codes_of_table
+from stvh_jax.errors import Exists, UserError
+from stvh_jax.retrieval.clip_table import as_stored
 from stvh_jax.retrieval.engine import check_adaptable, clip_exists, no_index
 from stvh_jax.retrieval.index_info import IndexInfo
-from stvh_jax.retrieval.lance import adaptations, copies
+from stvh_jax.retrieval.lance import adaptations, copies, naming
 from stvh_jax.retrieval.lance.appending import Added, with_added
 from stvh_jax.retrieval.lance.copies import Copy
 from stvh_jax.retrieval.lance.row_ids import OpenTable
@@ -29,13 +29,16 @@ from stvh_jax.retrieval.lance.storage import (
     INFO,
     TABLE,
     connect,
+    exists,
+    info_of,
+    list_versions,
     local_folder,
     only_writer,
     open_table,
     read_behind,
     storage_errors,
 )
-from stvh_jax.retrieval.record import ADAPTATION, NAMES, code_column
+from stvh_jax.retrieval.record import ADAPTATION, GIVEN_NAME, NAMES
 from stvh_jax.retrieval.where import as_sql
 
 if TYPE_CHECKING:
@@ -83,21 +86,7 @@ class LanceEngine:
     @classmethod
     def exists(cls, uri: str, *, storage_options: Mapping[str, str] | None) -> bool:
         """Says whether there is a store; one whose making was cut short does not count."""
-        folder = local_folder(uri)
-        with files.reading(uri, "a place for an index"):
-            if folder is not None and not folder.is_dir():
-                return False  # to connect would make it
-        with storage_errors(uri):
-            connection = connect(uri, storage_options)
-            if TABLE not in connection.list_tables().tables:
-                return False
-            try:
-                connection.open_table(TABLE)
-            except ValueError as error:
-                if "was not found" in str(error):  # a folder without a version in it
-                    return False
-                raise
-        return True
+        return exists(uri, storage_options)
 
     @classmethod
     def create(
@@ -153,11 +142,7 @@ class LanceEngine:
             if version is not None:
                 check_version(uri, table, version)
                 table.checkout(version)
-            text = (table.schema.metadata or {}).get(INFO)
-        if text is None:
-            raise Damaged(f"{uri} is not an index, or is damaged; give another place")
-        info = IndexInfo.from_json(text.decode(errors="replace"), where=uri)
-        return cls(uri, info, storage_options=storage_options, version=version)
+        return cls(uri, info_of(uri, table), storage_options=storage_options, version=version)
 
     @functools.cached_property
     def _table(self) -> "LanceTable":
@@ -207,25 +192,23 @@ class LanceEngine:
         """Lists the versions there are, oldest first: number, time and clips."""
         if self._seals is not None:
             self._seals.check_manifests()
-        with storage_errors(self.uri):
-            entries = self._table.list_versions()
-        return [
-            {
-                "version": entry["version"],
-                "time": entry["timestamp"],
-                "clips": int(entry["metadata"]["total_rows"]),
-            }
-            for entry in entries
-        ]
+        return list_versions(self.uri, self._table)
 
     def refresh(self) -> None:
         """Goes on to the newest version, which another process may have written."""
         with self._checked(newest=True), storage_errors(self.uri):
             if self._seals is None or self._seals.newest() != self.version:
-                self._table.checkout_latest()
-                self.version = self._table.version
+                self._go_to_newest()
             self._pinned = False
         self._adaptation = self._number_of_adaptation() or 0
+
+    def _go_to_newest(self) -> None:
+        """Has the handle, the version and what the index is be those of the newest version."""
+        self._table.checkout_latest()
+        if self._table.schema.names != self.info.schema.names:
+            # Clips have names since, or again none. First: a version is read by what it is.
+            self.info = info_of(self.uri, self._table)
+        self.version = self._table.version
 
     def adaptation(self) -> Adaptation | None:
         """Reads what made the visual bits of the version that is searched; None if as trained."""
@@ -238,18 +221,9 @@ class LanceEngine:
         Raises:
           UserError: a clip of the index is missing, given twice, or not in it.
         """
-        weights = self.info.bit_weights
-        check_adaptable(self.uri, weights, adapts=self.adapts)
-        assert weights is not None  # or it could not be adapted
+        check_adaptable(self.uri, self.info.bit_weights, adapts=self.adapts)
         with self._writing():
-            snapshot = self.snapshot()
-            rows = adaptations.rows_of_all(self.uri, snapshot, names)
-            clips = snapshot.records(rows)
-            focus = self.info.last_focus
-            codes = weights.with_visual(codes_of_table(self.info, clips)[focus], bits)
-            column = code_columns(self.info, {focus: codes})[code_column(focus)]
-            place = clips.schema.get_field_index(code_column(focus))
-            clips = clips.set_column(place, code_column(focus), column)
+            clips = adaptations.with_bits(self.uri, self.snapshot(), names, bits)
             adaptations.keep(self.uri, self._storage_options, adaptation)
             self._put(as_stored(self.info, clips, adaptation.number))
         self._adaptation = adaptation.number
@@ -269,9 +243,9 @@ class LanceEngine:
         Raises:
           Exists: one is; nothing is added then.
         """
-        stored = as_stored(self.info, clips, self._adaptation)
         with self._writing():
             self._check_adaptation()
+            stored = self._as_stored(clips)
             snapshot = self.snapshot()
             if (name := snapshot.first_of(clips)) is not None:
                 raise clip_exists(self.uri, name)
@@ -281,10 +255,37 @@ class LanceEngine:
 
     def upsert(self, clips: pa.Table) -> None:
         """Adds clips, in place of those of the same name."""
-        stored = as_stored(self.info, clips, self._adaptation)
         with self._writing():
             self._check_adaptation()
-            self._put(stored)
+            if GIVEN_NAME in self.info.columns and GIVEN_NAME not in clips.column_names:
+                clips = naming.with_kept_names(self.snapshot(), clips)
+            self._put(self._as_stored(clips))
+
+    def name(self, names: pa.Table) -> int:
+        """Gives clips names, in one write, and counts those that had another.
+
+        Raises:
+          NotFound: a clip is not there; nothing is written then.
+        """
+        with self._writing():
+            self._hold_names()
+            clips, replaced = naming.with_names(self.snapshot(), names)
+            if len(clips):
+                self._put(as_stored(self.info, clips, self._number_of_adaptation() or 0))
+        return replaced
+
+    def _as_stored(self, clips: pa.Table) -> pa.Table:
+        """Gives clips as they are stored, in a store that holds their names if they have some."""
+        if GIVEN_NAME in clips.column_names and GIVEN_NAME not in self.info.columns:
+            self._hold_names()
+        return as_stored(self.info, clips, self._adaptation)
+
+    def _hold_names(self) -> None:
+        """Gives the store a column of names, if it has none."""
+        if self.info.with_names() is not self.info:
+            with storage_errors(self.uri, writing=True):
+                naming.add_column(self.uri, self._storage_options, self._table, self.info)
+                self._go_to_newest()
 
     def _put(self, stored: pa.Table) -> None:
         with storage_errors(self.uri, writing=True):
@@ -323,10 +324,10 @@ class LanceEngine:
         if self.info.bit_weights is None:
             return None
         if self._copy is not None and self._copy.version == self.version:
-            return next(iter(self._copy.clips[ADAPTATION.name].slice(0, 1).to_pylist()), None)
+            return adaptations.number_of(self._copy.clips)
         with storage_errors(self.uri):
-            first = self._table.search().select([ADAPTATION.name]).limit(1).to_list()
-        return first[0][ADAPTATION.name] if first else None
+            first = self._table.search().select([ADAPTATION.name]).limit(1).to_arrow()
+        return adaptations.number_of(first)
 
     def _check_adaptation(self) -> None:
         """Checks that the newest version, to which is written, has the adaptation searched.
@@ -381,9 +382,7 @@ class LanceEngine:
         with only_writer(self.uri):
             checked = contextlib.nullcontext() if over_damage else self._checked(newest=True)
             with checked, storage_errors(self.uri):
-                self._table.checkout_latest()
-                # An add looks for its clips in the newest version.
-                self.version = self._table.version
+                self._go_to_newest()  # an add looks for its clips there
             self._pinned = False
             if not (over_damage or self._seals is None or self._seals.is_sealed(self.version)):
                 self._seal()  # what a writer left that was killed before it could
@@ -393,7 +392,6 @@ class LanceEngine:
             finally:
                 with storage_errors(self.uri):
                     # A restoring that fails leaves the table at the older version.
-                    self._table.checkout_latest()
-                    self.version = self._table.version
+                    self._go_to_newest()
                 if self.version != before:
                     self._seal()

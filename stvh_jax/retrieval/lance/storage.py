@@ -4,14 +4,14 @@ import contextlib
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from stvh_jax import files
 from stvh_jax.errors import Damaged, UserError
-from stvh_jax.retrieval.index_info import listed
+from stvh_jax.retrieval.index_info import IndexInfo, listed
 from stvh_jax.retrieval.record import ADAPTATION, RECORD
 from stvh_jax.retrieval.where import shown
 
@@ -59,6 +59,52 @@ def open_table(
     if version is not None:
         table.checkout(version)
     return table
+
+
+def exists(uri: str, storage_options: Mapping[str, str] | None) -> bool:
+    """Says whether there is a store; one whose making was cut short does not count."""
+    folder = local_folder(uri)
+    with files.reading(uri, "a place for an index"):
+        if folder is not None and not folder.is_dir():
+            return False  # to connect would make it
+    with storage_errors(uri):
+        connection = connect(uri, storage_options)
+        if TABLE not in connection.list_tables().tables:
+            return False
+        try:
+            connection.open_table(TABLE)
+        except ValueError as error:
+            if "was not found" in str(error):  # a folder without a version in it
+                return False
+            raise
+    return True
+
+
+def info_of(uri: str, table: "LanceTable") -> IndexInfo:
+    """Reads what an index is, at the version of a handle.
+
+    Raises:
+      Damaged: it is no index, or cannot be read.
+    """
+    with storage_errors(uri):
+        text = (table.schema.metadata or {}).get(INFO)
+    if text is None:
+        raise Damaged(f"{uri} is not an index, or is damaged; give another place")
+    return IndexInfo.from_json(text.decode(errors="replace"), where=uri)
+
+
+def list_versions(uri: str, table: "LanceTable") -> list[dict[str, Any]]:
+    """Lists the versions of a store, oldest first: number, time and clips."""
+    with storage_errors(uri):
+        entries = table.list_versions()
+    return [
+        {
+            "version": entry["version"],
+            "time": entry["timestamp"],
+            "clips": int(entry["metadata"]["total_rows"]),
+        }
+        for entry in entries
+    ]
 
 
 def read_columns(table: "LanceTable", columns: Sequence[str], where: str | None = None) -> pa.Table:

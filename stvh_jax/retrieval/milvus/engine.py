@@ -29,6 +29,7 @@ from stvh_jax.retrieval.milvus.collection import (
 from stvh_jax.retrieval.milvus.row_codes import row_codes
 from stvh_jax.retrieval.milvus.snapshot import CollectionSnapshot
 from stvh_jax.retrieval.milvus.where import joined, null_of, translate
+from stvh_jax.retrieval.record import GIVEN_NAME
 
 
 class MilvusEngine:
@@ -127,8 +128,10 @@ class MilvusEngine:
         """Adds clips, in place of those of the same name.
 
         Raises:
-          UserError: a text is too long; nothing is written then.
+          UserError: a text is too long, or clips have names; nothing is written then.
         """
+        if GIVEN_NAME in clips.column_names:
+            self.name(clips)
         for name in clips.column_names:
             if pa.types.is_string(clips[name].type):
                 lengths = pc.call_function("binary_length", [clips[name]])
@@ -143,6 +146,17 @@ class MilvusEngine:
         for start in range(0, len(names), step):
             rows = self._rows(stored.slice(start, step), names[start : start + step])
             self._collection.upsert(rows)
+
+    def name(self, names: pa.Table) -> int:
+        """Clips cannot be given names here.
+
+        Raises:
+          UserError: always.
+        """
+        raise UserError(
+            f"{self.uri}: clips on a Milvus server cannot be given names; name those of an index "
+            "in a folder or a bucket"
+        )
 
     def delete(self, where: str) -> int:
         """Deletes the clips that meet a condition and counts them."""
