@@ -9,7 +9,8 @@ python evaluate.py --bits=128 --config=configs/cad_boxes.py
 After a colon stand options, joined by commas, as in configs/cad_boxes.py:five,validated. five has
 the five activities in place of the four. validated holds 9 of the 32 training sequences out, to
 choose the checkpoint by them; without it, as in configs/cad.py, all are trained on and searched,
-and the last checkpoint is judged.
+and the last checkpoint is judged. label_free learns from boxes and tracks alone, without any label:
+see docs/label_free.md.
 
 One code of 128 bits stands for all foci: 96 bits tell the activity, and 32 where people stand. With
 --config.model.objective=printed every focus has a code of its own, as in the paper.
@@ -25,9 +26,9 @@ from stvh_jax import recipes
 
 
 def get_config(options: str = "") -> ConfigDict:
-    """Returns the config with four or five activities and a protocol."""
-    classes, protocol = recipes.read_options(
-        "cad_boxes", options, ("four", "five"), recipes.PROTOCOLS
+    """Returns the config with four or five activities, a protocol and an objective."""
+    classes, protocol, objective = recipes.read_options(
+        "cad_boxes", options, ("four", "five"), recipes.PROTOCOLS, recipes.OBJECTIVES
     )
     config = base.get_config()
     recipes.make_collective(config, "collective_activity")
@@ -43,5 +44,7 @@ def get_config(options: str = "") -> ConfigDict:
     config.train.evaluate_every_epochs = 2
     config.name = "cad_boxes" if classes == "four" else f"cad_boxes_{classes}"
     config.data.variant = "boxes_only" if classes == "four" else f"boxes_only-{classes}"
+    if objective == "label_free":
+        recipes.make_label_free(config)
     recipes.use_protocol(config, protocol)
     return config

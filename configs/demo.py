@@ -10,7 +10,8 @@ With --config.model.objective=printed every focus has a code of its own, as in t
 
 The same for streets with collective_activity, or collective_activity_extended, in place of
 volleyball, a folder of its own in place of demo/raw and demo/run, and
---config=configs/demo.py:collective_activity.
+--config=configs/demo.py:collective_activity. With configs/demo.py:label_free, or
+demo.py:collective_activity,label_free, no label is learned from: see docs/label_free.md.
 """
 
 from ml_collections import ConfigDict
@@ -18,9 +19,12 @@ from ml_collections import ConfigDict
 from stvh_jax import config as base
 from stvh_jax import recipes
 
+DATASETS = ("volleyball", "collective_activity", "collective_activity_extended")
 
-def get_config(dataset: str = "volleyball") -> ConfigDict:
-    """Returns the config for the rendered matches of this data set."""
+
+def get_config(options: str = "") -> ConfigDict:
+    """Returns the config for the rendered matches of a data set, and an objective."""
+    dataset, objective = recipes.read_options("demo", options, DATASETS, recipes.OBJECTIVES)
     config = base.get_config()
     config.name = "demo" if dataset == "volleyball" else f"demo_{dataset}"
     if dataset == "volleyball":
@@ -50,4 +54,9 @@ def get_config(dataset: str = "volleyball") -> ConfigDict:
     config.train.checkpoint_every_steps = 0
     config.train.log_every_steps = 10
     recipes.use_one_code(config, visual_bits=24)
+    if objective == "label_free":
+        recipes.make_label_free(config)
+        # Contrast needs several clips to tell apart.
+        config.train.batch_size = 32
+        config.train.epochs = 20
     return config

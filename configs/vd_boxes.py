@@ -11,6 +11,9 @@ One code of 128 bits stands for all foci: 96 bits tell the activity, and 32 wher
 
 As in configs/vd.py, train and validation are trained on and searched, and the last checkpoint is
 judged. configs/vd_boxes.py:validated holds validation out, to choose the checkpoint by it.
+
+configs/vd_boxes.py:label_free learns from the boxes alone, without any label: see
+docs/label_free.md. Options are joined by commas: label_free,validated.
 """
 
 from ml_collections import ConfigDict
@@ -20,7 +23,7 @@ from stvh_jax import recipes
 
 
 def get_config(options: str = "") -> ConfigDict:
-    """Returns the config with a protocol."""
+    """Returns the config with a protocol and an objective."""
     protocol, objective = recipes.read_options(
         "vd_boxes", options, recipes.PROTOCOLS, recipes.OBJECTIVES
     )
@@ -28,11 +31,11 @@ def get_config(options: str = "") -> ConfigDict:
     recipes.make_boxes_only(config)
     recipes.make_symmetric_boxes(config)
     config.name = "vd_boxes"
-    if objective == "label_free":
-        recipes.make_label_free(config)
-    recipes.use_protocol(config, protocol)
     config.data.variant = "boxes_only"
     config.data.num_frames = 1
     config.model.num_frames = 1
     config.model.key_frame = 0
+    if objective == "label_free":
+        recipes.make_label_free(config)
+    recipes.use_protocol(config, protocol)
     return config

@@ -14,7 +14,7 @@ with other than 2048 channels, also give
 
 --config.model.appearance_channels=CHANNELS
 
-Options are those of configs/vd_boxes.py: published, validated.
+Options are those of configs/vd_boxes.py: published or validated, supervised or label_free.
 """
 
 from ml_collections import ConfigDict
@@ -24,9 +24,9 @@ from stvh_jax import recipes
 
 
 def get_config(options: str = "") -> ConfigDict:
-    """Returns the config with a protocol."""
-    (protocol,) = recipes.read_options("vd_features", options, recipes.PROTOCOLS)
-    config = vd_boxes.get_config(protocol)
+    """Returns the config with a protocol and an objective."""
+    chosen = recipes.read_options("vd_features", options, recipes.PROTOCOLS, recipes.OBJECTIVES)
+    config = vd_boxes.get_config(",".join(chosen))
     config.name = config.name.replace("vd_boxes", "vd_features")
     config.data.variant = "boxes_and_appearance"
     config.model.source = "boxes_and_appearance"
