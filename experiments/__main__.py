@@ -43,6 +43,8 @@ NAMES = {
     "table_scale": "what a focus of one stored code is, beyond the paper",
     "table_rankings": "what of a query is compared with the stored bits, beyond the paper",
     "feedback": "teaching a search by examples, beyond the paper",
+    "label_free": "codes learned without a label, beyond the paper",
+    "label_free_views": "what each view of a clip contributes to these, beyond the paper",
     "labels": "original and corrected labels of Volleyball, beyond the paper",
 }
 
@@ -55,7 +57,7 @@ def _parser() -> parsing.StrictParser:
         "all": "all of them",
         "page": "docs/results.md and docs/filter_matrix.md, from results/",
     }
-    names = [f"  {name:13} {text}" for name, text in (NAMES | others).items()]
+    names = [f"  {name:16} {text}" for name, text in (NAMES | others).items()]
     parser = parsing.StrictParser(
         prog="python -m experiments",
         description=__doc__,
@@ -87,6 +89,8 @@ def unavailable(module, setting: settings.Setting) -> str:
         return f"shows pictures, and {setting.name} has none; nothing is filled in"
     if getattr(module, "NEEDS_CORRECTED_LABELS", False) and not setting.corrected:
         return f"compares two sets of labels, and {setting.name} has one"
+    if getattr(module, "NEEDS_LABEL_FREE", False) and not setting.trains_without_labels:
+        return f"trains without labels, and configs/{setting.config}.py has no option for that"
     return ""
 
 

@@ -50,6 +50,15 @@ class Setting:
         get_config = importlib.import_module(f"configs.{self.config}").get_config
         return get_config(options) if options else get_config()
 
+    @property
+    def trains_without_labels(self) -> bool:
+        """Whether the config has the option label_free."""
+        try:
+            config = self.build_config("label_free")
+        except ValueError:
+            return False
+        return config.get("objective") == "label_free"
+
 
 def _prepare(dataset: str, options: str = "") -> str:
     return f"python -m data prepare {dataset} --raw DIR{options}"

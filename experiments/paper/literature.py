@@ -39,3 +39,25 @@ LITERATURE = (
     ("AFGNet, Xie et al.", "2024", "RGB", "Inception-v3", "86.1", "96.7", "96.5", "96.9"),
     ("MOGAR, Zheng et al.", "2025", "Keypoint", "HRNet", "–", "94.5", "94.4", "–"),
 )
+
+# What stands where a printed figure could not be read.
+NOT_READ = "not known"
+# Methods without labels of activities, on Volleyball: name, arXiv, what they see, what they learn
+# from, and Hit@1 in percent of the test clips that search the training clips; None: not read.
+LABEL_FREE_LITERATURE = (
+    (
+        "GAFL-PAC",
+        "2403.02753",
+        "RGB",
+        "the labelled actions of people",
+        None,
+    ),
+    ("GAFL-PAF", "2403.02753", "RGB", "the appearance of people", None),
+    (
+        "Group-DINOmics",
+        "2604.04467",
+        "RGB through DINOv3",
+        "the optical flow of people, positions of the ball",
+        "82.7",
+    ),
+)

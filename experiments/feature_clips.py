@@ -1,0 +1,132 @@
+"""The clips of a run as features, real ones or bits, judged without the classifiers of the run."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.study import Variant, mean_and_spread
+from stvh_jax.codes.packing import binarize
+from stvh_jax.evaluation import few_labels, read_outs
+from stvh_jax.evaluation.feature_rankings import found_first, rank_by_similarity, sorted_boxes
+from stvh_jax.evaluation.judging import number_clips
+from stvh_jax.inference.encoded_clips import EncodedClips, encode_split, join
+
+# What follows the colon of a config that trains without labels.
+LABEL_FREE = "label_free"
+BITS = (16, 32, 64, 128)
+# The changes that make codes of all these lengths in one training.
+NESTED: Mapping[str, Any] = {
+    "model.name": "stvh",
+    "model.objective": "printed",
+    "model.bits": BITS,
+}
+REAL = "real features"
+# What `Searching.judge` measures, by the names of columns.
+COLUMNS = {
+    "hit@1": "Hit@1",
+    "hit@5": "Hit@5",
+    "hit@10": "Hit@10",
+    "hit@20": "Hit@20",
+    "precision@10": "P@10",
+    "map@10": "mAP@10",
+    "linear": "linear read-out",
+}
+
+# Features of the test clips and of the base clips, `[., D]`.
+Features = tuple[np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Searching:
+    """Which clips search which, and what is right.
+
+    Attributes:
+      query_activity: of the test clips.
+      base_activity: of the clips that they search.
+      base_match: the matches of these.
+      itself: `[Q, M]`, which of these is the query itself.
+    """
+
+    query_activity: np.ndarray
+    base_activity: np.ndarray
+    base_match: np.ndarray
+    itself: np.ndarray
+
+    @classmethod
+    def of(cls, queries: EncodedClips, base: EncodedClips) -> "Searching":
+        """Takes the labels of encoded clips."""
+        own, others = (ids[:, :2] for ids in number_clips(queries, base))
+        itself = (own[:, None] == others).all(axis=2)
+        return cls(queries.activity, base.activity, base.match, itself)
+
+    def judge(
+        self, features: Features, similarity: Callable = read_outs.cosine
+    ) -> dict[str, float]:
+        """Judges retrieval by features, and what is read of them by all labels; see `COLUMNS`."""
+        ranked = rank_by_similarity(
+            similarity(*features), self.query_activity, self.base_activity, left_out=self.itself
+        )
+        linear = few_labels.linear_accuracy(
+            *features, self.query_activity, self.base_activity, groups=self.base_match
+        )
+        return {**found_first(ranked.groups), "linear": linear}
+
+    def label_curve(self, features: Features) -> dict:
+        """Reads the activities by few labels, see `few_labels.label_curve`."""
+        return few_labels.label_curve(
+            *features, self.query_activity, self.base_activity, groups=self.base_match
+        )
+
+
+def label_free(label: str, changes: Mapping[str, Any]) -> Variant:
+    """Makes a row that is trained without labels."""
+    return Variant(label, changes, options=LABEL_FREE)
+
+
+def of_run(encoder, dataset, lengths: Sequence[int]) -> tuple[Searching, dict[str, Features]]:
+    """Encodes the test clips of a run and those that they search.
+
+    Args:
+      encoder: a model.
+      dataset: its data.
+      lengths: how many first bits are judged, of nested codes several.
+
+    Returns:
+      Who searches what, and features by name: h at the last focus and its bits, without those that
+      weigh nothing there (the others weigh the same).
+    """
+    data, last = encoder.config.data, encoder.foci[-1]
+    splits = f"{data.test_split}+{data.train_split}".split("+")
+    parts = {part: encode_split(encoder, dataset, part, keep_relaxed=True) for part in splits}
+    queries, base = join(parts, data.test_split), join(parts, data.train_split)
+    weighs = np.ones(encoder.bits, bool)
+    if encoder.bit_weights is not None:
+        weighs = encoder.bit_weights.weights[-1] > 0
+    relaxed = [clips.relaxed[last].astype(np.float64) for clips in (queries, base)]
+    features = {REAL: tuple(h[:, weighs] for h in relaxed)}
+    for bits in lengths:
+        features[f"{bits} bits"] = tuple(binarize(h[:, :bits])[:, weighs[:bits]] for h in relaxed)
+    return Searching.of(queries, base), features
+
+
+def of_boxes(encoder, dataset) -> Features:
+    """Describes the clips of `of_run` by their boxes alone, see `sorted_boxes`."""
+    data = encoder.config.data
+    size, key_frame = encoder.config.train.evaluation_batch_size, encoder.config.model.key_frame
+    found = []
+    for split in (data.test_split, data.train_split):
+        described = []
+        for part in split.split("+"):
+            for clips in dataset.evaluation_batches(part, batch_size=size, frames=False):
+                boxes, mask = np.asarray(clips.boxes), np.asarray(clips.actor_mask)
+                of_batch = sorted_boxes(boxes, mask, key_frame=key_frame)
+                described.append(of_batch[np.asarray(clips.clip_mask)])
+        found.append(np.concatenate(described))
+    return tuple(found)
+
+
+def cells(of_seeds: Sequence[Mapping[str, float]]) -> list[str]:
+    """Formats what `Searching.judge` measured with every seed."""
+    return [mean_and_spread([100 * one[column] for one in of_seeds]) for column in COLUMNS]

@@ -1,0 +1,157 @@
+"""The experiments on codes without labels, where training is replaced by what is there."""
+
+import functools
+import json
+import types
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs import vd_boxes
+from experiments import feature_clips
+from experiments.paper import label_free, label_free_views
+from experiments.settings import SETTINGS
+from experiments.study import Study
+from stvh_jax.evaluation import few_labels, judging
+from stvh_jax.evaluation.few_labels import Reading
+from stvh_jax.inference.encoded_clips import at_every_focus, encode_split
+from stvh_jax.inference.encoder import load
+from tests.experiments.fake_commands import run
+from tests.helpers.fakes import FakeDataset
+
+VIEWS = {
+    "zoom": 0.2,
+    "shift": 0.1,
+    "squeeze": 0.0,
+    "tilt": 0.3,
+    "box_noise": 0.02,
+    "person_shift": 0.1,
+    "leave_out": 0.2,
+    "bit_balance": 1.0,
+    "bit_independence": 0.5,
+}
+
+
+@pytest.fixture
+def label_free_config(monkeypatch):
+    """Gives configs/vd_boxes.py the option with these fields."""
+    plain = vd_boxes.get_config
+
+    def get_config(options=""):
+        if options != "label_free":
+            return plain(options)
+        config = plain()
+        config.name += "_label_free"
+        with config.unlocked():
+            config.objective = "label_free"
+            config.label_free = ConfigDict({**VIEWS, "contrast": "info_nce", "temperature": 0.2})
+        return config
+
+    monkeypatch.setattr(vd_boxes, "get_config", get_config)
+
+
+def test_one_run_has_the_codes_of_every_length(label_free_config):
+    study = Study.of(label_free, SETTINGS["vd_boxes"], (0, 1))
+    nested, one_code, supervised = study.variants
+    assert nested.changes["model.bits"] == (16, 32, 64, 128)
+    assert [variant.options for variant in study.variants] == ["label_free", "label_free", ""]
+    assert one_code.changes == {"model.objective": "graded"}
+    assert [str(study.runs(variant)[1].folder) for variant in study.variants] == [
+        "runs/vd_boxes_label_free-stvh-16+32+64+128-1",
+        "runs/vd_boxes_label_free-mstvh-128-32_visual-1",
+        "runs/vd_boxes-stvh-128-1",
+    ]
+    assert "--config=configs/vd_boxes.py:label_free" in study.runs(nested)[0].train_command()
+
+
+def test_the_views_are_those_of_the_config(label_free_config):
+    study = Study.of(label_free_views, SETTINGS["vd_boxes"], (0,))
+    assert [variant.label for variant in study.variants] == [
+        "as configured", "without zoom", "without shift", "without tilt",
+        "without noise of boxes", "without shifts of single people", "without left-out people",
+        "without bit balance", "without bit independence", "contrast: vicreg",
+        "contrast: barlow_twins",
+    ]  # fmt: skip
+    commands = [" ".join(one.train_command()) for one in study.all_runs()]
+    assert "--config.label_free" not in commands[0]
+    assert "--config.label_free.tilt=0.0" in commands[3]
+    assert "--config.label_free.contrast=vicreg" in commands[9]
+    both = Study.of(label_free, SETTINGS["vd_boxes"], (0,))
+    assert study.all_runs()[0].folder == both.all_runs()[0].folder
+
+
+@pytest.mark.parametrize("name", ["label_free", "label_free_views"])
+def test_other_data_are_refused_in_one_line(name, folder, capsys):
+    assert label_free.variants(SETTINGS["vd"]) == label_free_views.variants(SETTINGS["vd"]) == []
+    assert run(name, "--data", "vd") == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"error: {name} trains without labels, and configs/vd.py has no option for that; use --data"
+    )
+    assert said.count("\n") == 1
+
+
+def test_the_report_has_means_over_seeds_and_draws(label_free_config, monkeypatch):
+    study = Study.of(label_free, SETTINGS["vd_boxes"], (0, 1))
+    columns = dict.fromkeys(feature_clips.COLUMNS, 0.25)
+
+    def judge_seed(study, place):
+        curve = {
+            count: Reading(accuracy=[0.5 + place, 0.6 + place], recall=[0.1]) for count in (1, None)
+        }
+        judged = {"label-free, real features": columns | {"hit@1": 0.7 + 0.1 * place}}
+        boxes = {} if place else {"sorted boxes": columns}
+        return judged | boxes, {"label-free, real features": {"linear": curve}}
+
+    monkeypatch.setattr(label_free, "judge_seed", judge_seed)
+    report = label_free.report(study)
+    found, curve, others = report.tables
+    assert found.rows[0][:3] == ["label-free, real features", "75.0 ± 7.1", "25.0 ± 0.0"]
+    assert found.rows[1][:2] == ["sorted boxes", "25.0"]
+    assert curve.header[3:] == ["1 per class", "all labels"]
+    spread = np.std([50, 60, 150, 160], ddof=1)
+    assert curve.rows[0][2:] == ["accuracy", *[f"105.0 ± {spread:.1f}"] * 2]
+    assert curve.rows[-2] == ["supervised", "its classifier", "accuracy", "–", "–"]  # not there
+    hits = {row[0]: row[-1] for row in others.rows}
+    assert hits["label-free, real features (ours)"] == "75.0 ± 7.1"
+    assert hits["GAFL-PAF, arXiv 2403.02753 (quoted)"] == "not known"
+    (axes,) = report.figures[""].axes
+    assert [line.get_xydata().tolist() for line in axes.get_lines()] == [[[1, 105]]]
+    assert json.loads(json.dumps(report.values)) == report.values
+
+
+@pytest.mark.slow
+def test_runs_are_judged_as_evaluations_judge_them(trained, graded, monkeypatch):
+    monkeypatch.setattr(feature_clips, "BITS", (8, 16))
+    once = functools.partial(few_labels.label_curve, per_class=(5, None), draws=1)
+    monkeypatch.setattr(few_labels, "label_curve", once)
+    encoders = [load(trained(1)), load(graded), load(trained(1))]
+    study = types.SimpleNamespace(
+        variants=range(3),
+        runs=lambda variant: [variant],
+        open=lambda place: (encoders[place], FakeDataset()),
+    )
+    judged, curves = label_free.judge_seed(study, 0)
+    assert list(judged) == [
+        "label-free, real features", "label-free, 8 bits", "label-free, 16 bits",
+        "label-free, 128 bits, one code for all foci", "supervised, real features",
+        "supervised, 16 bits", "sorted boxes, Euclidean distance",
+        "sorted boxes, standardised, cosine",
+    ]  # fmt: skip
+    rows = {"supervised, 16 bits": 0, "label-free, 128 bits, one code for all foci": 1}
+    for name, place in rows.items():
+        encoder, dataset = encoders[place], FakeDataset()
+        queries, base = (
+            at_every_focus(encoder, encode_split(encoder, dataset, split))
+            for split in ("test", "train")
+        )
+        measured = judging.measures(judging.rank(queries, base, base))[str(encoder.foci[-1])]
+        for measure in ("hit@1", "hit@10", "precision@10", "map@10"):
+            assert judged[name][measure] == pytest.approx(measured[f"activity_{measure}"])
+    assert list(curves) == [
+        "label-free, real features", "label-free, 16 bits", "sorted boxes, standardised, cosine",
+    ]  # fmt: skip
+    # The activity of these clips shows in their boxes.
+    assert curves["sorted boxes, standardised, cosine"]["linear"][None].accuracy[0] > 0.5
+    assert judged["sorted boxes, standardised, cosine"]["hit@1"] > 0.5
