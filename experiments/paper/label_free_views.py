@@ -6,6 +6,7 @@ from experiments import feature_clips as features
 from experiments.results import Report
 from experiments.settings import Setting
 from experiments.study import Study, Variant
+from stvh_jax.fields import flatten
 from stvh_jax.reporting.tables import Table
 
 TITLE = "Codes learned without a label: the views"
@@ -14,36 +15,44 @@ NEEDS_RUNS = True
 NEEDS_LABEL_FREE = True
 ONE_SEED = True
 
-# Fields of config.label_free: those that 0 leaves out, by their words, and those of a choice.
+# Fields of the config: those that 0 leaves out, by their words, and those of a choice.
 _LEFT_OUT = {
-    "zoom": "zoom",
-    "shift": "shift",
-    "squeeze": "squeeze",
-    "tilt": "tilt",
-    "box_noise": "noise of boxes",
-    "person_shift": "shifts of single people",
-    "leave_out": "left-out people",
-    "bit_balance": "bit balance",
-    "bit_independence": "bit independence",
+    "label_free.contrast_weight": "contrast of views",
+    "label_free.arrangement_weight": "arrangements",
+    "label_free.zoom": "zoom",
+    "label_free.shift": "shift",
+    "label_free.squeeze": "squeeze",
+    "label_free.tilt": "tilt",
+    "label_free.box_noise": "noise of boxes",
+    "label_free.person_shift": "shifts of single people",
+    "label_free.person_size": "sizes of single people",
+    "label_free.leave_out": "left-out people",
+    "label_free.moment": "another moment",
+    "label_free.speed": "another speed",
+    "label_free.colour": "other colours",
+    "loss.bit_balance": "bit balance",
+    "loss.bit_independence": "bit independence",
+    "data.flip": "mirrored clips",
 }
-_CHOICES = {"contrast": ("info_nce", "vicreg", "barlow_twins")}
+_CHOICES = {"label_free.contrast": ("info_nce", "vicreg", "barlow_twins")}
 
 
 def variants(setting: Setting) -> list[Variant]:
     """The run of `label_free`; without each thing that it has; with each other choice."""
     if not setting.trains_without_labels:
         return []
-    options = setting.build_config(features.LABEL_FREE).label_free
+    config = setting.build_config(features.LABEL_FREE).copy_and_resolve_references()
+    fields = flatten(config.to_dict())
     changes = {
-        f"without {words}": {f"label_free.{field}": 0.0}
+        f"without {words}": {field: type(fields[field])(0)}
         for field, words in _LEFT_OUT.items()
-        if options[field]
+        if fields[field]
     }
     changes |= {
-        f"{field}: {value}": {f"label_free.{field}": value}
+        f"{field.rpartition('.')[2]}: {value}": {field: value}
         for field, values in _CHOICES.items()
         for value in values
-        if value != options[field]
+        if value != fields[field]
     }
     forms: Mapping[str, Mapping] = {"as configured": {}, **changes}
     return [

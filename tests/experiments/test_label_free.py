@@ -6,9 +6,7 @@ import types
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
-from configs import vd_boxes
 from experiments import feature_clips
 from experiments.paper import label_free, label_free_views
 from experiments.settings import SETTINGS
@@ -20,38 +18,8 @@ from stvh_jax.inference.encoder import load
 from tests.experiments.fake_commands import run
 from tests.helpers.fakes import FakeDataset
 
-VIEWS = {
-    "zoom": 0.2,
-    "shift": 0.1,
-    "squeeze": 0.0,
-    "tilt": 0.3,
-    "box_noise": 0.02,
-    "person_shift": 0.1,
-    "leave_out": 0.2,
-    "bit_balance": 1.0,
-    "bit_independence": 0.5,
-}
 
-
-@pytest.fixture
-def label_free_config(monkeypatch):
-    """Gives configs/vd_boxes.py the option with these fields."""
-    plain = vd_boxes.get_config
-
-    def get_config(options=""):
-        if options != "label_free":
-            return plain(options)
-        config = plain()
-        config.name += "_label_free"
-        with config.unlocked():
-            config.objective = "label_free"
-            config.label_free = ConfigDict({**VIEWS, "contrast": "info_nce", "temperature": 0.2})
-        return config
-
-    monkeypatch.setattr(vd_boxes, "get_config", get_config)
-
-
-def test_one_run_has_the_codes_of_every_length(label_free_config):
+def test_one_run_has_the_codes_of_every_length():
     study = Study.of(label_free, SETTINGS["vd_boxes"], (0, 1))
     nested, one_code, supervised = study.variants
     assert nested.changes["model.bits"] == (16, 32, 64, 128)
@@ -65,18 +33,21 @@ def test_one_run_has_the_codes_of_every_length(label_free_config):
     assert "--config=configs/vd_boxes.py:label_free" in study.runs(nested)[0].train_command()
 
 
-def test_the_views_are_those_of_the_config(label_free_config):
+def test_the_views_are_those_of_the_config():
     study = Study.of(label_free_views, SETTINGS["vd_boxes"], (0,))
-    assert [variant.label for variant in study.variants] == [
-        "as configured", "without zoom", "without shift", "without tilt",
-        "without noise of boxes", "without shifts of single people", "without left-out people",
-        "without bit balance", "without bit independence", "contrast: vicreg",
-        "contrast: barlow_twins",
-    ]  # fmt: skip
-    commands = [" ".join(one.train_command()) for one in study.all_runs()]
-    assert "--config.label_free" not in commands[0]
-    assert "--config.label_free.tilt=0.0" in commands[3]
-    assert "--config.label_free.contrast=vicreg" in commands[9]
+    labels = [variant.label for variant in study.variants]
+    assert labels[:2] == ["as configured", "without contrast of views"]
+    assert {"without arrangements", "without tilt", "without mirrored clips"} < {*labels}
+    assert "without another moment" not in labels  # of one frame there is no other
+    assert labels[-2:] == ["contrast: vicreg", "contrast: barlow_twins"]
+    commands = {
+        label: " ".join(run.train_command())
+        for label, run in zip(labels, study.all_runs(), strict=True)
+    }
+    assert "--config.label_free" not in commands["as configured"]
+    assert "--config.label_free.tilt=0.0" in commands["without tilt"]
+    assert "--config.data.flip=False" in commands["without mirrored clips"]
+    assert "--config.label_free.contrast=vicreg" in commands["contrast: vicreg"]
     both = Study.of(label_free, SETTINGS["vd_boxes"], (0,))
     assert study.all_runs()[0].folder == both.all_runs()[0].folder
 
@@ -92,7 +63,7 @@ def test_other_data_are_refused_in_one_line(name, folder, capsys):
     assert said.count("\n") == 1
 
 
-def test_the_report_has_means_over_seeds_and_draws(label_free_config, monkeypatch):
+def test_the_report_has_means_over_seeds_and_draws(monkeypatch):
     study = Study.of(label_free, SETTINGS["vd_boxes"], (0, 1))
     columns = dict.fromkeys(feature_clips.COLUMNS, 0.25)
 
