@@ -162,7 +162,7 @@ class LabelFreeConfig(Checked):
     # Clips whose people are arranged alike are to have codes that are alike: what this weighs, how
     # far apart two people may stand and still be alike, in heights of a person, how few clips count
     # as alike, and what divides the cosine of codes (training/arrangements.py).
-    arrangement_weight: Number = number(3.0, high=1e6, added=True)
+    arrangement_weight: Number = number(6.0, high=1e6, added=True)
     arrangement_reach: Number = number(1.5, high=1e6, positive=True, added=True)
     arrangement_sharpness: Number = number(0.035, high=1e6, positive=True, added=True)
     arrangement_temperature: Number = number(0.1, high=1e6, positive=True, added=True)

@@ -100,9 +100,11 @@ def arrangement_loss(
 ) -> Float[Array, "B"]:
     """Computes how little codes tell which clips have like arrangements.
 
-    Per clip i, over all other clips j, with u and v the unit vectors along its views and t the
-    softmax of -d_ij / (sharpness mean d): the mean over both directions of the cross-entropy
-    -sum_j t_j log softmax_j(u_i.v_j / temperature).
+    Per clip i, over all other clips j, with u and v the unit vectors along its views, m_i the mean
+    distance of clip i to others, and t the softmax of -d_ij / (sharpness sqrt(m_i m_j)): the mean
+    over both directions of the cross-entropy -sum_j t_j log softmax_j(u_i.v_j / temperature). The
+    scale by sqrt(m_i m_j) is that of Zelnik-Manor and Perona, "Self-Tuning Spectral Clustering",
+    NIPS 2004: no clip is far from all others.
 
     Args:
       views: relaxed codes of two views of B clips, those of a clip beside each other.
@@ -113,11 +115,10 @@ def arrangement_loss(
     """
     one, other = unit(views[::2]), unit(views[1::2])
     others = clip_mask[None, :] & ~jnp.eye(len(one), dtype=bool)
-    pairs = others & clip_mask[:, None]
-    scale = jnp.where(pairs, apart, 0).sum() / jnp.maximum(pairs.sum(), 1)
-    target = jax.nn.softmax(
-        jnp.where(others, -apart / jnp.maximum(sharpness * scale, _SMALL**2), _LEFT_OUT), axis=1
-    )
+    count = jnp.maximum(others.sum(axis=1), 1)
+    mean = jnp.maximum(jnp.where(others, apart, 0).sum(axis=1) / count, _SMALL**2)
+    scaled = apart / (sharpness * jnp.sqrt(mean[:, None] * mean[None, :]))
+    target = jax.nn.softmax(jnp.where(others, -scaled, _LEFT_OUT), axis=1)
     cosine = one @ other.T / temperature
     losses = [
         -jnp.where(others, target * jax.nn.log_softmax(jnp.where(others, each, _LEFT_OUT)), 0)
