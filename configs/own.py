@@ -114,10 +114,12 @@ def ask_for_shapes(config: ConfigDict) -> None:
     ask(config, config.data, "image_size", lambda one: one.image_size or size)
 
 
-def ask_for_length(config: ConfigDict, splits: Sequence[str]) -> None:
+def ask_for_length(
+    config: ConfigDict, splits: Sequence[str], *, validations: int = VALIDATIONS
+) -> None:
     """Lets the set say in which batches and for how long is trained on some splits.
 
-    The batch size that the config has is the largest.
+    The batch size that the config has is the largest. There are so many validations.
     """
     largest = config.train.batch_size
 
@@ -132,7 +134,7 @@ def ask_for_length(config: ConfigDict, splits: Sequence[str]) -> None:
 
     ask(config, config.train, "batch_size", batch_size)
     ask(config, config.train, "epochs", epochs)
-    ask(config, config.train, "evaluate_every_epochs", lambda one: epochs(one) // VALIDATIONS)
+    ask(config, config.train, "evaluate_every_epochs", lambda one: epochs(one) // validations)
 
 
 def _power(number: int) -> int:

@@ -27,6 +27,8 @@ MOMENT, SPEED = 1.0, 0.2
 COLOUR = 0.1
 # What is learned from, as far as the set has it.
 SPLITS = ("train", "unlabelled")
+# At each the visual bits may be fitted, which takes as long as many steps.
+VALIDATIONS = 5
 
 
 def get_config(options: str = "") -> ConfigDict:
@@ -42,7 +44,7 @@ def get_config(options: str = "") -> ConfigDict:
         config.label_free.zoom = config.label_free.shift = 0.0
         config.label_free.colour = COLOUR
     own.ask_for_shapes(config)
-    own.ask_for_length(config, SPLITS)
+    own.ask_for_length(config, SPLITS, validations=VALIDATIONS)
     _ask_for_views(config)
     _ask_for_splits(config)
     return config
