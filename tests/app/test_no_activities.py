@@ -38,12 +38,12 @@ def test_no_activity_is_shown_or_offered(nameless, label_free, tmp_path):
         ]
         refused = page.get("/ask", text="nonsense")
     for answered in pages:
-        text = html.unescape(answered.body.decode())
+        text = html.unescape(answered.text)
         assert answered.status == 200
         assert "(predicted)" not in text and 'class="activity' not in text
         assert "an activity, or" not in text and 'aria-label="Activities"' not in text
         assert not any(name in text for name in ("l_set", "r_spike"))  # the classes of the run
-    assert "write a clip as MATCH/CLIP" in html.unescape(refused.body.decode())
+    assert "write a clip as MATCH/CLIP" in html.unescape(refused.text)
 
 
 def test_an_upload_is_of_no_activity(nameless, label_free):

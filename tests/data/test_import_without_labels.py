@@ -153,7 +153,8 @@ def test_a_set_of_the_same_videos_with_labels_is_another(footage, tmp_path, caps
     assert "is already made" in capsys.readouterr().out
     labels = tmp_path / "labels.csv"
     labels.write_text("video,start,stop,activity\na,0,2,set\n")
-    assert command(footage, tmp_path, "--labels", str(labels), "--split-by", "time") == 2
+    options = ["--labels", str(labels), "--split-by", "time", "--gap", "0"]
+    assert command(footage, tmp_path, *options) == 2
     assert "was made from other labels; delete" in capsys.readouterr().err
 
 
