@@ -12,7 +12,7 @@ r_x, is read from the set. docs/own_labels.md says more.
 With --config.train.start_from=RUN the model is that of a trained run, and learns from there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
@@ -52,6 +52,13 @@ class _OfTheSet(FieldReference):
 def get_config(options: str = "") -> ConfigDict:
     """Returns the config for boxes or frames."""
     (content,) = recipes.read_options("own", options, CONTENTS)
+    config = get_config_of(content)
+    ask_the_set(config)
+    return config
+
+
+def get_config_of(content: str) -> ConfigDict:
+    """Returns the config for boxes or frames, before the set is asked for anything."""
     config = base.get_config()
     config.data.name = "own"
     if content == "boxes":
@@ -75,36 +82,59 @@ def get_config(options: str = "") -> ConfigDict:
         config.data.variant = "frames"
     config.name = "own" if content == "boxes" else "own_frames"
     config.train.epochs, config.train.evaluate_every_epochs = EPOCHS, EPOCHS // VALIDATIONS
-    _ask_the_set(config)
     return config
 
 
-def _ask_the_set(config: ConfigDict) -> None:
+def ask_the_set(config: ConfigDict) -> None:
     """Lets the set say what depends on it."""
-
-    def told(part: ConfigDict, field: str, tell: Callable[[stored.Stored], Any]) -> None:
-        part[field] = _OfTheSet(config, part[field], tell)
-
-    largest, size = config.train.batch_size, config.data.image_size
-    for part in (config.data, config.model):
-        told(part, "num_frames", lambda one: one.num_frames)
-        told(part, "num_actors", lambda one: one.num_actors)
-    told(config.model, "key_frame", lambda one: one.key_frame)
-    told(config.data, "flip", lambda one: one.has_pairs)
-    told(config.model, "symmetric", lambda one: one.has_pairs and config.model.source == "boxes")
-    told(config.data, "image_size", lambda one: one.image_size or size)
+    ask_for_shapes(config)
+    ask(config, config.data, "flip", lambda one: one.has_pairs)
+    sides = "symmetric", lambda one: one.has_pairs and config.model.source == "boxes"
+    ask(config, config.model, *sides)
     for split in ("validation", "test", "unlabelled"):
-        told(config.data, f"{split}_split", lambda one, split=split: split * (split in one.clips))
+        name = f"{split}_split"
+        ask(config, config.data, name, lambda one, split=split: split * (split in one.clips))
+    ask_for_length(config, ("train",))
+
+
+def ask(
+    config: ConfigDict, part: ConfigDict, field: str, tell: Callable[[stored.Stored], Any]
+) -> None:
+    """Lets the set say what a field of a part of a config has."""
+    part[field] = _OfTheSet(config, part[field], tell)
+
+
+def ask_for_shapes(config: ConfigDict) -> None:
+    """Lets the set say how large clips are."""
+    size = config.data.image_size
+    for part in (config.data, config.model):
+        ask(config, part, "num_frames", lambda one: one.num_frames)
+        ask(config, part, "num_actors", lambda one: one.num_actors)
+    ask(config, config.model, "key_frame", lambda one: one.key_frame)
+    ask(config, config.data, "image_size", lambda one: one.image_size or size)
+
+
+def ask_for_length(
+    config: ConfigDict, splits: Sequence[str], *, validations: int = VALIDATIONS
+) -> None:
+    """Lets the set say in which batches and for how long is trained on some splits.
+
+    The batch size that the config has is the largest. There are so many validations.
+    """
+    largest = config.train.batch_size
+
+    def clips(one: stored.Stored) -> int:
+        return max(1, sum(one.clips.get(split, 0) for split in splits))
 
     def batch_size(one: stored.Stored) -> int:
-        return min(largest, _power(one.clips.get("train", 1)))
+        return min(largest, _power(clips(one)))
 
     def epochs(one: stored.Stored) -> int:
-        return max(EPOCHS, STEPS // max(1, one.clips.get("train", 1) // batch_size(one)))
+        return max(EPOCHS, STEPS // max(1, clips(one) // batch_size(one)))
 
-    told(config.train, "batch_size", batch_size)
-    told(config.train, "epochs", epochs)
-    told(config.train, "evaluate_every_epochs", lambda one: epochs(one) // VALIDATIONS)
+    ask(config, config.train, "batch_size", batch_size)
+    ask(config, config.train, "epochs", epochs)
+    ask(config, config.train, "evaluate_every_epochs", lambda one: epochs(one) // validations)
 
 
 def _power(number: int) -> int:

@@ -76,6 +76,18 @@ def graded(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def label_free(tmp_path_factory):
+    """Gives the folder of a finished run of `label_free_config`, to be read only."""
+    from stvh_jax.training.trainer import train
+    from tests.helpers.fakes import FakeDataset, label_free_config
+
+    folder = epath.Path(tmp_path_factory.mktemp("label_free") / "run")
+    with contextlib.redirect_stdout(io.StringIO()):
+        train(label_free_config(), FakeDataset(), folder)
+    return folder
+
+
 @pytest.fixture
 def unchecked_shapes():
     """Lets arrays of any shape through to the library, as outside the tests."""

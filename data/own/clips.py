@@ -120,6 +120,59 @@ def cut(
     return clips
 
 
+def cut_without_labels(
+    footage: Mapping[str, Footage], cutting: Cutting, report: Callable[[str], None]
+) -> list[OwnClip]:
+    """Cuts whole videos into clips of unknown activity, by video and time.
+
+    Args:
+      footage: the videos by name.
+      cutting: how; by "video" or "time".
+      report: called with a line for each kind of thing that was left out.
+
+    Raises:
+      UserError: a video is shorter than a clip, or no clip is left to train on.
+    """
+    drawn = {}
+    if cutting.split_by == "video":
+        drawn = splits.without_labels(footage, cutting.seed)
+    counts: collections.Counter[str] = collections.Counter()
+    clips: list[OwnClip] = []
+    for name, one in footage.items():
+        _check_length(one.video, cutting)
+        ends = (1 - splits.SHARE) * one.video.duration, math.inf
+        for begin, frames in _begins(one.video, cutting, 0.0, one.video.duration):
+            split = drawn.get(name) or splits.in_time(
+                begin, begin + cutting.length, ends, cutting.gap
+            )
+            if not split:
+                counts["gap"] += 1
+                continue
+            clip = _clip((name, _name(begin), split, None), frames, one, cutting, {}, counts)
+            clips += [] if clip is None else [clip]
+    for line in _left_out(counts, cutting):
+        report(line)
+    if not any(clip.split == splits.SPLITS[0] for clip in clips):
+        raise UserError(
+            "there is no clip to train on: nobody is tracked in the part for training, or it is "
+            f"shorter than the gap; give longer videos, or lower --gap {cutting.gap:g}"
+        )
+    return clips
+
+
+def _check_length(video: VideoFile, cutting: Cutting) -> None:
+    """Refuses a video that is shorter than a clip.
+
+    Raises:
+      UserError: it is.
+    """
+    if video.times[-1] < (cutting.num_frames - 1) / cutting.rate:
+        raise UserError(
+            f"{video.path} is shorter than a clip of {cutting.num_frames} frames at "
+            f"{cutting.rate:g} per second; lower --num-frames or leave it out"
+        )
+
+
 def _check(label: Label, footage: Footage, cutting: Cutting) -> None:
     """Refuses a label that its video, or its tracks, do not fit.
 
@@ -128,11 +181,7 @@ def _check(label: Label, footage: Footage, cutting: Cutting) -> None:
     """
     video = footage.video
     check_in_video(label, video)
-    if video.times[-1] < (cutting.num_frames - 1) / cutting.rate:
-        raise UserError(
-            f"{video.path} is shorter than a clip of {cutting.num_frames} frames at "
-            f"{cutting.rate:g} per second; lower --num-frames or leave it out"
-        )
+    _check_length(video, cutting)
     if label.actions and not footage.people.tracked:
         raise UserError(
             f"{label.place}: actions need the numbers of a tracker, and the people of "

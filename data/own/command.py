@@ -9,7 +9,7 @@ from data.own.clips import Cutting
 from data.own.importing import Asked, read_set
 from stvh_jax.errors import UserError
 
-HELP = "turn your own videos, tracks and labels into a prepared set; see docs/own_labels.md"
+HELP = "turn your own videos, tracks and maybe labels into a prepared set; see docs/own_labels.md"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--video", nargs="+", required=True, help="files, or a pattern in quotes: 'matches/*.mp4'")
     add("--tracks", required=True, help="tracks of a video, {match} for its name without ending")
-    add("--labels", type=pathlib.Path, required=True, help="table: video,start,stop,activity")
+    labels = "table: video,start,stop,activity; all clips are without labels if left out"
+    add("--labels", type=pathlib.Path, help=labels)
     add("--out", type=pathlib.Path, default=pathlib.Path("datasets"), help="folder of sets")
     add("--name", default="own", help="of the set (default own)")
     add("--boxes-only", action="store_true", help="boxes and labels, no frames: the default")
@@ -66,10 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
     from data.prepared.own_builder import prepare_own
 
     place = arguments.out / asked.name / asked.variant
-    prepare_own(own, place, raw=arguments.labels.parent, report=report)
+    raw = asked.labels or next(iter(own.footage.values())).video.path
+    prepare_own(own, place, raw=raw.parent, report=report)
+    config = "own.py" if asked.labels else "own_label_free.py"
     ending = "" if asked.image_size is None else ":frames"
     where = f" --config.data.name={asked.name}" if asked.name != "own" else ""
     if str(arguments.out) != "datasets":
         where += f" --config.data.dir={arguments.out}"
-    report(f"train on it: python train.py --config=configs/own.py{ending}{where}")
+    report(f"train on it: python train.py --config=configs/{config}{ending}{where}")
     return 0

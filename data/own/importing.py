@@ -4,17 +4,18 @@ import collections
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from data.own.clips import Cutting, Footage, OwnClip, cut
+from data.own.clips import Cutting, Footage, OwnClip, cut, cut_without_labels
 from data.variants import DATASETS
 from stvh_jax import digests
 from stvh_jax.errors import NotFound, UserError, shown
 from stvh_jax.fields import check_folder_name, check_number, check_whole
 from stvh_jax.names import LONGEST_NAME, natural_key
+from stvh_jax.unknown import NO_ACTIVITIES
 from stvh_jax.video import own_files
 from stvh_jax.video.footage import open_video
 from stvh_jax.video.labels import Label, class_names, read_labels
@@ -30,7 +31,7 @@ class Asked:
     Attributes:
       videos: paths of videos, or patterns of them.
       tracks: the path of the tracks of a video, with `{match}` for its name.
-      labels: the table of labels.
+      labels: the table of labels; None for clips without any.
       name: of the set.
       image_size: height and width of its frames; None for boxes alone.
       cutting: how videos are cut, its `split_by` "" for the default.
@@ -40,7 +41,7 @@ class Asked:
 
     videos: Sequence[str]
     tracks: str
-    labels: pathlib.Path
+    labels: pathlib.Path | None
     name: str = "own"
     image_size: tuple[int, int] | None = None
     cutting: Cutting = Cutting()
@@ -60,8 +61,8 @@ class OwnSet:
     Attributes:
       clips: by video and time.
       footage: the videos by name.
-      activities: in the order of their numbers.
-      actions: likewise; a single one that nobody has where the table has none.
+      activities: in the order of their numbers; a single one that no clip has without labels.
+      actions: likewise, also where the table has none.
       cutting: how the videos were cut.
       image_size: of frames; None for boxes alone.
       sources: what tells whether another import makes the same.
@@ -89,9 +90,13 @@ def read_set(asked: Asked, report: Callable[[str], None]) -> OwnSet:
     _check(asked)
     paths = _find_videos(asked.videos)
     own_files.check_tracks_of_each(asked.tracks, len(paths))
-    labels = read_labels(asked.labels, [path.name for path in paths.values()])
-    cutting = dataclasses.replace(asked.cutting, split_by=_split_by(asked.cutting, labels))
-    wanted = paths if cutting.unlabelled else {label.video: paths[label.video] for label in labels}
+    labels = []
+    if asked.labels is not None:
+        labels = read_labels(asked.labels, [path.name for path in paths.values()])
+    cutting = dataclasses.replace(asked.cutting, split_by=_split_by(asked.cutting, labels, paths))
+    wanted = paths
+    if labels and not cutting.unlabelled:
+        wanted = {label.video: paths[label.video] for label in labels}
     footage, digest = {}, {}
     for name in sorted(wanted, key=natural_key):
         video = open_video(paths[name], report=report)
@@ -106,17 +111,27 @@ def read_set(asked: Asked, report: Callable[[str], None]) -> OwnSet:
         digest[name] = [paths[name].stat().st_size, _digest(tracks)]
         for line in repeating(video, cutting.rate):
             report(line)
-    clips = cut(labels, footage, cutting, report)
+    if labels:
+        clips = cut(labels, footage, cutting, report)
+    else:
+        clips = cut_without_labels(footage, cutting, report)
     activities, actions = class_names(labels)
     for line in _table(clips):
         report(line)
     sources = {
-        "labels": digests.of_file(asked.labels),
+        "labels": None if asked.labels is None else digests.of_file(asked.labels),
         "videos and tracks": digest,
         "options": dataclasses.asdict(cutting) | {"image size": _listed(asked.image_size)},
     }
-    none = ("person",)
-    return OwnSet(clips, footage, activities, actions or none, cutting, asked.image_size, sources)
+    return OwnSet(
+        clips,
+        footage,
+        activities or NO_ACTIVITIES,
+        actions or ("person",),
+        cutting,
+        asked.image_size,
+        sources,
+    )
 
 
 def _listed(size: tuple[int, int] | None) -> list[int] | None:
@@ -141,6 +156,15 @@ def _check(asked: Asked) -> None:
     for option, value in (("--fps", cutting.rate), ("--every", cutting.every)):
         check_number(option, value, high=1e4, positive=True)
     check_number("--gap", cutting.gap, high=1e6)
+    if asked.labels is None and cutting.unlabelled:
+        raise UserError(
+            "--unlabelled adds clips to those of --labels; without labels all clips are taken: "
+            "leave it out"
+        )
+    if asked.labels is None and cutting.split_by == "column":
+        raise UserError(
+            "--split-by column reads a column of --labels; give these, or --split-by video or time"
+        )
 
 
 def _find_videos(patterns: Sequence[str]) -> dict[str, pathlib.Path]:
@@ -159,22 +183,24 @@ def _find_videos(patterns: Sequence[str]) -> dict[str, pathlib.Path]:
     return paths
 
 
-def _split_by(cutting: Cutting, labels: Sequence[Label]) -> str:
-    """Chooses how the labels are divided, where that is not said.
+def _split_by(cutting: Cutting, labels: Sequence[Label], videos: Collection[str]) -> str:
+    """Chooses how the labels are divided, or without any the videos, where that is not said.
 
     Raises:
       UserError: it cannot be done as is asked.
     """
-    labelled, has_column = {label.video for label in labels}, bool(labels[0].split)
+    has_column = bool(labels and labels[0].split)
+    divided = {label.video for label in labels} if labels else videos
     asked = cutting.split_by or ("column" if has_column else "")
     if asked == "column" and not has_column:
         raise UserError("--split-by column: no column of the labels is called split; add one")
-    if asked == "video" and len(labelled) < 3:
+    if asked == "video" and len(divided) < 3:
+        of_what = "labels of three videos" if labels else "three videos"
         raise UserError(
-            f"--split-by video needs labels of three videos or more, and there are "
-            f"{len(labelled)}; use --split-by time"
+            f"--split-by video needs {of_what} or more, and there are {len(divided)}; use "
+            "--split-by time"
         )
-    return asked or ("video" if len(labelled) >= 3 else "time")
+    return asked or ("video" if len(divided) >= 3 else "time")
 
 
 def _digest(tracks: Tracks) -> str:

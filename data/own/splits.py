@@ -10,7 +10,8 @@ from data.raw import SPLITS
 from stvh_jax.names import natural_key
 from stvh_jax.video.labels import Label
 
-# What validation and test each have of the videos, or of the labelled time of each video.
+# What validation and test each have of the videos, or of the labelled time of each video; without
+# labels there is no test.
 SHARE = 0.15
 # How far from its place, as a share of the labelled time, a cut may be so as to divide no label.
 _NEAR = 0.05
@@ -38,6 +39,14 @@ def by_video(labels: Sequence[Label], seed: int) -> dict[str, str]:
             best = {video: split for split, part in zip(SPLITS, parts) for video in part}
             most = covered
     return best
+
+
+def without_labels(videos: Iterable[str], seed: int) -> dict[str, str]:
+    """Draws the split of each of some videos without labels: training or validation."""
+    ordered = sorted(videos, key=natural_key)
+    drawn = np.random.default_rng(seed).permutation(len(ordered))
+    held_out = {ordered[place] for place in drawn[: max(1, round(SHARE * len(ordered)))]}
+    return {video: SPLITS[video in held_out] for video in ordered}
 
 
 def cuts(labels: Iterable[Label]) -> tuple[float, float]:

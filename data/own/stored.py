@@ -22,6 +22,7 @@ class Stored:
       has_pairs: whether classes have sides, `l_x` and `r_x`, and each its mirror image.
       image_size: height and width of frames; None for boxes alone.
       clips: how many there are in each split.
+      training_videos: how many videos the training clips are of; 1 where that is not known.
     """
 
     num_frames: int
@@ -30,6 +31,7 @@ class Stored:
     has_pairs: bool
     image_size: tuple[int, int] | None
     clips: dict[str, int]
+    training_videos: int = 1
 
 
 def read(folder: str, name: str, variant: str) -> Stored | None:
@@ -65,4 +67,5 @@ def _stored(values: dict[str, Any]) -> Stored:
         has_pairs=bool(values["has_pairs"]),
         image_size=(sides[0], sides[1]) if sides else None,
         clips={str(name): int(split["clips"]) for name, split in values["splits"].items()},
+        training_videos=int(values["splits"].get("train", {}).get("videos", 1)),
     )

@@ -141,6 +141,7 @@ class OwnBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 counts["untracked"] += 0 if clip.tracked else len(clip.actions)
                 yield key_of(clip.match, clip.clip), example
         info: Any = self.info  # TFDS's types leave out that every set has metadata
+        counts["videos"] = len({clip.match for clip in clips})
         info.metadata["splits"][split] = counts
 
     def _example(self, clip: OwnClip) -> dict:

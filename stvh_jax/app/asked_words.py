@@ -44,10 +44,11 @@ def address_of(archive: Archive, state: PageState, text: str) -> str:
         name = parse_clip(text)
         archive.record(name)
         return asking_for(state, clips=(name,))
-    known = ", ".join(archive.activities[:8]) or "MATCH/CLIP"
+    known = ", ".join(archive.activities[:8])
+    activity = f"an activity ({known}), " if known else ""
     raise NotFound(
-        f"nothing here is called {shown(text)}; write an activity ({known}), a clip as MATCH/CLIP, "
-        "a time as MATCH 0:12:31, or the name of a saved query"
+        f"nothing here is called {shown(text)}; write {activity}a clip as MATCH/CLIP, a time as "
+        "MATCH 0:12:31, or the name of a saved query"
     )
 
 

@@ -302,8 +302,9 @@ def read_result(result: dict[str, Any], info: IndexInfo) -> tuple[Query, bytes |
             set(info.stored_foci) <= codes.keys() == relaxed.keys()
             and all(len(each) == info.bits // 8 for each in codes.values())
             and all(h.shape == (info.bits,) and np.isfinite(h).all() for h in relaxed.values())
-            and all(isinstance(record[name], str) for name in ("clip", "predicted"))
-            and len(record["clip"]) + len(record["predicted"]) < 1000
+            and isinstance(record["clip"], str)
+            and isinstance(record["predicted"], str | None)
+            and len(record["clip"]) + len(record["predicted"] or "") < 1000
             and 0 <= record["start"] <= record["stop"] < math.inf
             and (poster is None or (poster.startswith(_JPEG) and len(poster) <= _MOST_POSTER))
         )

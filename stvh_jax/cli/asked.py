@@ -98,7 +98,8 @@ def _add_examples(parser: parsing.StrictParser) -> None:
         "--rank",
         choices=("class", "asymmetric", "hamming"),
         help="what of the clip is compared: its bits (hamming), what the network made of it before "
-        "the signs (asymmetric), or that and the class it seems to be of (class, if left out)",
+        "the signs (asymmetric), or that and the class it seems to be of (class, if left out; of a "
+        "model without labels, asymmetric if the clip is encoded, else hamming)",
     )
 
 

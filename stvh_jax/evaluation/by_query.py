@@ -28,18 +28,22 @@ def by_query(
 
     Returns:
       One value per query, NaN where the query has no label or no relevant clip: `correct`, 1 if its
-      activity is named and 0 if not; `ap@10` and `ap@10/over_hits`, whose means over the queries
-      are mAP@10 and mAP@10 over hits. `match` and `clip` identify the query.
+      activity is named and 0 if not, NaN of a model that names none; `ap@10` and
+      `ap@10/over_hits`, whose means over the queries are mAP@10 and mAP@10 over hits. `match` and
+      `clip` identify the query.
     """
     known = queries.activity != UNKNOWN
-    right = queries.activity_scores.argmax(axis=1) == queries.activity
+    correct = np.full(len(queries), np.nan)
+    if queries.activity_scores is not None:
+        right = queries.activity_scores.argmax(axis=1) == queries.activity
+        correct = np.where(known, right, np.nan)
     groups = _ranked(queries, base, focus)
     judged = groups.relevant.any(axis=1)
     plain, over_hits = average_precision_at_k(groups, K), average_precision_over_hits(groups, K)
     return {
         "match": queries.match,
         "clip": queries.clip,
-        "correct": np.where(known, right, np.nan),
+        "correct": correct,
         f"ap@{K}": np.where(judged, plain, np.nan),
         f"ap@{K}/over_hits": np.where(judged, over_hits, np.nan),
     }

@@ -30,6 +30,7 @@ from stvh_jax.inference.encoded_clips import (
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.inference.run_filter import load_or_fit
 from stvh_jax.runs.history import read_history
+from stvh_jax.unknown import UNKNOWN
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -168,8 +169,8 @@ def evaluate(
         },
         "seed": encoder.config.seed,
         "hardware": hardware(),
-        **_judge_classes(encoder, queries),
-        **_judge_codes(encoder, queries, base, everything, **excluded),
+        **_judge_classes(encoder, dataset, queries),
+        **_judge_codes(dataset, queries, base, everything, **excluded),
     }
     matrix = _filter_matrix(encoder, run, base, results["data"], filter_options or {})
     if matrix is not None:
@@ -200,6 +201,7 @@ def _describe_model(encoder: Encoder) -> dict[str, Any]:
     model = encoder.config.model
     return {
         "model": model.name,
+        "objective": encoder.config.get("objective", "supervised"),
         "bits": encoder.bits,
         "nested_bits": list(code_lengths(model.bits)),
         "visual_bits": model.visual_bits if encoder.bit_weights else None,
@@ -232,23 +234,28 @@ def _count_clips(
     }
 
 
-def _judge_classes(encoder: Encoder, queries: EncodedClips) -> dict[str, Any]:
-    activities, actions = len(encoder.activity_names), len(encoder.action_names)
-    distances = class_distances(queries.codes[encoder.foci[-1]], queries.activity, activities)
+def _judge_classes(encoder: Encoder, dataset, queries: EncodedClips) -> dict[str, Any]:
+    activities, actions = len(dataset.activity_names), len(dataset.action_names)
+    distances = None
+    if (queries.activity != UNKNOWN).any():
+        codes = queries.codes[encoder.foci[-1]]
+        distances = class_distances(codes, queries.activity, activities).tolist()
     return {
-        "activity_names": list(encoder.activity_names),
-        "action_names": list(encoder.action_names),
+        "activity_names": list(dataset.activity_names),
+        "action_names": list(dataset.action_names),
         **judging.classification(queries, num_activities=activities, num_actions=actions),
-        "class_distances": distances.tolist(),
+        "class_distances": distances,
     }
 
 
-def _judge_codes(encoder: Encoder, queries, base, everything, **excluded) -> dict[str, Any]:
+def _judge_codes(dataset, queries, base, everything, **excluded) -> dict[str, Any]:
     rankings = judging.rank(queries, base, everything, **excluded)
+    judged = any(len(found.activity.labels) for found in rankings.values())
+    activities = len(dataset.activity_names)
     return {
         "foci": judging.measures(rankings),
         "curves": judging.curves(rankings),
-        "map_by_activity": judging.map_by_activity(rankings, len(encoder.activity_names)),
+        "map_by_activity": judging.map_by_activity(rankings, activities) if judged else None,
     }
 
 

@@ -26,13 +26,25 @@ from stvh_jax.evaluation.shared_actions import (
 from stvh_jax.inference.encoded_clips import EncodedClips
 from stvh_jax.unknown import UNKNOWN
 
+# What is measured of predicted activities and actions, by the keys of the results.
+_CLASSIFICATION = (
+    "activity_accuracy",
+    "activity_mpca",
+    "activity_accuracy_from_code",
+    "action_accuracy",
+    "action_mpca",
+    "confusion_matrix",
+)
+
 
 def classification(queries: EncodedClips, *, num_activities: int, num_actions: int) -> dict:
     """Judges the predicted activities and actions; the keys are those of the results.
 
     The accuracies are NaN where no clip or actor has a label; those of actions are None for a
-    model without actors.
+    model without actors, and everything is for one that names no activities.
     """
+    if queries.activity_scores is None or queries.activity_scores_from_code is None:
+        return dict.fromkeys(_CLASSIFICATION)
     activity = classification_metrics(
         queries.activity_scores.argmax(axis=1), queries.activity, num_activities
     )
@@ -44,14 +56,15 @@ def classification(queries: EncodedClips, *, num_activities: int, num_actions: i
         action = classification_metrics(
             queries.action_scores.argmax(axis=2), queries.action, num_actions
         )
-    return {
-        "activity_accuracy": activity["accuracy"],
-        "activity_mpca": activity["mean_per_class_accuracy"],
-        "activity_accuracy_from_code": from_code["accuracy"],
-        "action_accuracy": action["accuracy"],
-        "action_mpca": action["mean_per_class_accuracy"],
-        "confusion_matrix": activity["confusion_matrix"].tolist(),
-    }
+    values = (
+        activity["accuracy"],
+        activity["mean_per_class_accuracy"],
+        from_code["accuracy"],
+        action["accuracy"],
+        action["mean_per_class_accuracy"],
+        activity["confusion_matrix"].tolist(),
+    )
+    return dict(zip(_CLASSIFICATION, values, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)

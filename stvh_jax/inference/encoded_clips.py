@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -21,9 +21,10 @@ class EncodedClips:
 
     Attributes:
       codes: packed codes by focus.
-      activity_scores: activity logits of the last focus.
-      activity_scores_from_code: logits of the same head, applied to the binary code instead of h.
-      action_scores: action logits of each actor; None for a model without actors.
+      activity_scores: activity logits of the last focus; None for a model that names no activities.
+      activity_scores_from_code: logits of the same head, applied to the binary code instead of h;
+        None likewise.
+      action_scores: action logits of each actor; None likewise, and for a model without actors.
       activity: activity labels, `UNKNOWN` for unlabelled clips.
       action: action labels of each actor, `UNKNOWN` in padded slots.
       match: names of the source videos, text.
@@ -34,8 +35,8 @@ class EncodedClips:
     """
 
     codes: dict[int, UInt8[np.ndarray, "M bytes"]]
-    activity_scores: Float[np.ndarray, "M G"]
-    activity_scores_from_code: Float[np.ndarray, "M G"]
+    activity_scores: Float[np.ndarray, "M G"] | None
+    activity_scores_from_code: Float[np.ndarray, "M G"] | None
     action_scores: Float[np.ndarray, "M N A"] | None
     activity: Int[np.ndarray, "M"]
     action: Int[np.ndarray, "M N"]
@@ -75,18 +76,20 @@ def encode_clips(
       keep_relaxed: whether h is kept, which takes 32 times the space of the codes.
       progress: called after each batch with the number of clips encoded so far.
     """
-    kernel, bias = jax.device_get(encoder.activity_head)
+    named = encoder.names_activities
+    kernel, bias = jax.device_get(encoder.activity_head) if named else (None, None)
     parts, done = [], 0
     for clips in batches:
         outputs = jax.device_get(encoder.apply(encoder.variables, clips))
         valid = np.asarray(clips.clip_mask)
         relaxed = {focus: h[valid] for focus, h in encoder.relaxed(outputs).items()}
-        actions = outputs.action_logits
+        actions = outputs.action_logits if named else None
+        from_code = binarize(relaxed[encoder.foci[-1]]) @ kernel + bias if named else None
         parts.append(
             EncodedClips(
                 codes={focus: pack(binarize(h)) for focus, h in relaxed.items()},
-                activity_scores=outputs.activity_logits[-1][valid],
-                activity_scores_from_code=binarize(relaxed[encoder.foci[-1]]) @ kernel + bias,
+                activity_scores=outputs.activity_logits[-1][valid] if named else None,
+                activity_scores_from_code=from_code,
                 action_scores=None if actions is None else actions[valid],
                 activity=np.asarray(clips.activity)[valid],
                 action=np.asarray(clips.action)[valid],
@@ -140,12 +143,30 @@ def join(parts: Mapping[str, EncodedClips], split: str) -> EncodedClips:
     return EncodedClips.concatenate([parts[part] for part in split.split("+")])
 
 
+def predictions(
+    encoder: Encoder, encoded: EncodedClips
+) -> tuple[Sequence[str | None], Sequence[float | None]]:
+    """Names the activity that each clip seems to be of, and says how probable it is.
+
+    Both are None for every clip where the model names no activities.
+    """
+    if encoded.activity_scores is None:
+        return [None] * len(encoded), [None] * len(encoded)
+    probabilities = np.asarray(jax.nn.softmax(encoded.activity_scores))
+    named = [encoder.activity_names[label] for label in probabilities.argmax(axis=1)]
+    return named, probabilities.max(axis=1).tolist()
+
+
 def check_same_classes(encoder: Encoder, dataset) -> None:
     """Checks that a data set has the same classes as a model, in the same order.
+
+    Those of a model that names none may be any.
 
     Raises:
       UserError: it has other classes.
     """
+    if not encoder.names_activities:
+        return
     for kind in ("activity_names", "action_names"):
         known, found = (tuple(getattr(source, kind)) for source in (encoder, dataset))
         if known != found:

@@ -49,14 +49,16 @@ class Encoding:
     Attributes:
       codes: packed codes by focus, from 0 (visual) to L (activity), as far as the model has them. A
         graded code is that of L alone; `Encoder.bit_weights` says what its bits weigh elsewhere.
-      activity_probabilities: of the last focus, in the order of `activity_names`.
-      action_probabilities: of each actor, in the order given; None of a model without actors.
+      activity_probabilities: of the last focus, in the order of `activity_names`; None of a model
+        that was trained without labels.
+      action_probabilities: of each actor, in the order given; None of a model without actors, or
+        one that was trained without labels.
       relaxed: h by focus, what the codes are the signs of; see `Encoder.relaxed`.
       embedded: what a model with a graded code has whitened of what the clips show; else None.
     """
 
     codes: dict[int, UInt8[np.ndarray, "B bytes"]]
-    activity_probabilities: Float[np.ndarray, "B G"]
+    activity_probabilities: Float[np.ndarray, "B G"] | None
     action_probabilities: Float[np.ndarray, "B N A"] | None
     relaxed: dict[int, Float[np.ndarray, "B K"]]
     embedded: Float[np.ndarray, "B E"] | None = None
@@ -69,7 +71,13 @@ class Encoding:
 
 
 class Encoder:
-    """A trained model with its config."""
+    """A trained model with its config.
+
+    Attributes:
+      names_activities: whether it was taught to, and not trained without labels.
+      activity_names: the activities that it names, in the order of their numbers; () for none.
+      action_names: the actions, likewise.
+    """
 
     def __init__(
         self,
@@ -89,8 +97,9 @@ class Encoder:
         self._run, self._filter_matrix = run, None
         self.config, self.variables = config, jax.device_put(variables)
         self.step, self.checkpoint = step, checkpoint
-        self.activity_names = tuple(config.activity_names)
-        self.action_names = tuple(config.action_names)
+        self.names_activities = config.get("objective", "supervised") == "supervised"
+        self.activity_names = tuple(config.activity_names) if self.names_activities else ()
+        self.action_names = tuple(config.action_names) if self.names_activities else ()
         self.model = model_of(config)
         if not self.model.foci:
             raise UserError(
@@ -120,7 +129,7 @@ class Encoder:
         return (
             f"Encoder({self.config.model.name}, {self.checkpoint} checkpoint of step {self.step}, "
             f"{self.bits} bits, foci {', '.join(map(str, foci))}, "
-            f"{len(self.activity_names)} activities)"
+            f"{len(self.activity_names) or 'no'} activities)"
         )
 
     @functools.cached_property
@@ -156,7 +165,7 @@ class Encoder:
         """What an index stores of each clip: `Index.create(uri, **model.code_format)`.
 
         With the filter matrix, where there is one, the index is searched at every focus, and with
-        the readout by the names of activities.
+        the readout, where there is one, by the names of activities.
         """
         return {
             "bits": self.bits,
@@ -167,8 +176,10 @@ class Encoder:
         }
 
     @property
-    def readout(self) -> Readout:
-        """What reads the activity from the code of the last focus."""
+    def readout(self) -> Readout | None:
+        """What reads the activity from the code of the last focus; None if it names none."""
+        if not self.names_activities:
+            return None
         return Readout(self.activity_names, *map(np.asarray, jax.device_get(self.activity_head)))
 
     @property
@@ -268,12 +279,15 @@ class Encoder:
                 f"clip {finite.argmin()} (counted from 0) has no codes: the model makes NaN or "
                 "infinity of it; its features or the model's weights are too large"
             )
-        actions = outputs.action_logits
+        activities = actions = None
+        if self.names_activities:
+            activities, actions = outputs.activity_logits[-1], outputs.action_logits
+            activities = np.asarray(jax.nn.softmax(activities))
         if actions is not None:
             actions = np.asarray(jax.nn.softmax(actions))[:, : np.shape(boxes)[-2]]
         return Encoding(
             codes={focus: pack(binarize(h)) for focus, h in relaxed.items()},
-            activity_probabilities=np.asarray(jax.nn.softmax(outputs.activity_logits[-1])),
+            activity_probabilities=activities,
             action_probabilities=actions,
             relaxed=relaxed,
             embedded=outputs.embedded,

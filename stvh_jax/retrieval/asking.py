@@ -2,7 +2,7 @@
 
 A ranking says what of the clips is compared with the stored bits: their own bits (`hamming`), what
 the network made of them before it took the signs (`asymmetric`), or that and the activity that they
-seem to be of (`class`).
+seem to be of (`class`), which a model that learned without labels does not know.
 """
 
 import dataclasses
@@ -28,6 +28,7 @@ from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.hits import Hits
 from stvh_jax.retrieval.index import Index
 from stvh_jax.retrieval.index_info import Number
+from stvh_jax.retrieval.origin import LABEL_FREE
 from stvh_jax.retrieval.queries import Query, parse_clip
 from stvh_jax.retrieval.saved_query import LONGEST_TITLE, SavedQuery, adaptation_of, taught
 from stvh_jax.retrieval.surroundings import around
@@ -86,9 +87,19 @@ class Asked:
         )
 
 
-def default_ranking(index: Index) -> str:
-    """Chooses the ranking that was best on validation, of those that an index can do."""
-    return "hamming" if index.info.readout is None else "class"
+def default_ranking(index: Index, clips: Query) -> str:
+    """Chooses the ranking that was best on validation, of those that can be done.
+
+    Of a model that names no activities it is `asymmetric` where the clips were encoded.
+    """
+    if index.info.readout is not None:
+        return "class"
+    return "asymmetric" if _is_label_free(index) and clips.relaxed is not None else "hamming"
+
+
+def _is_label_free(index: Index) -> bool:
+    """Says whether the model of an index learned without labels, and so names no activities."""
+    return bool(index.info.origin.get(LABEL_FREE))
 
 
 def ask(
@@ -124,7 +135,7 @@ def ask(
     if clips is None:
         ranking = None
     else:
-        ranking = ranking or default_ranking(index)
+        ranking = ranking or default_ranking(index, clips)
         _check_ranking(index, clips, ranking)
     parts, titles = [], []
     if saved is not None:
@@ -211,6 +222,11 @@ def _by_name(index: Index, activity: str) -> LinearQuery:
     Raises:
       UserError: the index knows no activities, or no such one.
     """
+    if _is_label_free(index):
+        raise UserError(
+            f"activity {shown(activity)}: the model of this index learned without labels and knows "
+            "no activities; ask by a clip, or by examples (--like MATCH/CLIP)"
+        )
     if index.info.readout is None:
         raise UserError("this index does not know activities by name; index the clips again")
     index.info.readout.one_hot(activity)
@@ -242,6 +258,11 @@ def _check_ranking(index: Index, clips: Query, ranking: str) -> None:
     """
     if ranking not in RANKINGS:
         raise UserError(f"ranking {shown(ranking)}; choose {', '.join(RANKINGS)}")
+    if ranking == "class" and _is_label_free(index):
+        raise UserError(
+            "the model of this index learned without labels and knows no activities; rank by "
+            "hamming or asymmetric"
+        )
     if ranking == "class" and index.info.readout is None:
         raise UserError(
             "this index does not know how activities are read from its codes; rank by hamming or "

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from stvh_jax.errors import NotFound, UserError
 from stvh_jax.inference.colour_encoder import ColourEncoder, with_colours
-from stvh_jax.inference.encoded_clips import encode_clips
+from stvh_jax.inference.encoded_clips import encode_clips, predictions
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.retrieval.engine import Name
 from stvh_jax.retrieval.index import Index
@@ -89,7 +89,9 @@ def files_query(
       UserError: it does not fit the model, or the model is another than the index's.
     """
     encoding = encoder_of(index, encoder).encode(frames, boxes, actor_mask, appearance=appearance)
-    activity = encoder.activity_names[int(encoding.activity_probabilities[0].argmax())]
+    activity, probabilities = None, encoding.activity_probabilities
+    if probabilities is not None:
+        activity = encoder.activity_names[int(probabilities[0].argmax())]
     unknown = dict.fromkeys(("match", "clip", "start", "stop", "activity", "split"))
     image = None if frames is None else frames[encoder.config.model.key_frame]
     known = unknown | {"predicted": activity}
@@ -139,14 +141,13 @@ def moment_query(
     if batch is None:
         raise NotFound(f"nobody is tracked in {footage.video.path} at {clock_tenths(at)}")
     encoded = encode_clips(encoder, [batch.clips], keep_relaxed=True)
-    label = int(encoded.activity_scores[0].argmax())
     record = {
         "match": footage.match,
         "clip": str(encoded.clip[0]),
         "start": float(batch.start[0]),
         "stop": float(batch.stop[0]),
         "activity": None,
-        "predicted": encoder.activity_names[label],
+        "predicted": predictions(encoder, encoded)[0][0],
         "split": None,
         "media": media_of(footage.video.path),
     }

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from etils import epath
 from jaxtyping import Int
@@ -23,12 +22,13 @@ from stvh_jax.inference.encoded_clips import (
     check_same_classes,
     encode_clips,
     encode_split,
+    predictions,
 )
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.retrieval.checks import engine_kind
 from stvh_jax.retrieval.engine import Name, check_adaptable
 from stvh_jax.retrieval.index import Index
-from stvh_jax.retrieval.origin import COLOUR, DATA_DIGESTS, DATA_DIR, VISUAL
+from stvh_jax.retrieval.origin import COLOUR, DATA_DIGESTS, DATA_DIR, LABEL_FREE, VISUAL
 from stvh_jax.retrieval.where import quoted
 from stvh_jax.unknown import UNKNOWN
 
@@ -268,6 +268,7 @@ def origin_of(run: epath.PathLike, encoder: Encoder) -> dict[str, Any]:
         "data": {"name": data.name, "variant": data.variant},
         DATA_DIR: str(epath.Path(data.dir).absolute()),
         **({VISUAL: COLOUR} if isinstance(encoder, ColourEncoder) else {}),
+        **({} if encoder.names_activities else {LABEL_FREE: True}),
     }
 
 
@@ -300,16 +301,16 @@ def record_of(
         num_frames=encoder.config.model.num_frames,
         frames_per_second=frames_per_second,
     )
-    probabilities = np.asarray(jax.nn.softmax(encoded.activity_scores))
-    activities = encoder.activity_names
+    activities = dataset.activity_names
+    predicted, confidence = predictions(encoder, encoded)
     return {
         "match": encoded.match.tolist(),
         "clip": encoded.clip.tolist(),
         "start": start,
         "stop": stop,
         "activity": [None if label == UNKNOWN else activities[label] for label in encoded.activity],
-        "predicted": [activities[label] for label in probabilities.argmax(axis=1)],
-        "confidence": probabilities.max(axis=1).tolist(),
+        "predicted": list(predicted),
+        "confidence": list(confidence),
         "split": [split] * len(encoded),
     }
 

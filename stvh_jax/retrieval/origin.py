@@ -12,6 +12,9 @@ DATA_DIGESTS = "data_digests"
 # What the visual bits are made of, if not of what the model sees.
 VISUAL, COLOUR = "visual", "colour"
 
+# Whether the model learned without labels, and so knows no activities; absent where it did not.
+LABEL_FREE = "label_free"
+
 # How clips were cut, of own videos: seconds between their beginnings.
 EVERY = "every"
 

@@ -5,14 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from etils import epath
 from jaxtyping import Float
 
 from stvh_jax.errors import Exists, UserError, shown
 from stvh_jax.inference.colour_encoder import ColourEncoder
-from stvh_jax.inference.encoded_clips import EncodedClips, encode_clips
+from stvh_jax.inference.encoded_clips import EncodedClips, encode_clips, predictions
 from stvh_jax.inference.encoder import Encoder
 from stvh_jax.models import colour
 from stvh_jax.names import LONGEST_NAME, printable
@@ -363,16 +362,15 @@ class _Adding:
                 kept_tracks.keep(index.uri, footage.match, footage.tracks, footage.video)
             encoded = EncodedClips.concatenate(self._encoded)
             start, stop = np.concatenate(self._times, axis=1)
-            probabilities = np.asarray(jax.nn.softmax(encoded.activity_scores))
-            names = self._archive.encoder.activity_names
+            predicted, confidence = predictions(self._archive.encoder, encoded)
             index.add(
                 encoded.codes,
                 match=footage.match,
                 clip=encoded.clip.tolist(),
                 start=start,
                 stop=stop,
-                predicted=[names[label] for label in probabilities.argmax(axis=1)],
-                confidence=probabilities.max(axis=1),
+                predicted=predicted,
+                confidence=confidence,
                 activity=activities_of(footage.labels, start, stop),
                 media=media_of(footage.video.path),
             )

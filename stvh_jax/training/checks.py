@@ -7,6 +7,7 @@ from stvh_jax.fields import check_number
 from stvh_jax.models.config import SOURCES_OF_BOXES
 from stvh_jax.training import pretrained
 from stvh_jax.training.losses import LOSSES
+from stvh_jax.unknown import NO_ACTIVITIES
 
 # What the clips of prepared sets may have, by the beginning of the variant's name.
 _CONTENTS = ("frames", "boxes_only", "boxes_and_appearance")
@@ -25,6 +26,7 @@ def check_config(config: Config, dataset: Dataset, *, devices: int) -> None:
     _check_appearance(config, dataset)
     _check_backbone(config)
     _check_losses(config, dataset)
+    _check_labelled(config, dataset)
     _check_label_free(config)
     _check_selection(config)
     _check_splits(config, dataset)
@@ -159,6 +161,16 @@ def _check_losses(config: Config, dataset: Dataset) -> None:
             f"with config.train.accumulate={train.accumulate} each part of a batch is one clip, "
             "but Eq 8 compares several; raise config.train.batch_size or set "
             "config.loss.contrastive=0"
+        )
+
+
+def _check_labelled(config: Config, dataset: Dataset) -> None:
+    """Checks that there is an activity to learn, where labels are learned from."""
+    learned = config.get("objective") != "label_free"
+    if learned and tuple(dataset.activity_names) == NO_ACTIVITIES:
+        raise UserError(
+            f"the clips of {config.data.name} have no labels, which config.objective=supervised "
+            "learns; train with --config=configs/own_label_free.py"
         )
 
 

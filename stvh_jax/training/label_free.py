@@ -25,7 +25,7 @@ _LEFT_OUT = -1e9
 _DEVIATION, _NEARNESS, _REDUNDANCY = 0.5, 25.0, 0.01
 _SMALL = 1e-4
 
-Views = Float[Array, "2B K"]
+Views = Float[Array, "V K"]
 
 
 def info_nce(views: Views, clip_mask: Bool[Array, "B"], *, temperature: float) -> Float[Array, "B"]:
@@ -83,10 +83,10 @@ def barlow_twins(
     """
     del temperature
     one, other = views[::2], views[1::2]
-    deviations = [
+    rows, columns = (
         jnp.sqrt(jnp.diagonal(_covariance(each, each, clip_mask)) + _SMALL) for each in (one, other)
-    ]
-    correlation = _covariance(one, other, clip_mask) / jnp.outer(*deviations)
+    )
+    correlation = _covariance(one, other, clip_mask) / jnp.outer(rows, columns)
     apart = jnp.square(1 - jnp.diagonal(correlation)).sum()
     loss = (apart + _REDUNDANCY * _across(correlation)) / one.shape[1]
     return jnp.where(clip_mask, loss, 0)

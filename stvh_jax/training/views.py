@@ -154,7 +154,8 @@ def at_another_time(
     count = clips.boxes.shape[1]
     draws = jax.random.normal(key, (2, clips.boxes.shape[0], 1))
     centre = (count - 1) / 2
-    places = centre + jnp.exp(speed * draws[0]) * (jnp.arange(count) - centre) + moment * draws[1]
+    frames = jnp.arange(count)[None]
+    places = centre + jnp.exp(speed * draws[0]) * (frames - centre) + moment * draws[1]
     places = jnp.clip(places, 0, count - 1)
     before = jnp.floor(places).astype(jnp.int32)
     after = jnp.minimum(before + 1, count - 1)
@@ -182,7 +183,7 @@ def change_colours(
     A pixel p, -0.5..0.5, becomes (I + strength Z_0) p + strength z_1 / 2; Z standard normal.
     """
     mixing, added = jax.random.split(key)
-    matrices = jnp.eye(3) + strength * jax.random.normal(mixing, (frames.shape[0], 3, 3))
+    matrices = jnp.eye(3)[None] + strength * jax.random.normal(mixing, (frames.shape[0], 3, 3))
     moved = 0.5 * strength * jax.random.normal(added, (frames.shape[0], 1, 1, 1, 3))
     pixels = frames.astype(jnp.float32) / 255 - 0.5
     pixels = jnp.einsum("bthwc,bcd->bthwd", pixels, matrices) + moved + 0.5

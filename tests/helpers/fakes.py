@@ -6,6 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import vd_boxes
+from stvh_jax import recipes
 from stvh_jax.clips import Clips
 from stvh_jax.errors import NotFound
 from stvh_jax.unknown import UNKNOWN
@@ -192,6 +193,29 @@ def graded_config(**model):
     graded = {"objective": "graded", "bits": 24, "visual_bits": 8, "name": "mstvh"}
     config.model.update({**graded, **model})
     return config
+
+
+def label_free_config(**label_free):
+    """Makes the config of `graded_config`'s run, but one that learns from views, not labels."""
+    config = graded_config()
+    recipes.make_label_free(config)
+    config.data.flip = False  # which changes labels, too
+    config.label_free.update({"tilt": 0.2, "person_shift": 0.1, **label_free})
+    return config
+
+
+class Unlabelled(FakeDataset):
+    """The clips of a `FakeDataset`, of which none has a label."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.clips = {split: without_labels(clips) for split, clips in self.clips.items()}
+
+
+def without_labels(clips):
+    """Forgets the activities and actions of clips."""
+    nothing = {name: np.full_like(getattr(clips, name), UNKNOWN) for name in ("activity", "action")}
+    return dataclasses.replace(clips, **nothing)
 
 
 def frames_config(**model):

@@ -11,6 +11,7 @@ from stvh_jax.evaluation.report.words import (
     ACCURACIES,
     is_missing,
     measures_by_focus,
+    notes,
     percent,
     subtitle,
     text,
@@ -54,7 +55,7 @@ def write_evaluation(
     write_html(
         path,
         title=f"{_MODELS.get(str(model), text(model))} on {text(data)}",
-        subtitle=subtitle(results),
+        subtitle=". ".join([subtitle(results), *notes(results)]),
         summary=_headlines(results),
         sections=[section for section in map(without_empty, sections) if section.items],
     )

@@ -7,6 +7,7 @@ from stvh_jax.evaluation.report.words import (
     ACCURACIES,
     labels_of_foci,
     measures_by_focus,
+    notes,
     number,
     percent,
     subtitle,
@@ -38,15 +39,18 @@ _DERIVED_COLUMNS = (
 def metrics_table(results: Mapping[str, Any]) -> str:
     """Lays the results out as plain text: the accuracies, then one row per focus.
 
-    If the results have a filter matrix, two more tables show how its derived codes do and what
-    storing them takes. Accuracies, agreement and mAP are in percent.
+    In place of the accuracies of a model that names no activities, a line says so. If the results
+    have a filter matrix, two more tables show how its derived codes do and what storing them takes.
+    Accuracies, agreement and mAP are in percent.
     """
     accuracies = [[name, f"{number(key, results.get(key))} %"] for name, key in ACCURACIES.items()]
     foci = [
         [label, *(number(key, values.get(key)) for key in _COLUMNS.values())]
         for label, values in measures_by_focus(results).items()
     ]
-    parts = [subtitle(results), aligned(accuracies)]
+    parts = [subtitle(results), *notes(results)]
+    if results.get("objective") != "label_free":
+        parts.append(aligned(accuracies))
     if foci:
         parts.append(aligned([["focus (mAP in %)", *_COLUMNS], *foci]))
     tables = (derived_table(results), storage_table(results))

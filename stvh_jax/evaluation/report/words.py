@@ -57,6 +57,20 @@ def subtitle(results: Mapping[str, Any]) -> str:
     )
 
 
+def notes(results: Mapping[str, Any]) -> list[str]:
+    """Says, a line each, what was not judged, and why."""
+    lines = []
+    if results.get("objective") == "label_free":
+        lines.append("trained without labels: it names no activities, and has no accuracies")
+    curves = (results.get("curves") or {}).values()
+    if curves and not any(kinds["activity"]["n"] for kinds in curves):
+        lines.append(
+            "no query has a label that another clip has: judged by the match of each clip, and by "
+            "how well the bits are used"
+        )
+    return lines
+
+
 def measures_by_focus(results: Mapping[str, Any], codes: str = "foci") -> dict[str, Mapping]:
     """Gives the measures of each focus in order, by a label that names the first and the last.
 
