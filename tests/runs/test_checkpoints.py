@@ -96,7 +96,7 @@ def everything(folder):
     return choose_step(run, "best"), saved_steps(run), load_config(run, 1), arrays
 
 
-@pytest.mark.parametrize("share", [15, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("share", [5, pytest.param(1, marks=pytest.mark.soak)])
 def test_no_flipped_bit_changes_what_is_read(share, tmp_path, capfd):
     save(tmp_path, [0.9])
     expected = everything(tmp_path)
