@@ -44,7 +44,7 @@ def gradient(module, variables, clips):
     return jax.jit(jax.value_and_grad(total))(variables["params"])
 
 
-@pytest.mark.parametrize("chunk", [1, 2])
+@pytest.mark.parametrize("chunk", [pytest.param(1, marks=pytest.mark.soak), 2])
 def test_chunks_of_frames_change_neither_features_nor_gradients(chunk):
     clips = clips_of_frames()
     whole = roi_features()

@@ -207,7 +207,9 @@ def truncate(path):
     os.truncate(path, path.stat().st_size // 2)
 
 
-@pytest.mark.parametrize("damage", [truncate, pathlib.Path.unlink])
+@pytest.mark.parametrize(
+    "damage", [truncate, pytest.param(pathlib.Path.unlink, marks=pytest.mark.soak)]
+)
 @pytest.mark.parametrize(
     "name",
     ["config/metadata", "variables/manifest.ocdbt", "variables/_METADATA", "variables/d/*"],

@@ -139,7 +139,7 @@ def test_a_packed_run_serves_as_well(trained, tmp_path, monkeypatch):
         np.testing.assert_array_equal(leaf, source[name])
 
 
-@pytest.mark.parametrize("name", ["mstvh", "stvh"])
+@pytest.mark.parametrize("name", ["mstvh", pytest.param("stvh", marks=pytest.mark.soak)])
 def test_room_for_more_people_changes_nothing_for_those_there_were(name, tmp_path):
     config = small_config(name=name, layers=1, features=8)
     config.train.epochs, config.optimizer.warmup_epochs, config.devices = 1, 0.0, 1

@@ -37,7 +37,7 @@ def final_state(folder):
     return jax.device_get(open_run(tiny_config(), FakeDataset(), folder).initial_state())
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.soak), 4])
 def test_training_is_the_same_on_any_number_of_devices(devices, trained):
     alone, together = history(trained(1)), history(trained(devices))
     assert [line.keys() for line in alone] == [line.keys() for line in together]
