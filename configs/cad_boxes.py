@@ -45,6 +45,6 @@ def get_config(options: str = "") -> ConfigDict:
     config.name = "cad_boxes" if classes == "four" else f"cad_boxes_{classes}"
     config.data.variant = "boxes_only" if classes == "four" else f"boxes_only-{classes}"
     if objective == "label_free":
-        recipes.make_label_free(config)
+        recipes.make_label_free_boxes(config, batch_size=128, epochs=30)
     recipes.use_protocol(config, protocol)
     return config

@@ -23,8 +23,6 @@ from stvh_jax import recipes
 LARGEST = 256
 # The views of clips of several frames: other moments, in frames, and other speeds.
 MOMENT, SPEED = 1.0, 0.2
-# The views of frames, whose boxes no camera moves: other colours.
-COLOUR = 0.1
 # What is learned from, as far as the set has it.
 SPLITS = ("train", "unlabelled")
 # At each the visual bits may be fitted, which takes as long as many steps.
@@ -40,9 +38,6 @@ def get_config(options: str = "") -> ConfigDict:
     config.data.flip = True
     if content == "boxes":
         config.train.batch_size = LARGEST
-    else:
-        config.label_free.zoom = config.label_free.shift = 0.0
-        config.label_free.colour = COLOUR
     own.ask_for_shapes(config)
     own.ask_for_length(config, SPLITS, validations=VALIDATIONS)
     _ask_for_views(config)

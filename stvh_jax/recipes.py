@@ -164,28 +164,36 @@ def make_small(config: Config) -> None:
 def make_label_free(config: Config) -> None:
     """Turns the config of an experiment from learning labels to learning without any.
 
-    The last of the changes to a config: which views there are depends on what its model reads.
+    Which views there are depends on what its model reads: the last of the changes to a config.
     """
     config.name += "_label_free"
     config.objective = "label_free"
     config.train.select = "views_found"
     for name in ("action", "contrastive", "supervised_contrastive"):
         config.loss[name] = 0.0
-    train, views = config.train, config.label_free
-    train.box_jitter = train.box_noise = train.leave_out = 0.0
-    train.average = 0.99
+    config.train.box_jitter = config.train.box_noise = config.train.leave_out = 0.0
+    views = config.label_free
     if config.model.source == "frames":
-        # The boxes stay where the pixels are; appearance is kept out by other colours.
+        # Boxes stay where the pixels are; other colours keep appearance out of what is done.
         views.zoom = views.shift = 0.0
-        views.colour = 0.3
-    else:
+        views.colour = 0.1
+    elif config.model.source != "features":
         views.squeeze, views.tilt, views.person_shift = 0.1, 0.5, 0.1
-        config.model.features = 64
-        config.optimizer.learning_rate = 1e-3
-        train.batch_size = train.evaluation_batch_size = 256
-        train.epochs, train.evaluate_every_epochs = 120, 10
     if config.data.num_frames > 1:
         views.moment, views.speed = 1.0, 0.2
+
+
+def make_label_free_boxes(config: Config, *, batch_size: int, epochs: int) -> None:
+    """Turns the config of a study from boxes into one without labels; see `make_label_free`.
+
+    A smaller model than for labels finds as much, in a fraction of the time.
+    """
+    make_label_free(config)
+    config.model.features = 64
+    config.optimizer.learning_rate = 1e-3
+    config.train.average = 0.99
+    config.train.batch_size = config.train.evaluation_batch_size = batch_size
+    config.train.epochs, config.train.evaluate_every_epochs = epochs, epochs // 10
 
 
 def make_boxes_only(config: Config) -> None:

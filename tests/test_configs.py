@@ -95,12 +95,11 @@ PARAMETERS = {
 BACKBONES, PROTOCOLS = tuple(recipes.BACKBONES), recipes.PROTOCOLS
 OPTIONS = {
     **dict.fromkeys(("vd", "cad", "caed"), (*BACKBONES, *PROTOCOLS, "vgg16,validated")),
-    "vd_boxes": PROTOCOLS,
-    "vd_features": PROTOCOLS,
-    "cad_boxes": ("four", "five", *PROTOCOLS, "five,validated"),
+    **dict.fromkeys(("vd_boxes", "vd_features"), (*PROTOCOLS, "label_free")),
+    "cad_boxes": ("four", "five", *PROTOCOLS, "five,validated", "five,label_free"),
+    "demo": (*DATASETS, "label_free"),
     **dict.fromkeys(("own", "own_label_free"), ("boxes", "frames")),
     "backbone": BACKBONES,
-    "dataset": DATASETS,
 }
 
 
@@ -159,7 +158,7 @@ def models_of(name):
         (name, model)
         for name in names_with_variants()
         for model in models_of(name)
-        if not name.endswith(PROTOCOLS)
+        if not name.endswith((*PROTOCOLS, "label_free"))
     ],
 )
 def test_number_of_parameters(name, model_name):

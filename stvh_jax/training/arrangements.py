@@ -91,7 +91,7 @@ def distances(
 
 
 def arrangement_loss(
-    views: Float[Array, "2B K"],
+    views: Float[Array, "V K"],
     apart: Float[Array, "B B"],
     clip_mask: Bool[Array, "B"],
     *,

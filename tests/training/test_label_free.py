@@ -10,9 +10,10 @@ import optax
 import pytest
 
 from stvh_jax import config
+from stvh_jax.clips import Clips
 from stvh_jax.models.outputs import Outputs
 from stvh_jax.training import sharding
-from stvh_jax.training.label_free import CONTRASTS, contrast_of_views, views_found
+from stvh_jax.training.label_free import CONTRASTS, terms_of_views, views_found
 
 B, K = 11, 16
 TEMPERATURE = 0.3
@@ -167,14 +168,17 @@ def test_foci_weigh_by_their_place_and_lengths_alike(views):
     logits = np.zeros((2, 2 * B, 3))
     outputs = Outputs(activity_logits=logits, relaxed=stacked, prefix_logits={8: logits})
     outputs = jax.tree.map(jnp.asarray, outputs)
-    named = label_free_config(contrast="info_nce", temperature=TEMPERATURE)
-    found = jax.jit(lambda *given: contrast_of_views(*given, config=named))(outputs, mask)
+    named = label_free_config(temperature=TEMPERATURE, arrangement_weight=0.0)
+    shown = Clips(boxes=None, actor_mask=None, clip_mask=jnp.repeat(jnp.asarray(mask), 2))
+    terms = jax.jit(lambda *given: terms_of_views(*given, config=named, aspect=1.5))
+    found = terms(outputs, shown, shown)
+    assert found.keys() == {"contrast"}
     expected = []
     for length in (8, K):
         # Of three foci the last two learn: w = 1/2 and 1.
         each = [contrast("info_nce", h[:, :length], mask)[mask].mean() for h in stacked[1:]]
         expected.append(each[0] / 2 + each[1])
-    np.testing.assert_allclose(found, np.mean(expected), rtol=1e-5)
+    np.testing.assert_allclose(found["contrast"], np.mean(expected), rtol=1e-5)
 
 
 def label_free_config(**changes):
