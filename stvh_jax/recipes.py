@@ -193,7 +193,7 @@ def make_label_free_boxes(config: Config, *, batch_size: int, epochs: int) -> No
     config.optimizer.learning_rate = 1e-3
     config.train.average = 0.99
     config.train.batch_size = config.train.evaluation_batch_size = batch_size
-    config.train.epochs, config.train.evaluate_every_epochs = epochs, epochs // 10
+    config.train.epochs, config.train.evaluate_every_epochs = epochs, epochs // 12
 
 
 def make_boxes_only(config: Config) -> None:
