@@ -98,8 +98,9 @@ class Encoder:
         self.config, self.variables = config, jax.device_put(variables)
         self.step, self.checkpoint = step, checkpoint
         self.names_activities = config.get("objective", "supervised") == "supervised"
-        self.activity_names = tuple(config.activity_names) if self.names_activities else ()
-        self.action_names = tuple(config.action_names) if self.names_activities else ()
+        named = config if self.names_activities else {}
+        self.activity_names: tuple[str, ...] = tuple(named.get("activity_names", ()))
+        self.action_names: tuple[str, ...] = tuple(named.get("action_names", ()))
         self.model = model_of(config)
         if not self.model.foci:
             raise UserError(
