@@ -171,6 +171,8 @@ def make_label_free(config: Config) -> None:
     config.train.select = "views_found"
     for name in ("action", "contrastive", "supervised_contrastive"):
         config.loss[name] = 0.0
+    # Views are compared less their mean over the batch: these keep it at zero, where signs change.
+    config.loss.bit_balance, config.loss.bit_independence = 1.0, 0.5
     config.train.box_jitter = config.train.box_noise = config.train.leave_out = 0.0
     views = config.label_free
     if config.model.source == "frames":

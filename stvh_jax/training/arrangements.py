@@ -11,8 +11,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from stvh_jax.training.hashing_losses import unit
-
 # What each of a person's numbers weighs beside where it stands: width, height, how much taller than
 # expected, how it moves.
 _WIDTH, _HEIGHT, _TALLER, _MOTION = 1.0, 0.5, 4.0, 2.0
@@ -91,7 +89,7 @@ def distances(
 
 
 def arrangement_loss(
-    views: Float[Array, "V K"],
+    views: tuple[Float[Array, "B K"], Float[Array, "B K"]],
     apart: Float[Array, "B B"],
     clip_mask: Bool[Array, "B"],
     *,
@@ -100,20 +98,20 @@ def arrangement_loss(
 ) -> Float[Array, "B"]:
     """Computes how little codes tell which clips have like arrangements.
 
-    Per clip i, over all other clips j, with u and v the unit vectors along its views, m_i the mean
+    Per clip i, over all other clips j, with u and v its views, m_i the mean
     distance of clip i to others, and t the softmax of -d_ij / (sharpness sqrt(m_i m_j)): the mean
     over both directions of the cross-entropy -sum_j t_j log softmax_j(u_i.v_j / temperature). The
     scale by sqrt(m_i m_j) is that of Zelnik-Manor and Perona, "Self-Tuning Spectral Clustering",
     NIPS 2004: no clip is far from all others.
 
     Args:
-      views: relaxed codes of two views of B clips, those of a clip beside each other.
+      views: unit vectors for two views of each clip.
       apart: d, the distances of the clips.
       clip_mask: false for clips that only pad the batch.
       sharpness: of the target; of 256 clips, 0.035 has about ten that count.
       temperature: divides the cosines.
     """
-    one, other = unit(views[::2]), unit(views[1::2])
+    one, other = views
     others = clip_mask[None, :] & ~jnp.eye(len(one), dtype=bool)
     count = jnp.maximum(others.sum(axis=1), 1)
     mean = jnp.maximum(jnp.where(others, apart, 0).sum(axis=1) / count, _SMALL**2)

@@ -28,6 +28,13 @@ def unit(vectors: Float[Array, "B K"]) -> Float[Array, "B K"]:
     return vectors * jax.lax.rsqrt((vectors**2).sum(axis=-1, keepdims=True) + 1e-12)
 
 
+def centred_unit(vectors: Float[Array, "B K"], mask: Bool[Array, "B"]) -> Float[Array, "B K"]:
+    """Divides what each vector is away from the mean of the valid ones by its length."""
+    count = jnp.maximum(mask.sum(), 1)
+    mean = jnp.where(mask[:, None], vectors, 0).sum(axis=0, keepdims=True) / count
+    return unit(vectors - mean)
+
+
 def class_codes(classes: int, bits: int) -> Int[np.ndarray, "G K"]:
     """Gives each class a code of -1 and +1, about K / 2 bits from that of any other class.
 

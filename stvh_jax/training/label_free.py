@@ -15,7 +15,7 @@ from stvh_jax.clips import Clips
 from stvh_jax.config import Config
 from stvh_jax.models.outputs import Outputs
 from stvh_jax.training.arrangements import arrangement_loss, describe_people, distances
-from stvh_jax.training.hashing_losses import unit
+from stvh_jax.training.hashing_losses import centred_unit
 
 # The logit of a clip that is left out of a softmax.
 _LEFT_OUT = -1e9
@@ -28,13 +28,23 @@ _SMALL = 1e-4
 Views = Float[Array, "V K"]
 
 
+def unit_views(views: Views, clip_mask: Bool[Array, "B"]) -> tuple[Array, Array]:
+    """Gives both views of each clip less the mean of all, as unit vectors.
+
+    In the beginning all codes are nearly alike, and only what they are apart from their mean tells
+    clips apart: without it a small training set may teach nothing.
+    """
+    both = centred_unit(views, jnp.repeat(clip_mask, 2))
+    return both[::2], both[1::2]
+
+
 def info_nce(views: Views, clip_mask: Bool[Array, "B"], *, temperature: float) -> Float[Array, "B"]:
     """Computes InfoNCE: of all clips, a view is to be nearest to the other view of its own clip.
 
     van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive Coding",
     2018, in the form of Chen et al., "A Simple Framework for Contrastive Learning of Visual
     Representations", ICML 2020, with comparisons across the views alone. Per clip i, with u and v
-    the unit vectors along its views, the mean of both directions of
+    its views as `unit_views` gives them, the mean of both directions of
 
         -log(exp(u_i.v_i / temperature) / sum_j exp(u_i.v_j / temperature)).
 
@@ -43,7 +53,7 @@ def info_nce(views: Views, clip_mask: Bool[Array, "B"], *, temperature: float) -
       clip_mask: false for clips that only pad the batch.
       temperature: divides the cosines.
     """
-    one, other = unit(views[::2]), unit(views[1::2])
+    one, other = unit_views(views, clip_mask)
     cosine = one @ other.T / temperature
     both = jnp.stack([cosine, cosine.T])
     total = jax.nn.logsumexp(jnp.where(clip_mask, both, _LEFT_OUT), axis=2).mean(axis=0)
@@ -144,7 +154,7 @@ def terms_of_views(
         people = describe_people(clips.boxes, clips.actor_mask, aspect=aspect)
         apart = distances(people, clips.actor_mask, reach=config.arrangement_reach)
         losses["arrangement"] = lambda views: arrangement_loss(
-            views,
+            unit_views(views, clip_mask),
             apart,
             clip_mask,
             sharpness=config.arrangement_sharpness,
@@ -168,6 +178,6 @@ def views_found(outputs: Outputs, clip_mask: Bool[Array, "B"]) -> Bool[Array, "B
 
     By the relaxed codes of the last focus. It is a measure of codes that needs no labels.
     """
-    one, other = unit(outputs.relaxed[-1][::2]), unit(outputs.relaxed[-1][1::2])
+    one, other = unit_views(outputs.relaxed[-1], clip_mask)
     cosine = jnp.where(clip_mask[None], one @ other.T, -jnp.inf)
     return clip_mask & (cosine.argmax(axis=1) == jnp.arange(len(one)))

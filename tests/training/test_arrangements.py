@@ -80,12 +80,12 @@ def test_distances_are_those_of_a_loop(people):
 
 def test_the_loss_is_that_of_a_loop_and_a_masked_clip_a_deleted_one(people):
     random = np.random.default_rng(1)
-    views = np.tanh(random.normal(size=(14, 16))).astype(np.float32)
+    both = random.normal(size=(2, 7, 16)).astype(np.float32)
+    both /= np.linalg.norm(both, axis=2, keepdims=True)
     apart = np.asarray(measure(people, CLIPS.actor_mask))
     mask = np.arange(7) != 4
-    found = np.asarray(lose(views, apart, mask))
+    found = np.asarray(lose(tuple(both), apart, mask))
     kept = np.flatnonzero(mask)
-    unit = views / np.linalg.norm(views, axis=1, keepdims=True)
     mean = {i: np.mean([apart[i, j] for j in kept if j != i]) for i in kept}
     for i in kept:
         others = [j for j in kept if j != i]
@@ -94,12 +94,11 @@ def test_the_loss_is_that_of_a_loop_and_a_masked_clip_a_deleted_one(people):
         target /= target.sum()
         losses = []
         for own, other in ((0, 1), (1, 0)):
-            cosine = [unit[2 * i + own] @ unit[2 * j + other] / TEMPERATURE for j in others]
+            cosine = [both[own, i] @ both[other, j] / TEMPERATURE for j in others]
             losses.append(-target @ (cosine - np.log(np.exp(cosine).sum())))
         np.testing.assert_allclose(found[i], np.mean(losses), rtol=1e-4)
     assert found[4] == 0
-    rows = np.repeat(mask, 2)
-    fewer = lose(views[rows], apart[np.ix_(mask, mask)], np.ones(6, bool))
+    fewer = lose((both[0, mask], both[1, mask]), apart[np.ix_(mask, mask)], np.ones(6, bool))
     np.testing.assert_allclose(found[mask], fewer, rtol=1e-5)
 
 
@@ -108,16 +107,20 @@ def test_codes_that_tell_arrangements_lose_less_than_those_that_are_all_alike(pe
     # Classical scaling gives vectors that lie as far apart as the clips.
     centre = np.eye(7) - 1 / 7
     values, vectors = np.linalg.eigh(-centre @ apart @ centre / 2)
-    told = np.repeat(vectors * np.sqrt(np.maximum(values, 0)), 2, axis=0).astype(np.float32)
-    alike = np.ones_like(told)
+    told = (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32)
+    told /= np.linalg.norm(told, axis=1, keepdims=True)
+    alike = np.ones_like(told) / np.sqrt(7)
     all_of_them = np.ones(7, bool)
-    assert lose(told, apart, all_of_them).mean() < lose(alike, apart, all_of_them).mean() - 0.1
+    assert (
+        lose((told, told), apart, all_of_them).mean()
+        < lose((alike, alike), apart, all_of_them).mean() - 0.1
+    )
 
 
 def test_gradients_are_finite_where_all_stand_alike():
     boxes = jnp.broadcast_to(CLIPS.boxes[:1], CLIPS.boxes.shape)
     mask = jnp.broadcast_to(CLIPS.actor_mask[:1], CLIPS.actor_mask.shape)
     apart = measure(describe(boxes, mask), mask)
-    views = jnp.ones((14, 16))
-    gradient = jax.grad(lambda views: lose(views, apart, jnp.ones(7, bool)).sum())(views)
-    assert np.isfinite(gradient).all()
+    views = (jnp.ones((7, 16)), jnp.ones((7, 16)))
+    gradients = jax.grad(lambda views: lose(views, apart, jnp.ones(7, bool)).sum())(views)
+    assert all(np.isfinite(each).all() for each in gradients)

@@ -41,6 +41,8 @@ def contrast(name, views, mask=None):
 
 def info_nce(one, other):
     losses = []
+    mean = np.concatenate([one, other]).mean(axis=0)
+    one, other = one - mean, other - mean
     cosine = [[u @ v / np.linalg.norm(u) / np.linalg.norm(v) for v in other] for u in one]
     weights = np.exp(np.array(cosine) / TEMPERATURE)
     for i in range(len(one)):
@@ -81,8 +83,9 @@ def test_a_contrast_is_what_its_paper_says(name, views):
     np.testing.assert_allclose(contrast(name, views), expected, rtol=2e-5)
 
 
-def test_info_nce_is_the_cross_entropy_of_the_cosines(views):
-    one, other = (jnp.asarray(each) for each in (views[::2], views[1::2]))
+def test_info_nce_is_the_cross_entropy_of_the_cosines_about_the_mean(views):
+    centred = jnp.asarray(views - views.mean(axis=0))
+    one, other = centred[::2], centred[1::2]
     logits = optax.losses.cosine_similarity(one[:, None], other[None]) / TEMPERATURE
     both = [
         optax.losses.softmax_cross_entropy_with_integer_labels(each, jnp.arange(B))
