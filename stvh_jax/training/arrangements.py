@@ -1,8 +1,8 @@
 """How alike two arrangements of people are: a measure that needs no labels, and a loss from it.
 
 A person is a point: where it stands among the others, how large it is, how much taller than its
-place in the picture lets expect, and how it moves; all in mean heights of the clip's people, so
-that neither the place nor the zoom of the camera counts. An arrangement is the set of its points,
+place in the picture lets expect, and how it moves; all in heights of people, so that neither the
+place nor the zoom of the camera counts. An arrangement is the set of its points,
 and the distance of two is that of their means in the space of a kernel (Gretton et al., "A Kernel
 Two-Sample Test", JMLR 2012): no person is matched with another, and any numbers can be compared.
 """
@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 # What each of a person's numbers weighs beside where it stands: width, height, how much taller than
-# expected, how it moves.
-_WIDTH, _HEIGHT, _TALLER, _MOTION = 1.0, 0.5, 4.0, 2.0
+# expected; and how it moves, the mean over the frames.
+_WIDTH, _HEIGHT, _TALLER, _MOTION = 1.0, 0.5, 4.0, 30.0
 _SMALL = 1e-4
 # The logit of what is left out of a softmax.
 _LEFT_OUT = -1e9
@@ -21,13 +21,13 @@ _LEFT_OUT = -1e9
 
 def describe_people(
     boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"], *, aspect: float
-) -> Float[Array, "B N 7"]:
+) -> Float[Array, "B N F"]:
     """Describes each person of an arrangement, in mean heights; zeros for padded actors.
 
-    The middle of the bottom side, x and y, less its mean over the people; width and height; the
-    height less what a line through the heights over y lets expect there, as people look smaller far
-    away; and the motion, x and y: the mean place in the second half of the frames less that in the
-    first half, less the same of all people, which is the camera's. All are means over the frames.
+    Means over the frames: the middle of the bottom side, x and y, less its mean over the people;
+    width and height; the height less what a line through the heights over y lets expect there, as
+    people look smaller far away. And of each of T > 1 frames, the motion (`_motion`). F is 5 or
+    5 + 4 T.
 
     Args:
       boxes: in 0..1 of the frame.
@@ -40,15 +40,10 @@ def describe_people(
         return (values * weights).sum(axis=1, keepdims=True)
 
     top, left, bottom, right = jnp.moveaxis(boxes, -1, 0)
-    middle = aspect * (left + right) / 2
-    half = max(boxes.shape[1] // 2, 1)
     x, y, width, height = (
-        values.mean(axis=1) for values in (middle, bottom, aspect * (right - left), bottom - top)
+        values.mean(axis=1)
+        for values in (aspect * (left + right) / 2, bottom, aspect * (right - left), bottom - top)
     )
-    moved = [
-        values[:, -half:].mean(axis=1) - values[:, :half].mean(axis=1)
-        for values in (middle, bottom)
-    ]
     size = jnp.maximum(mean(height), _SMALL)
     lower = y - mean(y)
     slope = mean(lower * (height - size)) / (mean(lower**2) + _SMALL)
@@ -59,9 +54,31 @@ def describe_people(
         _WIDTH * width,
         _HEIGHT * height,
         _TALLER * taller,
-        *(_MOTION * (values - mean(values)) for values in moved),
     ]
-    return jnp.where(actor_mask[..., None], jnp.stack(described, -1) / size[..., None], 0)
+    people = jnp.stack(described, axis=-1) / size[..., None]
+    if boxes.shape[1] > 1:
+        people = jnp.concatenate([people, _motion(boxes, weights, aspect=aspect)], axis=-1)
+    return jnp.where(actor_mask[..., None], people, 0)
+
+
+def _motion(
+    boxes: Float[Array, "B T N 4"], weights: Float[Array, "B N"], *, aspect: float
+) -> Float[Array, "B N F"]:
+    """Describes how each person moves, in each frame, in its own mean heights; F is 4 T.
+
+    The centre, y and x, the height and the width, less their means over the frames; less the mean
+    of the same over the people, which is the camera's motion.
+    """
+    top, left, bottom, right = jnp.moveaxis(boxes, -1, 0)
+    seen = jnp.stack(
+        [(top + bottom) / 2, aspect * (left + right) / 2, bottom - top, aspect * (right - left)],
+        axis=-1,
+    )
+    height = jnp.maximum((bottom - top).mean(axis=1, keepdims=True), _SMALL)
+    moved = (seen - seen.mean(axis=1, keepdims=True)) / height[..., None]
+    moved = moved - (moved * weights[:, None, :, None]).sum(axis=2, keepdims=True)
+    batch, frames, slots, _ = boxes.shape
+    return _MOTION / frames * jnp.moveaxis(moved, 1, 2).reshape(batch, slots, 4 * frames)
 
 
 def distances(
