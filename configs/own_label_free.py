@@ -49,6 +49,8 @@ def _ask_for_views(config: ConfigDict) -> None:
     views = config.label_free
     own.ask(config, views, "moment", lambda one: MOMENT * (one.num_frames > 1))
     own.ask(config, views, "speed", lambda one: SPEED * (one.num_frames > 1))
+    # Told of, motion is learned several times sooner.
+    own.ask(config, config.model, "temporal_contrast", lambda one: one.num_frames > 1)
     # Names of videos are no labels of what is done: they may say what looks alike.
     config.model.visual_supervision = "instance"
     supervision = "visual_supervision"
