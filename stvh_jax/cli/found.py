@@ -11,11 +11,7 @@ def add_options(parser: parsing.StrictParser) -> None:
     """Adds the options."""
     parser.add_argument("--k", type=int, help="how many hits; 10, or all within a radius")
     parser.add_argument(
-        "--radius",
-        "--within",
-        type=float,
-        metavar="BITS",
-        help="the largest distance in bits, included",
+        "--radius", type=float, metavar="BITS", help="the largest distance in bits, included"
     )
     parser.add_argument(
         "--exclude-near", type=float, metavar="SECONDS", help="leave out what is near the query"

@@ -71,7 +71,7 @@ def test_hits_and_their_examples_are_named(command, copied):
     )
     assert out == "2 clips named far, 0 of them in place of another name; 2 have it now\n"
     status, out, err = command(
-        "name", "--index", copied, "--clip", "2/500", "--within", 16, "--as", "all"
+        "name", "--index", copied, "--clip", "2/500", "--radius", 16, "--as", "all"
     )
     assert out == "48 clips named all, 7 of them in place of another name; 48 have it now\n"
     status, out, err = command("name", "--index", copied, "--list")
