@@ -23,6 +23,8 @@ HUGE = str(10**30)
 COMMANDS = {
     "search index": ["--run=nowhere", "--out=out"],
     "search query": ["--index=nowhere", "--clip=1/100"],
+    "search groups": ["--index=nowhere"],
+    "search name": ["--index=nowhere", "--clip=1/100", "--as=x"],
     "share": ["nowhere", "out.zip"],
     "convert": ["nowhere.h5", "out.safetensors"],
     "data prepare volleyball": ["--raw=nowhere"],
