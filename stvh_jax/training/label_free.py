@@ -144,7 +144,7 @@ def terms_of_views(
       aspect: the width of a frame over its height.
     """
     clip_mask = shown.clip_mask[::2]
-    losses: dict[str, Callable[[Views], Float[Array, B]]] = {}
+    losses: dict[str, Callable[[Views], Array]] = {}
     if config.contrast_weight:
         contrast = CONTRASTS[config.contrast]
         losses["contrast"] = lambda views: contrast(
@@ -164,7 +164,7 @@ def terms_of_views(
     weights = jnp.arange(1, learned + 1) / learned
     count, lengths = jnp.maximum(clip_mask.sum(), 1), outputs.nested()
 
-    def mean(loss: Callable[[Views], Float[Array, "B"]]) -> Float[Array, ""]:
+    def mean(loss: Callable[[Views], Array]) -> Float[Array, ""]:
         by_length = [
             (weights @ jax.vmap(loss)(codes.relaxed[-learned:])).sum() / count for codes in lengths
         ]

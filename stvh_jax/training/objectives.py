@@ -1,7 +1,7 @@
 """What a step of training learns from its clips: their labels, or the clips alone."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,6 +15,12 @@ from stvh_jax.training.losses import total_loss
 from stvh_jax.training.views import View, draw_views, without_labels
 from stvh_jax.unknown import UNKNOWN
 
+# Validation metrics: which of the sums of a validation is divided by which.
+_SHARES = {
+    "activity_accuracy": ("activity_right", "labelled"),
+    "action_accuracy": ("action_right", "actors"),
+    "views_found": ("views_found", "clips"),
+}
 # The scalar loss and its terms.
 Losses = tuple[Float[Array, ""], dict[str, Any]]
 
@@ -40,6 +46,15 @@ def objective_of(config: Config) -> Objective:
         height, width = config.data.image_size
         return label_free(config.loss, config.label_free, aspect=width / height)
     return supervised(config.loss)
+
+
+def shares(sums: Mapping[str, float]) -> dict[str, float]:
+    """Makes validation metrics, 0..1, of what `Objective.judge` counted over all batches."""
+    return {
+        name: sums[counted] / max(sums[among], 1)
+        for name, (counted, among) in _SHARES.items()
+        if counted in sums
+    }
 
 
 def supervised(weights: Config) -> Objective:

@@ -29,17 +29,12 @@ from stvh_jax.training.cached_features import with_feature_cache
 from stvh_jax.training.checks import check_config
 from stvh_jax.training.compiled import CompiledSteps, compile_steps
 from stvh_jax.training.interruption import Interruption
+from stvh_jax.training.objectives import shares
 from stvh_jax.training.processes import in_every_process
 from stvh_jax.training.run_config import make_run_config
 from stvh_jax.training.state import TrainState
 from stvh_jax.training.visual_stage import fit_visual_end
 
-# Validation metrics: which of the sums of a validation is divided by which.
-MEASURES = {
-    "activity_accuracy": ("activity_right", "labelled"),
-    "action_accuracy": ("action_right", "actors"),
-    "views_found": ("views_found", "clips"),
-}
 # Held by the process that trains in a run's folder.
 LOCK = "training.lock"
 
@@ -172,7 +167,7 @@ class Trainer:
         )
 
     def validate(self, state: TrainState) -> dict[str, float]:
-        """Measures the loss, and the `MEASURES` of the objective, over the validation split.
+        """Measures the loss, and the shares that the objective judges, over the validation split.
 
         Raises:
           UserError: the loss is not finite.
@@ -195,11 +190,7 @@ class Trainer:
                 "stopped, the last checkpoint is whole. Lower config.optimizer.learning_rate or "
                 "set config.optimizer.clip_norm"
             )
-        return {"loss": loss} | {
-            name: totals[counted] / max(totals[among], 1)
-            for name, (counted, among) in MEASURES.items()
-            if counted in totals
-        }
+        return {"loss": loss, **shares(totals)}
 
     def save(self, step: int, state: TrainState, validation: dict[str, float] | None) -> None:
         """Saves a checkpoint, with its score where it was validated.
