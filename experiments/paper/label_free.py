@@ -186,7 +186,7 @@ def _notes() -> list[str]:
 
 def _literature_notes() -> list[str]:
     return [
-        "The third table is no comparison of like with like. Group-DINOmics sees pixels through "
+        "The third table does not compare like with like. Group-DINOmics sees pixels through "
         "DINOv3, and learns from the optical flow of people and the positions of the ball; GAFL "
         "sees pixels. Ours sees boxes alone. The figure quoted is from a summary of the paper, "
         "whose own table we could not read, nor which clips it searches; those of GAFL could not "
