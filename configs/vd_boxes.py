@@ -36,6 +36,6 @@ def get_config(options: str = "") -> ConfigDict:
     config.model.num_frames = 1
     config.model.key_frame = 0
     if objective == "label_free":
-        recipes.make_label_free_boxes(config, batch_size=256, epochs=120)
+        recipes.make_label_free_boxes(config, batch_size=256, epochs=40)
     recipes.use_protocol(config, protocol)
     return config

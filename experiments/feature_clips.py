@@ -94,8 +94,9 @@ def of_run(encoder, dataset, lengths: Sequence[int]) -> tuple[Searching, dict[st
       lengths: how many first bits are judged, of nested codes several.
 
     Returns:
-      Who searches what, and features by name: h at the last focus and its bits, without those that
-      weigh nothing there (the others weigh the same).
+      Who searches what, and features by name: h at the last focus less its mean over the base, as
+      training compares codes, and its bits; both without bits that weigh nothing there (the others
+      weigh the same).
     """
     data, last = encoder.config.data, encoder.foci[-1]
     splits = f"{data.test_split}+{data.train_split}".split("+")
@@ -105,7 +106,8 @@ def of_run(encoder, dataset, lengths: Sequence[int]) -> tuple[Searching, dict[st
     if encoder.bit_weights is not None:
         weighs = encoder.bit_weights.weights[-1] > 0
     relaxed = [clips.relaxed[last].astype(np.float64) for clips in (queries, base)]
-    features = {REAL: tuple(h[:, weighs] for h in relaxed)}
+    mean = relaxed[1].mean(axis=0)
+    features = {REAL: tuple((h - mean)[:, weighs] for h in relaxed)}
     for bits in lengths:
         features[f"{bits} bits"] = tuple(binarize(h[:, :bits])[:, weighs[:bits]] for h in relaxed)
     return Searching.of(queries, base), features
