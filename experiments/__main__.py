@@ -44,7 +44,7 @@ NAMES = {
     "table_rankings": "what of a query is compared with the stored bits, beyond the paper",
     "feedback": "teaching a search by examples, beyond the paper",
     "label_free": "codes learned without a label, beyond the paper",
-    "label_free_views": "what each view of a clip contributes to these, beyond the paper",
+    "label_free_views": "what each view, loss and pretext does for these, beyond the paper",
     "labels": "original and corrected labels of Volleyball, beyond the paper",
 }
 

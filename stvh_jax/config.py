@@ -166,6 +166,12 @@ class LabelFreeConfig(Checked):
     arrangement_reach: Number = number(1.5, high=1e6, positive=True, added=True)
     arrangement_sharpness: Number = number(0.035, high=1e6, positive=True, added=True)
     arrangement_temperature: Number = number(0.1, high=1e6, positive=True, added=True)
+    # People are read from the codes of views: how large they are and how they move, who was left
+    # out, and where they go in the last frames, which views do not show (training/pretexts.py).
+    attributes_weight: Number = number(0.0, high=1e6, added=True)
+    masked_people_weight: Number = number(0.0, high=1e6, added=True)
+    next_positions_weight: Number = number(0.0, high=1e6, added=True)
+    next_frames: int = whole(0, low=0, high=1024, added=True)
     # The camera: its zoom and shift, how wide the picture is for its height, and its tilt.
     zoom: Number = number(0.15, high=10, added=True)
     shift: Number = number(0.1, high=10, added=True)

@@ -1,4 +1,4 @@
-"""What each view of a clip contributes to codes learned without a label, beyond the paper."""
+"""What each view, loss and pretext does for codes learned without a label, beyond the paper."""
 
 from collections.abc import Mapping
 
@@ -34,11 +34,20 @@ _LEFT_OUT = {
     "loss.bit_independence": "bit independence",
     "data.flip": "mirrored clips",
 }
+# What is read of people from codes, by the words for it; each is tried beside what is configured,
+# and alone.
+_PRETEXTS = {
+    "attributes": "attributes of people",
+    "masked_people": "masked people",
+    "next_positions": "next positions",
+}
+# The losses that are left out where a pretext is alone.
+_OTHERS = {"label_free.contrast_weight": 0.0, "label_free.arrangement_weight": 0.0}
 _CHOICES = {"label_free.contrast": ("info_nce", "vicreg", "barlow_twins")}
 
 
 def variants(setting: Setting) -> list[Variant]:
-    """The run of `label_free`; without each thing that it has; with each other choice."""
+    """The run of `label_free`; without each thing that it has; each other choice and pretext."""
     if not setting.trains_without_labels:
         return []
     config = setting.build_config(features.LABEL_FREE).copy_and_resolve_references()
@@ -54,6 +63,14 @@ def variants(setting: Setting) -> list[Variant]:
         for value in values
         if value != fields[field]
     }
+    frames = fields["data.num_frames"]
+    for name, words in _PRETEXTS.items():
+        pretext = {f"label_free.{name}_weight": 1.0}
+        if name == "next_positions":
+            pretext["label_free.next_frames"] = frames // 3
+        if all(pretext.values()):
+            changes[f"with {words}"] = pretext
+            changes[f"{words} alone"] = {**pretext, **_OTHERS}
     forms: Mapping[str, Mapping] = {"as configured": {}, **changes}
     return [
         features.label_free(label, {**features.NESTED, **form}) for label, form in forms.items()
@@ -76,8 +93,9 @@ def report(study: Study) -> Report:
         for kind in kinds
     ]
     note = (
-        "Each row is a training without labels that lacks one thing, or has another choice; the "
-        "columns are those of `label_free`. None has the losses below."
+        "Each row is a training without labels that lacks one thing, or has another choice or a "
+        "pretext; alone is without contrast and arrangements. The columns are those of "
+        "`label_free`. None has the losses below."
     )
     header = ["form", "features", *features.COLUMNS.values()]
     return Report([Table(header, rows)], [note], values=found)

@@ -97,6 +97,9 @@ class VisualConfig(_Part):
     # Joins f_roi, or what is known of a box, with its deviation from the actor's mean over time
     # before the embedding: not in the paper, but motion is then learned several times sooner.
     temporal_contrast: bool = switch(False)
+    # Adds to the features of pixels how each box moves, which a model of boxes is told with
+    # `temporal_contrast`: pixels under a box that follows a person do not show it.
+    box_motion: bool = switch(False, added=True)
     # Whether a model of boxes alone is also told of each box its top and bottom edge, its form and
     # its rank from left to right; see `describe_boxes_in_detail` (stvh_jax/models/box_features.py).
     detailed_boxes: bool = switch(False, added=True)

@@ -34,6 +34,7 @@ def example_clips(config: Config) -> Clips:
     return Clips(
         boxes=jnp.zeros((1, frames, actors, 4)),
         actor_mask=jnp.ones((1, actors), bool),
+        clip_mask=jnp.ones((1,), bool),
         frames=pixels,
         actor_features=features,
         appearance=appearance,

@@ -76,6 +76,11 @@ def _check_source(config: Config) -> None:
             f"config.model.source=frames needs pixels, but config.data.variant={data.variant} has "
             "none; use a variant with frames, or source=boxes"
         )
+    if model.box_motion and model.source in SOURCES_OF_BOXES:
+        raise UserError(
+            "config.model.box_motion adds to pixels how boxes move; config.model.source="
+            f"{model.source} is told so with config.model.temporal_contrast"
+        )
     if data.still_boxes and model.source == "features":
         raise UserError(
             "config.data.still_boxes changes boxes, but not the features made with them; set it to "
@@ -202,6 +207,7 @@ def _check_label_free(config: Config) -> None:
                 f"config.label_free.{name} changes boxes, but not pixels; set it to 0 for "
                 f"config.model.source={model.source}"
             )
+    _check_pretexts(config)
     if config.label_free.colour and model.source != "frames":
         raise UserError(
             "config.label_free.colour changes pixels, and config.model.source="
@@ -211,6 +217,26 @@ def _check_label_free(config: Config) -> None:
         raise UserError(
             f"with config.train.accumulate={train.accumulate} each part of a batch is one clip, "
             "but label-free learning compares several; raise config.train.batch_size"
+        )
+
+
+def _check_pretexts(config: Config) -> None:
+    """Checks that there is something to read where people are read from codes."""
+    views, frames = config.label_free, config.data.num_frames
+    if views.masked_people_weight and not views.leave_out:
+        raise UserError(
+            "config.label_free.masked_people_weight is for people whom a view leaves out; raise "
+            "config.label_free.leave_out"
+        )
+    if views.next_frames and views.next_frames >= frames:
+        raise UserError(
+            f"config.label_free.next_frames={views.next_frames} leaves a view nothing of "
+            f"config.data.num_frames={frames} frames; lower it"
+        )
+    if views.next_positions_weight and not views.next_frames:
+        raise UserError(
+            "config.label_free.next_positions_weight is for frames that a view does not show; set "
+            "config.label_free.next_frames, and have several frames"
         )
 
 

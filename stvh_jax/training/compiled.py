@@ -85,7 +85,14 @@ def compile_steps(
     return CompiledSteps(
         model=model,
         create_state=jit(
-            lambda: create_state(key(0), model, optimizer, clips, averaged=averaged),
+            lambda: create_state(
+                key(0),
+                model,
+                optimizer,
+                clips,
+                averaged=averaged,
+                create_readers=objective.create_readers,
+            ),
             out_shardings=whole,
         ),
         train_step=jit(

@@ -1,6 +1,7 @@
 """What a step of training learns from its clips: their labels, or the clips alone."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from stvh_jax.config import Config
 from stvh_jax.models.outputs import Outputs
 from stvh_jax.training.label_free import terms_of_views, views_found
 from stvh_jax.training.losses import total_loss
+from stvh_jax.training.pretexts import create_readers, terms_of_pretexts
 from stvh_jax.training.views import View, draw_views, without_labels
 from stvh_jax.unknown import UNKNOWN
 
@@ -31,13 +33,17 @@ class Objective:
 
     Attributes:
       prepare: `(key, clips) -> clips`: what the model is shown of a batch.
-      loss: `(outputs, shown, clips) -> loss, terms`: of what it was shown, and the batch.
+      loss: `(outputs, shown, clips, readers) -> loss, terms`: of what it was shown, and the batch.
+        Without readers, as in validation, it is without what they read.
       judge: `(outputs, shown) -> sums`: counts over the valid clips, for validation.
+      create_readers: `(key, outputs, clips) -> parameters`: initialises what codes are read by in
+        training alone, see `training.pretexts`; None for nothing.
     """
 
     prepare: Callable[[jax.Array, Clips], Clips]
-    loss: Callable[[Outputs, Clips, Clips], Losses]
+    loss: Callable[[Outputs, Clips, Clips, dict | None], Losses]
     judge: Callable[[Outputs, Clips], dict[str, jax.Array]]
+    create_readers: Callable[[jax.Array, Outputs, Clips], dict | None] = lambda *_: None
 
 
 def objective_of(config: Config) -> Objective:
@@ -75,7 +81,7 @@ def supervised(weights: Config) -> Objective:
 
     return Objective(
         prepare=lambda key, clips: clips,
-        loss=lambda outputs, shown, clips: total_loss(outputs, shown, weights=weights),
+        loss=lambda outputs, shown, clips, readers: total_loss(outputs, shown, weights=weights),
         judge=judge,
     )
 
@@ -90,10 +96,14 @@ def label_free(weights: Config, config: Config, *, aspect: float) -> Objective:
     """
     view = View.of(config)
 
-    def loss(outputs: Outputs, shown: Clips, clips: Clips) -> Losses:
+    options = {"config": config, "aspect": aspect}
+
+    def loss(outputs: Outputs, shown: Clips, clips: Clips, readers: dict | None) -> Losses:
         total, terms = total_loss(outputs, shown, weights=weights)
         del terms["activity"]
-        own = terms_of_views(outputs, shown, clips, config=config, aspect=aspect)
+        own = terms_of_views(outputs, shown, clips, **options)
+        if readers is not None:
+            own |= terms_of_pretexts(readers, outputs, shown, clips, **options)
         weighted = [config[f"{name}_weight"] * term for name, term in own.items()]
         return total + sum(weighted), own | terms
 
@@ -103,4 +113,5 @@ def label_free(weights: Config, config: Config, *, aspect: float) -> Objective:
         judge=lambda outputs, shown: {
             "views_found": views_found(outputs, shown.clip_mask[::2]).sum()
         },
+        create_readers=functools.partial(create_readers, **options),
     )

@@ -1,6 +1,7 @@
 """One step of training and one of validation, as pure functions to be jitted."""
 
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import optax
 from stvh_jax.clips import Clips
 from stvh_jax.models.build import Model, encode
 from stvh_jax.training.objectives import Objective
-from stvh_jax.training.state import TrainState
+from stvh_jax.training.state import READERS, TrainState
 
 # Of the key of a step, what the objective draws with beside the dropout; and what validation does.
 _DRAWN, _VALIDATION_KEY = 1, 0
@@ -45,7 +46,7 @@ def make_train_step(
                 rngs={"dropout": dropout},
                 mutable=list(model_state),
             )
-            loss, terms = objective.loss(outputs, shown, clips)
+            loss, terms = objective.loss(outputs, shown, clips, params.get(READERS))
             return loss, (terms, changed)
 
         (loss, (terms, changed)), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
@@ -56,18 +57,21 @@ def make_train_step(
     def train_step(state: TrainState, clips: Clips, root_key: jax.Array):
         dropout, augmentation = jax.random.split(jax.random.fold_in(root_key, state.step))
         clips = augment(augmentation, clips)
-        gradient, model_state, metrics = compute(state.params, state.model_state, clips, dropout)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        trained = state.trained
+        gradient, model_state, metrics = compute(trained, state.model_state, clips, dropout)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, trained)
         metrics |= {
             "gradient_norm": optax.tree.norm(gradient),
             "learning_rate": jnp.asarray(learning_rate(state.step), jnp.float32),
         }
-        params = optax.apply_updates(state.params, updates)
+        params = cast(dict, optax.apply_updates(trained, updates))
+        readers = params.pop(READERS, None)
         averaged = state.average
         if average:
             decay = average_decay(state.step + 1, average)
             averaged = optax.incremental_update(params, averaged, 1 - decay)
-        return TrainState(state.step + 1, params, model_state, opt_state, averaged), metrics
+        state = TrainState(state.step + 1, params, model_state, opt_state, averaged, readers)
+        return state, metrics
 
     return train_step
 
@@ -107,13 +111,14 @@ def mean_over_parts(gradient_of, parts: int):
 def make_validation_step(model: Model, objective: Objective):
     """Makes `step(variables, clips) -> sums`: the loss and what the objective judges.
 
-    Both are summed over the valid clips, which `clips` counts.
+    Both are summed over the valid clips, which `clips` counts. The loss is without what readers
+    read, which are no part of the model.
     """
 
     def validation_step(variables: dict, clips: Clips) -> dict[str, jax.Array]:
         shown = objective.prepare(jax.random.key(_VALIDATION_KEY), clips)
         outputs = encode(model, variables, shown)
-        loss, _ = objective.loss(outputs, shown, clips)
+        loss, _ = objective.loss(outputs, shown, clips, None)
         count = clips.clip_mask.sum()
         return {"clips": count, "loss": loss * count, **objective.judge(outputs, shown)}
 

@@ -9,6 +9,7 @@
 | `box_noise` | the sides of each box, as another annotator or detector would set them |
 | `leave_out` | who is seen |
 | `moment`, `speed` | when the clip begins, and how fast time passes |
+| `next_frames` | how many frames at the end stand still |
 | `colour` | what the colours of the pixels are |
 
 Boxes may leave the frame; padded slots stay zero. Strengths are standard deviations: of the
@@ -44,6 +45,7 @@ class View:
     leave_out: float = 0.0
     moment: float = 0.0
     speed: float = 0.0
+    next_frames: int = 0
     colour: float = 0.0
 
     @classmethod
@@ -54,6 +56,8 @@ class View:
     def __call__(self, key: jax.Array, clips: Clips) -> Clips:
         """Draws a view of each clip of a batch; every clip has draws of its own."""
         keys = jax.random.split(key, 6)
+        if self.next_frames:
+            clips = without_end(clips, self.next_frames)
         if self.moment or self.speed:
             clips = at_another_time(keys[0], clips, moment=self.moment, speed=self.speed)
         boxes, mask = clips.boxes, clips.actor_mask
@@ -162,12 +166,24 @@ def at_another_time(
     rest = (places - before)[..., None, None]
     boxes = (1 - rest) * _taken(clips.boxes, before) + rest * _taken(clips.boxes, after)
     nearest = jnp.round(places).astype(jnp.int32)
+    return dataclasses.replace(_shown_at(clips, nearest), boxes=boxes)
+
+
+def without_end(clips: Clips, count: int) -> Clips:
+    """Shows the frame before the last `count` frames of each clip in their place."""
+    batch, frames = clips.boxes.shape[:2]
+    places = jnp.broadcast_to(jnp.minimum(jnp.arange(frames), frames - 1 - count), (batch, frames))
+    return dataclasses.replace(_shown_at(clips, places), boxes=_taken(clips.boxes, places))
+
+
+def _shown_at(clips: Clips, frames: Int[Array, "B T"]) -> Clips:
+    """Shows the pixels and features of other frames."""
     others = {
-        name: _taken(values, nearest)
+        name: _taken(values, frames)
         for name in ("frames", "roi_features", "actor_features")
         if (values := getattr(clips, name)) is not None
     }
-    return dataclasses.replace(clips, boxes=boxes, **others)
+    return dataclasses.replace(clips, **others)
 
 
 def _taken(values: Shaped[Array, "B T *d"], frames: Int[Array, "B T"]) -> Shaped[Array, "B T *d"]:

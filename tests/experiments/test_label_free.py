@@ -39,7 +39,12 @@ def test_the_views_are_those_of_the_config():
     assert labels[:2] == ["as configured", "without contrast of views"]
     assert {"without arrangements", "without tilt", "without mirrored clips"} < {*labels}
     assert "without another moment" not in labels  # of one frame there is no other
-    assert labels[-2:] == ["contrast: vicreg", "contrast: barlow_twins"]
+    assert labels[-4:] == [
+        "with attributes of people",
+        "attributes of people alone",
+        "with masked people",
+        "masked people alone",
+    ]
     commands = {
         label: " ".join(run.train_command())
         for label, run in zip(labels, study.all_runs(), strict=True)
@@ -48,6 +53,11 @@ def test_the_views_are_those_of_the_config():
     assert "--config.label_free.tilt=0.0" in commands["without tilt"]
     assert "--config.data.flip=False" in commands["without mirrored clips"]
     assert "--config.label_free.contrast=vicreg" in commands["contrast: vicreg"]
+    alone = commands["masked people alone"]
+    assert "--config.label_free.masked_people_weight=1.0" in alone
+    assert "--config.label_free.contrast_weight=0.0" in alone
+    of_tracks = Study.of(label_free_views, SETTINGS["cad_boxes"], (0,)).all_runs()[-1]
+    assert "--config.label_free.next_frames=3" in of_tracks.train_command()
     both = Study.of(label_free, SETTINGS["vd_boxes"], (0,))
     assert study.all_runs()[0].folder == both.all_runs()[0].folder
 

@@ -200,7 +200,8 @@ def label_free_config(**label_free):
     config = graded_config()
     recipes.make_label_free(config)
     config.data.flip = False  # which changes labels, too
-    config.label_free.update({"tilt": 0.2, "person_shift": 0.1, **label_free})
+    config.label_free.update({"tilt": 0.2, "person_shift": 0.1})
+    config.label_free.update({"attributes_weight": 0.5, "masked_people_weight": 0.5, **label_free})
     return config
 
 

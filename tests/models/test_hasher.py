@@ -10,6 +10,7 @@ import pytest
 
 from stvh_jax.errors import UserError
 from stvh_jax.inference.encoder import make_encode_step
+from stvh_jax.models import box_features
 from stvh_jax.models.build import build_model
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
 from tests.helpers.oracles import apply, drawn, layer_norm
@@ -57,6 +58,36 @@ def test_reconstruction_moves_the_decoder_and_not_its_target():
     assert all(not leaf.any() for leaf in jax.tree.leaves(others))
 
 
+def test_box_motion_adds_to_pixels_how_each_box_moves():
+    clips = random_clips(0, clips=2, frames=3, features=16)
+    fields = {"name": "mstvh", "source": "features", "num_frames": 3, "key_frame": 1}
+    model, plain = (
+        build_model(
+            small_config(box_motion=told, **fields).model,
+            activity_names=ACTIVITIES,
+            action_names=ACTIONS,
+        )
+        for told in (True, False)
+    )
+    variables = drawn(model, clips, train=False)
+    params = dict(variables["params"])
+    motion_layer = params.pop("motion")
+    motion = box_features.describe_motion(jnp.asarray(clips.boxes), jnp.asarray(clips.actor_mask))
+    # The same is added by a model that is told nothing, to features that say it already.
+    embedding = params["embedding"]
+    told = np.concatenate([clips.actor_features, motion], axis=-1)
+    joined = {
+        "kernel": np.concatenate([embedding["kernel"], motion_layer["kernel"]]),
+        "bias": embedding["bias"] + motion_layer["bias"],
+    }
+    given = dataclasses.replace(clips, actor_features=told)
+    expected = apply(
+        plain, {**variables, "params": {**params, "embedding": joined}}, given, train=False
+    )
+    found = apply(model, variables, clips, train=False)
+    np.testing.assert_allclose(found.relaxed, expected.relaxed, rtol=1e-4, atol=1e-5)
+
+
 FRAMES = {"source": "frames", "num_frames": 3, "key_frame": 1}
 
 
@@ -96,7 +127,7 @@ VARIANTS = [
     {"num_frames": 3, "key_frame": 1},
     {"num_frames": 3, "key_frame": 0, "temporal_contrast": True},
     FRAMES,
-    {**FRAMES, "embed": "fc", "temporal_contrast": True, "visual_code": "f_v"},
+    {**FRAMES, "embed": "fc", "temporal_contrast": True, "visual_code": "f_v", "box_motion": True},
     {**FRAMES, "dtype": "bfloat16"},
 ]
 

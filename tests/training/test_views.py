@@ -28,6 +28,7 @@ STRONG = {
     "leave_out": 0.4,
     "moment": 2.0,
     "speed": 1.0,
+    "next_frames": 2,
 }
 
 
@@ -46,11 +47,13 @@ def corners_of(boxes):
     return bottom, (left + right) / 2, bottom - top, right - left
 
 
-def test_every_field_of_the_config_that_is_no_contrast_is_a_strength_of_a_view():
+def test_every_field_of_the_config_that_is_of_no_loss_is_a_strength_of_a_view():
     fields = {
         name
         for name in LabelFreeConfig.defaults()
-        if name != "temperature" and not name.startswith(("contrast", "arrangement"))
+        if name != "temperature"
+        and not name.startswith(("contrast", "arrangement"))
+        and not name.endswith("_weight")
     }
     assert fields == {field.name for field in dataclasses.fields(View)} == {*STRONG, "colour"}
 
@@ -69,7 +72,7 @@ def test_every_strength_changes_something_and_nothing_of_padding(name):
     ]
     expected = {"leave_out": ["boxes", "actor_mask"], "colour": ["frames"]}
     in_time = ["boxes", "frames", "actor_features"]
-    usual = in_time if name in ("moment", "speed") else ["boxes"]
+    usual = in_time if name in ("moment", "speed", "next_frames") else ["boxes"]
     assert sorted(changed) == sorted(expected.get(name, usual))
     assert not np.moveaxis(seen.boxes, 2, 1)[~seen.actor_mask].any()
     assert not (seen.actor_mask & ~CLIPS.actor_mask).any()

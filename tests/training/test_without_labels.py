@@ -66,6 +66,7 @@ def test_the_history_names_what_is_measured_without_labels(label_free):
     lines = history(label_free)
     measured = {name for line in lines for name in line}
     assert {"train/contrast", "validation/views_found", "validation/loss"} <= measured
+    assert {"train/attributes", "train/masked_people"} <= measured
     assert not any("activity" in name or "action" in name for name in measured)
     for line in lines:
         assert 0 <= line.get("validation/views_found", 0) <= 1
