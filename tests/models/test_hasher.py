@@ -60,7 +60,7 @@ def test_reconstruction_moves_the_decoder_and_not_its_target():
 
 def test_box_motion_adds_to_pixels_how_each_box_moves():
     clips = random_clips(0, clips=2, frames=3, features=16)
-    fields = {"name": "mstvh", "source": "features", "num_frames": 3, "key_frame": 1}
+    fields = {"name": "stvh", "source": "features", "num_frames": 3, "key_frame": 1}
     model, plain = (
         build_model(
             small_config(box_motion=told, **fields).model,
