@@ -21,6 +21,7 @@ class Setting:
         focus 0 shows where there is appearance.
       needs: the command that prepares the data.
       seconds: how long a training takes on one CPU core; None if never measured.
+      label_free_seconds: the same of a training without labels.
       evaluation_seconds: how long an evaluation takes; None if never measured.
       has_appearance: whether there are features of whole frames in place of pixels.
       is_rendered: whether the clips are drawn by a program: no figure of the paper is of such data.
@@ -38,6 +39,7 @@ class Setting:
     has_frames: bool
     needs: str
     seconds: float | None = None
+    label_free_seconds: float | None = None
     evaluation_seconds: float | None = None
     has_appearance: bool = False
     is_rendered: bool = False
@@ -75,6 +77,7 @@ SETTINGS = {
             has_frames=False,
             needs=_prepare("volleyball", " --boxes-only"),
             seconds=1560,
+            label_free_seconds=300,
             evaluation_seconds=20,
             corrected="boxes_only-corrected",
         ),
@@ -88,6 +91,7 @@ SETTINGS = {
             has_appearance=True,
             needs=_prepare("volleyball", " --boxes-only --features FILE.npz"),
             seconds=1560,
+            label_free_seconds=300,
             evaluation_seconds=20,
             corrected="boxes_and_appearance-corrected",
         ),
@@ -99,6 +103,7 @@ SETTINGS = {
             has_frames=False,
             needs=_prepare("collective_activity", " --boxes-only"),
             seconds=340,
+            label_free_seconds=340,
             evaluation_seconds=40,
         ),
         Setting(
@@ -110,6 +115,7 @@ SETTINGS = {
             is_rendered=True,
             needs="make demo",
             seconds=210,
+            label_free_seconds=840,
             evaluation_seconds=30,
             checkpoint="best",
             # One convolution is enough for the small boxes of people, but not for whole frames.

@@ -205,6 +205,8 @@ class TrainedRun:
     def seconds_left(self, *, is_trained: bool) -> float | None:
         """Estimates how long it takes to make the results; None if that was never measured."""
         training, evaluation = self.setting.seconds, self.setting.evaluation_seconds
+        if self.config.get("objective") == "label_free":
+            training = self.setting.label_free_seconds
         if is_trained:
             return evaluation
         return None if training is None or evaluation is None else training + evaluation
