@@ -55,8 +55,11 @@ def get_config(options: str = "") -> ConfigDict:
     config.train.log_every_steps = 10
     recipes.use_one_code(config, visual_bits=24)
     if objective == "label_free":
+        # Without labels pixels would tell matches, not what is done: they are the visual bits'.
+        config.model.embed = "boxes"
         recipes.make_label_free(config)
+        config.optimizer.learning_rate = 1e-3
         # Contrast needs several clips to tell apart.
-        config.train.batch_size = 32
-        config.train.epochs = 20
+        config.train.batch_size = 64
+        config.train.epochs, config.train.evaluate_every_epochs = 60, 20
     return config

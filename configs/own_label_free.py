@@ -33,6 +33,8 @@ def get_config(options: str = "") -> ConfigDict:
     """Returns the config for boxes or frames."""
     (content,) = recipes.read_options("own_label_free", options, own.CONTENTS)
     config = own.get_config_of(content)
+    # Without labels pixels would tell videos, not what is done: they are the visual bits'.
+    config.model.embed = "boxes"
     recipes.make_label_free(config)
     config.name = "own_label_free" if content == "boxes" else "own_label_free_frames"
     config.data.flip = True

@@ -175,12 +175,12 @@ def make_label_free(config: Config) -> None:
     config.loss.bit_balance, config.loss.bit_independence = 1.0, 0.5
     config.train.box_jitter = config.train.box_noise = config.train.leave_out = 0.0
     views = config.label_free
-    if config.model.source in ("frames", "features"):
+    source, embed = config.model.source, config.model.embed
+    if source == "features" or (source == "frames" and embed != "boxes"):
         views.zoom = views.shift = 0.0  # boxes stay where the pixels are
+        views.colour = 0.1 * (source == "frames")
     else:
         views.squeeze, views.tilt, views.person_shift = 0.1, 0.5, 0.1
-    if config.model.source == "frames":
-        views.colour = 0.1  # keeps appearance out of what is done
     if config.data.num_frames > 1:
         views.moment, views.speed = 1.0, 0.2
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from stvh_jax.clips import Clips
 from stvh_jax.errors import UserError
-from stvh_jax.models.box_features import BoxFeatures, describe_motion
+from stvh_jax.models.box_features import BoxFeatures
 from stvh_jax.models.config import ModelConfig
 from stvh_jax.models.frame_features import FrameFeatures
 from stvh_jax.models.graphs import reorder
@@ -39,13 +39,19 @@ class ActorFeatures(NamedTuple):
 
 
 def from_frames(config: ModelConfig, clips: Clips, scene: Scene, *, train: bool) -> ActorFeatures:
-    """Reads frames, or the `roi_features` that were made of them before."""
+    """Reads frames, or the `roi_features` that were made of them before.
+
+    With `embed="boxes"` these are only shown, and f_v is that of the boxes.
+    """
     cached = clips.roi_features
     if cached is not None:
         cached = reorder(cached, scene.order, axis=2)
     module = FrameFeatures(config, name="visual")
     actors = ActorFeatures(*module(clips.frames, scene.boxes, cached, train=train))
-    return add_box_motion(config, actors, scene)
+    if config.visual.embed != "boxes":
+        return actors
+    features, _, _ = BoxFeatures(config, decodes=False, name="boxes")(scene.boxes, scene.mask)
+    return actors._replace(features=features)
 
 
 def from_boxes(config: ModelConfig, clips: Clips, scene: Scene, *, train: bool) -> ActorFeatures:
@@ -60,16 +66,7 @@ def from_features(config: ModelConfig, clips: Clips, scene: Scene, *, train: boo
     given = reorder(clips.actor_features, scene.order, axis=2)
     given = jnp.where(scene.mask[:, None, :, None], given, 0)
     embedding = nn.Dense(config.features, dtype=config.dtype, name="embedding")
-    return add_box_motion(config, ActorFeatures(embedding(given), given, None), scene)
-
-
-def add_box_motion(config: ModelConfig, actors: ActorFeatures, scene: Scene) -> ActorFeatures:
-    """Adds to f_v what `describe_motion` tells, with `box_motion`; nothing is decoded to it."""
-    if not config.visual.box_motion:
-        return actors
-    motion = nn.Dense(config.features, dtype=config.dtype, name="motion")
-    described = describe_motion(scene.boxes, scene.mask)
-    return actors._replace(features=actors.features + motion(described))
+    return ActorFeatures(embedding(given), given, None)
 
 
 def from_boxes_and_appearance(

@@ -87,6 +87,7 @@ class BoxFeatures(nn.Module):
     """
 
     config: ModelConfig
+    decodes: bool = True
 
     @nn.compact
     def __call__(self, boxes: Float[Array, "B T N 4"], actor_mask: Bool[Array, "B N"]):
@@ -105,7 +106,7 @@ class BoxFeatures(nn.Module):
             description = jnp.concatenate([description, movement, others], axis=-1)
         hidden = nn.gelu(nn.Dense(config.features, dtype=config.dtype, name="hidden")(description))
         features = nn.Dense(config.features, dtype=config.dtype, name="embedding")(hidden)
-        if not config.multi_focus:
+        if not (config.multi_focus and self.decodes):
             return features, description, None
         decoded = nn.Dense(description.shape[-1], dtype=config.dtype, name="decoder")(features)
         return features, description, decoded

@@ -34,6 +34,11 @@ SOURCES_OF_BOXES = ("boxes", "boxes_and_appearance")
 MOST_LENGTHS = 64
 
 
+def reads_boxes(source: str, embed: str) -> bool:
+    """Says whether actor features are those of boxes alone, by two fields of `config.model`."""
+    return source in SOURCES_OF_BOXES or (source == "frames" and embed == "boxes")
+
+
 def _check_lengths(name: str, bits: Any) -> None:
     """Checks that these are the length of a code, or lengths of nested codes."""
     lengths = bits if isinstance(bits, tuple) else (bits,)
@@ -92,14 +97,12 @@ class VisualConfig(_Part):
     roi_border: str = choice("clamp", "zero")
     # C of f_roi (d_v), by a 1x1 convolution after RoIAlign; 0: what the backbone gives.
     roi_channels: int = whole(0, low=0, high=16384)
-    # f_roi -> f_v: "conv", 3D then 2D convolutions; "fc", one dense layer.
-    embed: str = choice("conv", "fc")
+    # f_roi -> f_v: "conv", 3D then 2D convolutions; "fc", one dense layer. With "boxes" f_v is made
+    # of the boxes alone, and f_roi is what focus 0 shows, or the visual bits of a graded code.
+    embed: str = choice("conv", "fc", "boxes")
     # Joins f_roi, or what is known of a box, with its deviation from the actor's mean over time
     # before the embedding: not in the paper, but motion is then learned several times sooner.
     temporal_contrast: bool = switch(False)
-    # Adds to the features of pixels how each box moves, which a model of boxes is told with
-    # `temporal_contrast`: pixels under a box that follows a person do not show it.
-    box_motion: bool = switch(False, added=True)
     # Whether a model of boxes alone is also told of each box its top and bottom edge, its form and
     # its rank from left to right; see `describe_boxes_in_detail` (stvh_jax/models/box_features.py).
     detailed_boxes: bool = switch(False, added=True)
@@ -288,16 +291,17 @@ class ModelConfig(_Part):
             raise UserError(
                 f"config.model.symmetric mirrors boxes alone; set it to False for source={source}"
             )
+        of_boxes = reads_boxes(source, self.visual.embed)
         for name, nothing in (("detailed_boxes", False), ("neighbours", 0)):
-            if getattr(self.visual, name) and source not in SOURCES_OF_BOXES:
+            if getattr(self.visual, name) and not of_boxes:
                 raise UserError(
                     f"config.model.{name} describes boxes alone; set it to {nothing} for "
                     f"source={source}"
                 )
-        if self.heads.visual_code == "f_v" and source == "boxes_and_appearance":
+        if self.heads.visual_code == "f_v" and of_boxes and source != "boxes":
             raise UserError(
                 "config.model.visual_code=f_v shows the boxes at focus 0; set it to f_roi for "
-                "source=boxes_and_appearance"
+                f"source={source}" + " and embed=boxes" * (source == "frames")
             )
         self._check_graded()
         if self.heads.symmetric and any(length % 16 for length in self.heads.lengths):
@@ -345,6 +349,11 @@ class ModelConfig(_Part):
     def _check_frames(self) -> None:
         """Checks the fields that only a model of frames reads."""
         visual = self.visual
+        if visual.embed == "boxes" and self.name not in ("mstvh", "stvh"):
+            raise UserError(
+                f"config.model.name={self.name} reads pixels alone; set config.model.embed to "
+                "conv or fc"
+            )
         if visual.embed == "conv" and visual.roi_size < 3:
             raise UserError(
                 f"config.model.roi_size is {visual.roi_size}; embed=conv needs 3 or more"

@@ -1,7 +1,7 @@
 """Actor features from frames: backbone, RoIAlign, embedding (paper 4.1), and back (Eq 13)."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -151,7 +151,8 @@ class FrameFeatures(nn.Module):
         """Computes actor features from frames, or from what `RoiFeatures` made of them before.
 
         Returns:
-          f_v `[B, T, N, D]`, f_roi `[B, T, N, h, w, C]` and its reconstruction or None.
+          f_v `[B, T, N, D]`, f_roi `[B, T, N, h, w, C]` and its reconstruction or None; with
+          `embed="boxes"` f_roi alone.
 
         Raises:
           ValueError: there are neither frames nor features of them.
@@ -165,6 +166,8 @@ class FrameFeatures(nn.Module):
             raise ValueError("the clips carry neither frames nor roi_features")
         if visual.roi_channels:
             roi = nn.Dense(visual.roi_channels, use_bias=False, dtype=dtype, name="reduce")(roi)
+        if visual.embed == "boxes":
+            return cast(Any, None), roi, None
         shown = roi
         if visual.temporal_contrast:
             shown = jnp.concatenate([roi, roi - roi.mean(axis=1, keepdims=True)], axis=-1)

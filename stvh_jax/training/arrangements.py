@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 # What each of a person's numbers weighs beside where it stands: width, height, how much taller than
-# expected; and how it moves, the mean over the frames.
-_WIDTH, _HEIGHT, _TALLER, _MOTION = 1.0, 0.5, 4.0, 30.0
+# expected; and the most that motion is enlarged, so that what is measured of people who stand still
+# does not count.
+_WIDTH, _HEIGHT, _TALLER, _MOST_MOTION = 1.0, 0.5, 4.0, 100.0
 _SMALL = 1e-4
 # The logit of what is left out of a softmax.
 _LEFT_OUT = -1e9
@@ -26,8 +27,8 @@ def describe_people(
 
     Means over the frames: the middle of the bottom side, x and y, less its mean over the people;
     width and height; the height less what a line through the heights over y lets expect there, as
-    people look smaller far away. And of each of T > 1 frames, the motion (`_motion`). F is 5 or
-    5 + 4 T.
+    people look smaller far away. And of each of T > 1 frames, the motion (`_motion`), enlarged so
+    that the people of all clips differ as much in it as in the rest. F is 5 or 5 + 4 T.
 
     Args:
       boxes: in 0..1 of the frame.
@@ -57,8 +58,19 @@ def describe_people(
     ]
     people = jnp.stack(described, axis=-1) / size[..., None]
     if boxes.shape[1] > 1:
-        people = jnp.concatenate([people, _motion(boxes, weights, aspect=aspect)], axis=-1)
+        motion = _motion(boxes, weights, aspect=aspect)
+        enlarged = _variety(people, actor_mask) / jnp.maximum(_variety(motion, actor_mask), _SMALL)
+        motion *= jnp.minimum(enlarged, _MOST_MOTION)
+        people = jnp.concatenate([people, motion], axis=-1)
     return jnp.where(actor_mask[..., None], people, 0)
+
+
+def _variety(people: Float[Array, "B N F"], actor_mask: Bool[Array, "B N"]) -> Float[Array, ""]:
+    """Computes how far people are from the mean of all, summed over the numbers."""
+    mask = actor_mask[..., None]
+    count = jnp.maximum(actor_mask.sum(), 1)
+    mean = jnp.where(mask, people, 0).sum(axis=(0, 1), keepdims=True) / count
+    return jnp.where(mask, jnp.abs(people - mean), 0).sum() / count
 
 
 def _motion(
@@ -78,7 +90,7 @@ def _motion(
     moved = (seen - seen.mean(axis=1, keepdims=True)) / height[..., None]
     moved = moved - (moved * weights[:, None, :, None]).sum(axis=2, keepdims=True)
     batch, frames, slots, _ = boxes.shape
-    return _MOTION / frames * jnp.moveaxis(moved, 1, 2).reshape(batch, slots, 4 * frames)
+    return jnp.moveaxis(moved, 1, 2).reshape(batch, slots, 4 * frames) / frames
 
 
 def distances(

@@ -4,7 +4,7 @@ from stvh_jax.config import Config, check_fields
 from stvh_jax.dataset import Dataset
 from stvh_jax.errors import UserError
 from stvh_jax.fields import check_number
-from stvh_jax.models.config import SOURCES_OF_BOXES
+from stvh_jax.models.config import reads_boxes
 from stvh_jax.training import pretrained
 from stvh_jax.training.losses import LOSSES
 from stvh_jax.unknown import NO_ACTIVITIES
@@ -76,18 +76,13 @@ def _check_source(config: Config) -> None:
             f"config.model.source=frames needs pixels, but config.data.variant={data.variant} has "
             "none; use a variant with frames, or source=boxes"
         )
-    if model.box_motion and model.source in SOURCES_OF_BOXES:
-        raise UserError(
-            "config.model.box_motion adds to pixels how boxes move; config.model.source="
-            f"{model.source} is told so with config.model.temporal_contrast"
-        )
     if data.still_boxes and model.source == "features":
         raise UserError(
             "config.data.still_boxes changes boxes, but not the features made with them; set it to "
             "False for config.model.source=features"
         )
     for name in ("box_jitter", "box_noise", "leave_out"):
-        if train[name] and model.source not in SOURCES_OF_BOXES:
+        if train[name] and not reads_boxes(model.source, model.embed):
             raise UserError(
                 f"config.train.{name} changes boxes, but not pixels; set it to 0 for "
                 f"config.model.source={model.source}"
@@ -202,16 +197,18 @@ def _check_label_free(config: Config) -> None:
                 "config.label_free in its place"
             )
     for name in ("zoom", "shift", "squeeze", "tilt", "person_shift", "person_size"):
-        if config.label_free[name] and model.source not in SOURCES_OF_BOXES:
+        if config.label_free[name] and not reads_boxes(model.source, model.embed):
             raise UserError(
                 f"config.label_free.{name} changes boxes, but not pixels; set it to 0 for "
                 f"config.model.source={model.source}"
             )
     _check_pretexts(config)
-    if config.label_free.colour and model.source != "frames":
+    if config.label_free.colour and (
+        model.source != "frames" or reads_boxes(model.source, model.embed)
+    ):
         raise UserError(
-            "config.label_free.colour changes pixels, and config.model.source="
-            f"{model.source} reads none; set it to 0"
+            "config.label_free.colour changes pixels, and with config.model.source="
+            f"{model.source} and embed={model.embed} none are learned from; set it to 0"
         )
     if train.batch_size == train.accumulate:
         raise UserError(

@@ -102,7 +102,7 @@ def test_frames_are_kept_where_asked(footage, tmp_path, capsys):
     assert command(footage, tmp_path, "--image-size", "32", "80", "--num-frames", "2") == 0
     assert "--config=configs/own_label_free.py:frames" in capsys.readouterr().out
     config = config_of(tmp_path, options="frames")
-    assert config.data.image_size == (32, 80) and config.label_free.colour > 0
+    assert config.data.image_size == (32, 80) and config.label_free.tilt > 0
     check_config(config, open_dataset(config.data), devices=1)
 
 

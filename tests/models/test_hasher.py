@@ -10,7 +10,6 @@ import pytest
 
 from stvh_jax.errors import UserError
 from stvh_jax.inference.encoder import make_encode_step
-from stvh_jax.models import box_features
 from stvh_jax.models.build import build_model
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
 from tests.helpers.oracles import apply, drawn, layer_norm
@@ -58,36 +57,6 @@ def test_reconstruction_moves_the_decoder_and_not_its_target():
     assert all(not leaf.any() for leaf in jax.tree.leaves(others))
 
 
-def test_box_motion_adds_to_pixels_how_each_box_moves():
-    clips = random_clips(0, clips=2, frames=3, features=16)
-    fields = {"name": "stvh", "source": "features", "num_frames": 3, "key_frame": 1}
-    model, plain = (
-        build_model(
-            small_config(box_motion=told, **fields).model,
-            activity_names=ACTIVITIES,
-            action_names=ACTIONS,
-        )
-        for told in (True, False)
-    )
-    variables = drawn(model, clips, train=False)
-    params = dict(variables["params"])
-    motion_layer = params.pop("motion")
-    motion = box_features.describe_motion(jnp.asarray(clips.boxes), jnp.asarray(clips.actor_mask))
-    # The same is added by a model that is told nothing, to features that say it already.
-    embedding = params["embedding"]
-    told = np.concatenate([clips.actor_features, motion], axis=-1)
-    joined = {
-        "kernel": np.concatenate([embedding["kernel"], motion_layer["kernel"]]),
-        "bias": embedding["bias"] + motion_layer["bias"],
-    }
-    given = dataclasses.replace(clips, actor_features=told)
-    expected = apply(
-        plain, {**variables, "params": {**params, "embedding": joined}}, given, train=False
-    )
-    found = apply(model, variables, clips, train=False)
-    np.testing.assert_allclose(found.relaxed, expected.relaxed, rtol=1e-4, atol=1e-5)
-
-
 FRAMES = {"source": "frames", "num_frames": 3, "key_frame": 1}
 
 
@@ -127,9 +96,22 @@ VARIANTS = [
     {"num_frames": 3, "key_frame": 1},
     {"num_frames": 3, "key_frame": 0, "temporal_contrast": True},
     FRAMES,
-    {**FRAMES, "embed": "fc", "temporal_contrast": True, "visual_code": "f_v", "box_motion": True},
+    {**FRAMES, "embed": "fc", "temporal_contrast": True, "visual_code": "f_v"},
     {**FRAMES, "dtype": "bfloat16"},
+    {**FRAMES, "embed": "boxes"},
 ]
+
+
+def test_boxes_are_all_that_the_activity_is_read_from_where_they_are_embedded():
+    model, variables, encode = built("mstvh", **FRAMES, embed="boxes")
+    clips = clips_of(1, clips=4, **FRAMES)
+    others = dataclasses.replace(clips, frames=255 - clips.frames)
+    before, after = encode(variables, clips), encode(variables, others)
+    assert model.foci[0] == 0
+    np.testing.assert_array_equal(before.relaxed[1:], after.relaxed[1:])
+    np.testing.assert_array_equal(before.action_logits, after.action_logits)
+    assert np.abs(before.relaxed[0] - after.relaxed[0]).max() > 0.1  # what focus 0 shows
+    np.testing.assert_array_equal(before.reconstruction_error, 0)
 
 
 @pytest.mark.slow

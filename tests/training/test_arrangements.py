@@ -26,6 +26,7 @@ def people():
 
 
 def test_people_are_described_as_a_loop_describes_them(people):
+    standing, moving = [], []
     for clip, (boxes, mask) in enumerate(zip(CLIPS.boxes, CLIPS.actor_mask)):
         there = np.flatnonzero(mask)
         own = boxes[:, there].astype(np.float64)
@@ -44,17 +45,27 @@ def test_people_are_described_as_a_loop_describes_them(people):
             seen += [own[:, person, 2] - own[:, person, 0]]
             seen += [ASPECT * (own[:, person, 3] - own[:, person, 1])]
             motion.append(np.stack([(each - each.mean()) / tall[person] for each in seen], -1))
-        motion = 30 / len(boxes) * (np.stack(motion) - np.mean(motion, axis=0))
+        motion = (np.stack(motion) - np.mean(motion, axis=0)) / len(boxes)
         centre = x.mean(axis=0)
         expected = [
             centre - centre.mean(), lower, width, height / 2,
             4 * (height - size - slope * lower),
         ]  # fmt: skip
-        expected = np.concatenate(
-            [np.stack(expected, -1) / size, motion.reshape(len(there), -1)], axis=1
-        )
-        np.testing.assert_allclose(people[clip, there], expected, rtol=1e-4, atol=2e-4)
+        standing.append(np.stack(expected, -1) / size)
+        moving.append(motion.reshape(len(there), -1))
         assert not people[clip, ~mask].any()
+    standing, moving = np.concatenate(standing), np.concatenate(moving)
+    differ = [np.abs(each - each.mean(axis=0)).sum(axis=1).mean() for each in (standing, moving)]
+    expected = np.concatenate([standing, differ[0] / differ[1] * moving], axis=1)
+    np.testing.assert_allclose(people[CLIPS.actor_mask], expected, rtol=1e-3, atol=2e-4)
+
+
+def test_motion_of_people_who_stand_still_is_not_enlarged_without_end():
+    steps = np.random.default_rng(0).normal(0, 1e-4, CLIPS.boxes.shape)
+    still = np.where(CLIPS.boxes > 0, CLIPS.boxes[:, :1] + steps, 0).astype(np.float32)
+    people = np.asarray(describe(still, CLIPS.actor_mask))[CLIPS.actor_mask]
+    standing, moving = (np.abs(each - each.mean(axis=0)) for each in (people[:, :5], people[:, 5:]))
+    assert 0 < moving.sum(axis=1).mean() < 0.2 * standing.sum(axis=1).mean()
 
 
 def test_neither_place_nor_zoom_of_the_camera_counts(people):

@@ -204,7 +204,6 @@ def test_a_workdir_that_cannot_be_written(tmp_path):
             "config.train.select is 'loss'; choose one of activity_accuracy, ",
         ),
         ("train.box_jitter", 0.1, "config.train.box_jitter changes boxes, but not pixels"),
-        ("model.box_motion", True, "config.model.box_motion adds to pixels how boxes move"),
         ("data.num_frames", 10, "config.model.num_frames is 1, but config.data.num_frames is 10"),
         ("data.num_actors", 12, "config.model.num_actors is 5, but config.data.num_actors is 12"),
         ("data.validation_split", "val", "split 'val' has no clips; choose from train, validation"),
