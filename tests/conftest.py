@@ -14,6 +14,9 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):
             "--xla_cpu_parallel_codegen_split_count=1",
         ]
     )
+# The cores are shared by the workers, and the arrays are small: threads would wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
