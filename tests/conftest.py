@@ -14,6 +14,9 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):
             "--xla_cpu_parallel_codegen_split_count=1",
         ]
     )
+# The cores are shared by the workers, and the arrays are small: threads would wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
@@ -46,46 +49,57 @@ jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """Gives `trained(devices)`: the folder of a finished run of `tiny_config`, to be read only."""
+def run_of(tmp_path_factory):
+    """Gives `run_of(name, config)`: this worker's copy of a run that one of them has trained."""
+    from stvh_jax import files
     from stvh_jax.training.trainer import train
-    from tests.helpers.fakes import FakeDataset, tiny_config
+    from tests.helpers.fakes import FakeDataset
 
-    @functools.cache
-    def run(devices=1):
-        folder = epath.Path(tmp_path_factory.mktemp("trained") / str(devices))
-        config = tiny_config()
-        config.devices = devices
-        # Whoever is first to need the run may be a test of what is printed.
-        with contextlib.redirect_stdout(io.StringIO()):
-            train(config, FakeDataset(), folder)
-        return folder
+    base = tmp_path_factory.getbasetemp()
+    runs = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "runs"
+
+    def run(name, config):
+        runs.mkdir(exist_ok=True)
+        with files.lock(runs / f"{name}.lock", wait=lambda: None):
+            if not (runs / name / "finished.json").exists():
+                # Whoever is first to need the run may be a test of what is printed.
+                with contextlib.redirect_stdout(io.StringIO()):
+                    train(config, FakeDataset(), runs / name)
+        folder = tmp_path_factory.mktemp(name) / "run"
+        shutil.copytree(runs / name, folder)
+        return epath.Path(folder)
 
     return run
 
 
 @pytest.fixture(scope="session")
-def graded(tmp_path_factory):
-    """Gives the folder of a finished run of `graded_config`, to be read only."""
-    from stvh_jax.training.trainer import train
-    from tests.helpers.fakes import FakeDataset, graded_config
+def trained(run_of):
+    """Gives `trained(devices)`: the folder of a finished run of `tiny_config`, to be read only."""
+    from tests.helpers.fakes import tiny_config
 
-    folder = epath.Path(tmp_path_factory.mktemp("graded") / "run")
-    with contextlib.redirect_stdout(io.StringIO()):
-        train(graded_config(), FakeDataset(), folder)
-    return folder
+    @functools.cache
+    def run(devices=1):
+        config = tiny_config()
+        config.devices = devices
+        return run_of(f"trained-{devices}", config)
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def label_free(tmp_path_factory):
-    """Gives the folder of a finished run of `label_free_config`, to be read only."""
-    from stvh_jax.training.trainer import train
-    from tests.helpers.fakes import FakeDataset, label_free_config
+def graded(run_of):
+    """Gives the folder of a finished run of `graded_config`, to be read only."""
+    from tests.helpers.fakes import graded_config
 
-    folder = epath.Path(tmp_path_factory.mktemp("label_free") / "run")
-    with contextlib.redirect_stdout(io.StringIO()):
-        train(label_free_config(), FakeDataset(), folder)
-    return folder
+    return run_of("graded", graded_config())
+
+
+@pytest.fixture(scope="session")
+def label_free(run_of):
+    """Gives the folder of a finished run of `label_free_config`, to be read only."""
+    from tests.helpers.fakes import label_free_config
+
+    return run_of("label_free", label_free_config())
 
 
 @pytest.fixture

@@ -87,31 +87,20 @@ def check_codes(encoder, clips):
     assert len(np.unique(one.codes[encoder.foci[-1]], axis=0)) > 1
 
 
-def test_a_new_fusion(extend):
+def test_a_new_fusion_a_new_hash_head_and_a_new_loss(extend):
+    """In one model, as training is what takes long."""
     extend("A new fusion", fusions, "FUSIONS")
-    config = tiny_config()
-    config.model.position = "nearness"
-    encoder, _ = trained(config, FakeDataset())
-    assert encoder.variables["params"]["layer_1"]["kernel"].shape == (8, 8)
-    check_codes(encoder, FakeDataset().clips["test"])
-
-
-def test_a_new_hash_head(extend):
     extend("A new hash head", hash_heads, "HASH_HEADS")
-    config = tiny_config()
-    config.model.hash_head = "maximum"
-    encoder, _ = trained(config, FakeDataset())
-    assert encoder.model.config.heads.hash_head == "maximum"
-    check_codes(encoder, FakeDataset().clips["test"])
-
-
-def test_a_new_loss(extend):
     extend("A new loss", losses, "LOSSES")
     config = tiny_config()
+    config.model.update({"position": "nearness", "hash_head": "maximum"})
     config.loss.independence = 0.1
-    _, history = trained(config, FakeDataset())
+    encoder, history = trained(config, FakeDataset())
+    assert encoder.variables["params"]["layer_1"]["kernel"].shape == (8, 8)
+    assert encoder.model.config.heads.hash_head == "maximum"
     assert all(0 <= entry["train/independence"] <= 1 for entry in history if "train/loss" in entry)
     assert any("train/independence" in entry for entry in history)
+    check_codes(encoder, FakeDataset().clips["test"])
 
 
 def test_a_new_backbone(extend):

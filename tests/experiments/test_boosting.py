@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks import boosting
 from benchmarks.boosting import choose, describe_clip, predict, read
 from tests.helpers.fakes import FakeDataset
 
@@ -46,7 +47,9 @@ def test_motion_shows_in_it_and_a_moving_camera_in_less():
     assert not np.array_equal(still, one) and not np.array_equal(one, everybody)
 
 
-def test_it_learns_what_shows_in_the_boxes():
+def test_it_learns_what_shows_in_the_boxes(monkeypatch):
+    monkeypatch.setattr(boosting, "LEAVES", (4, 8))
+    monkeypatch.setattr(boosting, "MOST_TREES", 50)
     dataset = FakeDataset(sizes=(160, 60, 60), frames=2)
     train, validation, test = (read(dataset, split) for split in dataset.splits)
     accuracy, _, trees, model = choose(train, validation, seed=0)

@@ -3,6 +3,7 @@
 Training and evaluation are replaced by scripts of the same names that do next to nothing.
 """
 
+import functools
 import importlib
 import json
 import pathlib
@@ -33,12 +34,14 @@ ROOT = pathlib.Path(__file__).parents[2]
 MODULES = {name: importlib.import_module(f"experiments.paper.{name}") for name in command.NAMES}
 
 
+@functools.cache
 def every_run():
-    for setting in SETTINGS.values():
-        for name, module in MODULES.items():
-            study = Study.of(module, setting, (0, 1))
-            for one in study.all_runs():
-                yield name, one
+    return [
+        (name, one)
+        for setting in SETTINGS.values()
+        for name, module in MODULES.items()
+        for one in Study.of(module, setting, (0, 1)).all_runs()
+    ]
 
 
 def test_every_variant_is_a_model_and_its_command_makes_that_config(monkeypatch):

@@ -111,6 +111,7 @@ def test_a_sweep_that_is_stopped_goes_on_where_it_was(folder, sign):
     assert "Traceback" not in said
     first = calls()
     assert len(first) == 1
+    pathlib.Path("seconds.txt").write_text("0")
     assert run(*arguments) == 0
     trained = [line for line in calls() if line.startswith("train")]
     # After SIGKILL the training was left to itself, and waited for.

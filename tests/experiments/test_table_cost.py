@@ -29,7 +29,9 @@ def test_training_time_is_that_of_the_steps():
 def test_parameters_are_those_of_an_initialised_model():
     config = SETTINGS["vd_boxes"].build_config()
     model = build_model(config.model, **table_cost._CLASSES)
-    parameters = model.init({"params": jax.random.key(0)}, example_clips(config), train=False)
+    clips = example_clips(config)
+    initialise = jax.jit(lambda key: model.init({"params": key}, clips, train=False))
+    parameters = initialise(jax.random.key(0))
     expected = sum(leaf.size for leaf in jax.tree.leaves(parameters["params"]))
     assert table_cost.count_parameters(model, config) == expected
 

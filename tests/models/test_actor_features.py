@@ -16,7 +16,7 @@ from stvh_jax.models.build import build_model
 from stvh_jax.models.frame_features import RoiFeatures
 from stvh_jax.models.roi_align import roi_align
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips
-from tests.helpers.oracles import model_config
+from tests.helpers.oracles import apply, model_config
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +36,15 @@ def clips_of_frames(seed=0, *, clips=2, frames=4, actors=3):
     return jax.tree.map(jnp.asarray, dataclasses.replace(made, frames=pixels))
 
 
+def initialised(module, clips):
+    initialise = jax.jit(lambda key: module.init(key, clips.frames, clips.boxes, train=False))
+    return initialise(jax.random.key(0))
+
+
+def features(module, variables, clips, *, train=False):
+    return apply(module, variables, clips.frames, clips.boxes, train=train)
+
+
 def gradient(module, variables, clips):
     def total(params):
         roi = module.apply({**variables, "params": params}, clips.frames, clips.boxes, train=True)
@@ -49,14 +58,12 @@ def test_chunks_of_frames_change_neither_features_nor_gradients(chunk):
     clips = clips_of_frames()
     whole = roi_features()
     parts = roi_features(frames_per_chunk=chunk)
-    variables = whole.init(jax.random.key(0), clips.frames, clips.boxes, train=False)
+    variables = initialised(whole, clips)
     shapes = jax.eval_shape(
         lambda: parts.init(jax.random.key(0), clips.frames, clips.boxes, train=False)
     )
     assert jax.tree.structure(shapes) == jax.tree.structure(variables)
-    out = [
-        module.apply(variables, clips.frames, clips.boxes, train=False) for module in (whole, parts)
-    ]
+    out = [features(module, variables, clips) for module in (whole, parts)]
     np.testing.assert_allclose(*out, atol=1e-5)
     (value, slope), (other, other_slope) = (
         gradient(module, variables, clips) for module in (whole, parts)
@@ -88,9 +95,9 @@ def test_a_chunk_is_all_that_is_kept_for_the_backward_pass():
 def test_a_frozen_backbone_has_no_gradient_and_half_precision():
     clips = clips_of_frames()
     free, frozen = roi_features(), roi_features(freeze_backbone=True)
-    variables = free.init(jax.random.key(0), clips.frames, clips.boxes, train=False)
-    exact = free.apply(variables, clips.frames, clips.boxes, train=True)
-    rounded = frozen.apply(variables, clips.frames, clips.boxes, train=True)
+    variables = initialised(free, clips)
+    exact = features(free, variables, clips, train=True)
+    rounded = features(frozen, variables, clips, train=True)
     np.testing.assert_array_equal(rounded, exact.astype(jnp.float16).astype(jnp.float32))
     assert not any(leaf.any() for leaf in jax.tree.leaves(gradient(frozen, variables, clips)[1]))
 
@@ -136,7 +143,8 @@ def test_a_model_is_the_same_from_frames_and_from_their_features(name):
     model, variables = model_and_variables(clips, name=name, roi_channels=5)
     frames_alone = {c: part["visual"]["roi"] for c, part in variables.items() if "visual" in part}
     boxes = jnp.where(clips.actor_mask[:, None, :, None], clips.boxes, 0)
-    roi = roi_features(freeze_backbone=True).apply(frames_alone, clips.frames, boxes, train=False)
+    frozen = roi_features(freeze_backbone=True)
+    roi = features(frozen, frames_alone, dataclasses.replace(clips, boxes=boxes))
     kept = dataclasses.replace(clips, frames=None, roi_features=roi.astype(jnp.float16))
     apply = jax.jit(lambda clips: model.apply(variables, clips, train=False))
     for one, other in zip(jax.tree.leaves(apply(clips)), jax.tree.leaves(apply(kept))):

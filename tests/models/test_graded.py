@@ -39,8 +39,15 @@ def built(appearance=None, **fields):
     return model, variables, clips
 
 
-@pytest.mark.parametrize("name", ["stvh", "mstvh"])
-@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize(
+    ("name", "symmetric"),
+    [
+        ("stvh", False),
+        ("mstvh", True),
+        pytest.param("stvh", True, marks=pytest.mark.soak),
+        pytest.param("mstvh", False, marks=pytest.mark.soak),
+    ],
+)
 def test_the_codes_by_focus_are_those_of_the_activity_alone(name, symmetric):
     model, variables, clips = built(name=name, symmetric=symmetric)
     outputs = encode(model, variables, clips)
@@ -82,7 +89,7 @@ def test_what_a_clip_shows_is_the_mean_over_its_people_in_each_frame():
         assert shown[place, 0, 0] == pytest.approx(centre.mean(), rel=1e-5)
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("symmetric", [pytest.param(False, marks=pytest.mark.soak), True])
 def test_appearance_is_what_a_clip_shows_where_it_has_some(symmetric):
     model, variables, clips = built(
         appearance=(3, 7), source="boxes_and_appearance", appearance_channels=7, symmetric=symmetric

@@ -1,6 +1,7 @@
 """A symmetric model: what it says of a mirrored clip is the mirror image of what it says of it."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,17 +10,23 @@ import pytest
 
 from stvh_jax.errors import UserError
 from stvh_jax.mirror import mirror_boxes, mirror_classes
-from stvh_jax.models.build import build_model, encode
+from stvh_jax.models import build
+from stvh_jax.models.build import build_model
 from tests.helpers.fakes import ACTIONS, ACTIVITIES, random_clips, small_config
 
 IMAGE = mirror_classes(ACTIVITIES)
+
+
+def encode(model, variables, clips):
+    return jax.jit(functools.partial(build.encode, model))(variables, clips)
 
 
 def built(**fields):
     config = small_config(**{"symmetric": True, "bits": 32, **fields}).model
     model = build_model(config, activity_names=ACTIVITIES, action_names=ACTIONS)
     clips = jax.tree.map(jnp.asarray, random_clips(1, clips=6))
-    variables = model.init({"params": jax.random.key(0)}, clips, train=False)
+    initialise = jax.jit(lambda key: model.init({"params": key}, clips, train=False))
+    variables = initialise(jax.random.key(0))
     return model, variables, clips
 
 

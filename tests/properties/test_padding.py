@@ -107,7 +107,8 @@ def test_losses_gradients_and_codes(name, source, judged, request):
     model, judge = judged(name, dataset)
     clips = next(iter(dataset.evaluation_batches("validation", batch_size=16))).without_names()
     assert not clips.actor_mask.all() and clips.actor_mask.shape[1] == 13
-    variables = dict(model.init(jax.random.key(0), clips, train=False))
+    initialise = jax.jit(lambda key: model.init(key, clips, train=False))
+    variables = dict(initialise(jax.random.key(0)))
     params = variables.pop("params")
     expected = jax.device_get(judge(params, variables, clips))
     assert np.isfinite(expected[0][0])

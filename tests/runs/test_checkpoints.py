@@ -96,7 +96,7 @@ def everything(folder):
     return choose_step(run, "best"), saved_steps(run), load_config(run, 1), arrays
 
 
-@pytest.mark.parametrize("share", [5, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("share", [10, pytest.param(1, marks=pytest.mark.soak)])
 def test_no_flipped_bit_changes_what_is_read(share, tmp_path, capfd):
     save(tmp_path, [0.9])
     expected = everything(tmp_path)
@@ -187,15 +187,15 @@ assert "tensorflow" not in sys.modules
 
 
 @pytest.mark.slow
-def test_one_device_without_tensorflow_loads_what_two_devices_saved(trained, tmp_path):
+def test_one_device_without_tensorflow_loads_what_four_devices_saved(trained, tmp_path):
     clips = FakeDataset().clips["test"]
     given, made = tmp_path / "given.npz", tmp_path / "made.npz"
     np.savez(given, boxes=clips.boxes, actor_mask=clips.actor_mask)
-    command = [sys.executable, "-W", "error", "-c", LOAD, trained(2), given, made]
+    command = [sys.executable, "-W", "error", "-c", LOAD, trained(4), given, made]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    encoder = stvh_jax.load(trained(2), checkpoint="latest")
+    encoder = stvh_jax.load(trained(4), checkpoint="latest")
     expected = encoder.encode(None, clips.boxes, clips.actor_mask).codes
     actual = np.load(made)
     assert sorted(actual) == ["0", "1"]

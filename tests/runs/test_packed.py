@@ -141,8 +141,8 @@ def test_a_file_is_loaded_as_its_run(trained, archive, cache):
 @pytest.mark.slow
 def test_another_file_of_the_same_name_is_another_run(trained, archive, cache):
     stvh_jax.load(archive)
-    packed_runs.pack(trained(2), archive, checkpoint="latest")
-    assert stvh_jax.load(archive).name == stvh_jax.load(trained(2), checkpoint="latest").name
+    packed_runs.pack(trained(4), archive, checkpoint="latest")
+    assert stvh_jax.load(archive).name == stvh_jax.load(trained(4), checkpoint="latest").name
     assert len(list(cache.iterdir())) == 2
 
 

@@ -6,6 +6,7 @@ import json
 import pathlib
 import shutil
 import threading
+import time
 
 import jax
 import numpy as np
@@ -159,12 +160,14 @@ def test_a_cache_is_filled_by_one_run_at_a_time(runs, tmp_path, capsys):
     with open(cache / "lock", "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         filling.start()
-        filling.join(timeout=3)
-        assert filling.is_alive()
+        deadline, said = time.monotonic() + 60, ""
+        while "waiting for another run that fills" not in said:
+            assert filling.is_alive() and time.monotonic() < deadline, said
+            time.sleep(0.02)
+            said += capsys.readouterr().out
         assert not (cache / "train.digests").exists()
     filling.join(timeout=60)
     assert (cache / "train.digests").read_bytes() == (runs / "cache/train.digests").read_bytes()
-    assert "waiting for another run that fills" in capsys.readouterr().out
 
 
 def test_a_cache_of_other_boxes_is_stale(runs, tmp_path):

@@ -9,7 +9,7 @@ from etils import epath
 
 import stvh_jax
 from stvh_jax.errors import UserError
-from stvh_jax.runs import folders
+from stvh_jax.runs import checkpoints, folders
 from stvh_jax.training import pretrained
 from stvh_jax.training.checks import check_config
 from stvh_jax.training.trainer import open_run, train
@@ -36,6 +36,16 @@ def second_config(weights, **model):
     return config
 
 
+@pytest.fixture(scope="module")
+def stage_2(stage_1, tmp_path_factory):
+    """Trains a model that starts with its backbone; the weights are no longer where they were."""
+    folder = tmp_path_factory.mktemp("stage_2")
+    weights = shutil.copytree(stage_1, folder / "weights")
+    train(second_config(weights), frames_dataset(), folder / "second")
+    shutil.rmtree(weights)
+    return epath.Path(folder / "second")
+
+
 def test_the_second_stage_starts_with_the_backbone_of_the_first(stage_1, tmp_path):
     trainer = open_run(second_config(stage_1), frames_dataset(), tmp_path / "second")
     step, _ = pretrained.checkpoints.choose_step(stage_1, "best")
@@ -52,32 +62,30 @@ def test_the_second_stage_starts_with_the_backbone_of_the_first(stage_1, tmp_pat
 
 
 def test_a_run_tells_what_its_backbone_started_with_and_is_found_by_its_config(
-    stage_1, tmp_path, monkeypatch
+    stage_2, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    config = second_config(stage_1)
-    train(config, frames_dataset(), "runs/second")
+    shutil.copytree(stage_2, "runs/second")
     model = stvh_jax.load("runs/second")
     assert len(model.config.backbone_weights.sha256) == 64
     # The weights may move, and a config file knows nothing of them.
-    config.train.backbone_weights = "elsewhere"
+    config = second_config("elsewhere")
     assert folders.find(workdir=None, bits=8, config=config) == epath.Path("runs/second")
 
 
-def test_a_run_does_not_go_on_with_other_weights(stage_1, tmp_path):
-    train(second_config(stage_1), frames_dataset(), tmp_path / "second")
+def test_a_run_does_not_go_on_with_other_weights(stage_2, tmp_path):
+    run = shutil.copytree(stage_2, tmp_path / "second")
     with pytest.raises(UserError, match="holds a run with backbone_weights.sha256="):
-        open_run(second_config(tmp_path / "second"), frames_dataset(), tmp_path / "second")
+        open_run(second_config(run), frames_dataset(), run)
 
 
-def test_a_run_that_has_begun_does_not_need_its_weights_again(stage_1, tmp_path):
-    weights = shutil.copytree(stage_1, tmp_path / "weights")
-    config = second_config(weights)
-    train(config, frames_dataset(), tmp_path / "second")
-    expected = open_run(config, frames_dataset(), tmp_path / "second").initial_state()
-    shutil.rmtree(weights)
-    state = open_run(config, frames_dataset(), tmp_path / "second").initial_state()
-    jax.tree.map(np.testing.assert_array_equal, state.variables, expected.variables)
+def test_a_run_that_has_begun_does_not_need_its_weights_again(stage_2, tmp_path):
+    config = second_config(stage_2.parent / "weights")
+    run = shutil.copytree(stage_2, tmp_path / "second")
+    state = open_run(config, frames_dataset(), run).initial_state()
+    step, _ = checkpoints.choose_step(stage_2, "latest")
+    expected = checkpoints.load_variables(stage_2, step)
+    jax.tree.map(np.testing.assert_array_equal, dict(state.variables), expected)
     with pytest.raises(UserError, match="weights"):
         open_run(config, frames_dataset(), tmp_path / "another")
     assert not (tmp_path / "another").exists()

@@ -17,7 +17,8 @@ def test_the_average_moves_by_its_share_at_each_step_and_is_what_is_used():
     config = small_config(features=8, layers=1)
     model = build_model(config.model, activity_names=ACTIVITIES, action_names=ACTIONS)
     optimizer, clips = optax.sgd(0.5), jax.tree.map(jnp.asarray, random_clips(0, clips=4))
-    state = create_state(jax.random.key(0), model, optimizer, clips, averaged=True)
+    create = jax.jit(lambda key: create_state(key, model, optimizer, clips, averaged=True))
+    state = create(jax.random.key(0))
     step = jax.jit(
         make_train_step(
             model,

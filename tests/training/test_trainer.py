@@ -73,6 +73,9 @@ def test_a_batch_in_parts_is_the_whole_batch_where_clips_do_not_meet(tmp_path):
 def test_a_run_interrupted_and_killed_goes_on_as_if_nothing_had_happened(trained, tmp_path):
     process = trainings.start(tmp_path, wait_at=2)
     trainings.read_until_waiting(process)
+    # Meanwhile a second training in this folder is refused.
+    with pytest.raises(UserError, match=f"^another process trains in {tmp_path}; try again when"):
+        train(tiny_config(), FakeDataset(), tmp_path)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate("\n")
     assert process.returncode == 130
@@ -92,22 +95,13 @@ def test_a_run_interrupted_and_killed_goes_on_as_if_nothing_had_happened(trained
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
+    with files.lock(tmp_path / LOCK):  # the system has freed it
+        pass
     assert history(tmp_path)[-1]["step"] == 9
 
     resumed = jax.device_get(train(tiny_config(), FakeDataset(), tmp_path))
     jax.tree.map(np.testing.assert_array_equal, resumed, final_state(trained()))
     assert history(tmp_path) == history(trained())
-
-
-def test_a_second_training_in_one_folder_is_refused(tmp_path):
-    process = trainings.start(tmp_path, wait_at=2)
-    trainings.read_until_waiting(process)
-    with pytest.raises(UserError, match=f"^another process trains in {tmp_path}; try again when"):
-        train(tiny_config(), FakeDataset(), tmp_path)
-    process.kill()
-    process.communicate()
-    with files.lock(tmp_path / LOCK):  # the system has freed it
-        pass
 
 
 @pytest.mark.soak
@@ -233,13 +227,11 @@ def test_the_key_frame_is_that_of_the_data():
 
 def test_a_run_without_validation_is_trained_and_its_latest_is_its_best(tmp_path):
     config = tiny_config()
-    config.optimizer.warmup_epochs = 0.0
-    config.train.epochs = 1
     config.data.validation_split = ""
     train(config, FakeDataset(), tmp_path)
     assert all("validation/loss" not in line for line in history(tmp_path))
-    assert checkpoints.saved_steps(epath.Path(tmp_path)) == {6: None}
-    assert checkpoints.choose_step(epath.Path(tmp_path), "best") == (6, "latest")
+    assert checkpoints.saved_steps(epath.Path(tmp_path)) == {12: None}
+    assert checkpoints.choose_step(epath.Path(tmp_path), "best") == (12, "latest")
 
 
 def test_a_validation_counts_every_clip_once(trained):

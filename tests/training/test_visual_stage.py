@@ -105,16 +105,12 @@ def test_a_model_with_a_code_for_each_focus_is_not_adapted(trained):
         stvh_jax.load(trained(1)).adapted(Adaptation(np.zeros((4, 3)), np.zeros(3)))
 
 
-def test_a_checkpoint_from_the_middle_has_no_visual_bits_and_says_so(tmp_path):
-    config = graded_config(objective="graded")
-    config.train.update({"checkpoint_every_steps": 2, "evaluate_every_epochs": 2})
-    whole = tmp_path / "whole"
-    train(config, FakeDataset(), whole)
-    state = checkpoints.load_variables(folders.open_folder(whole), 12)
+def test_a_checkpoint_from_the_middle_has_no_visual_bits_and_says_so(graded):
+    state = checkpoints.load_variables(graded, 12)
     assert np.any(state[COLLECTION][MODULE]["projection"])
     # What every run has before its end.
     zeros = jax.tree.map(np.zeros_like, state[COLLECTION])
-    encoder = stvh_jax.load(whole, checkpoint="latest")
+    encoder = stvh_jax.load(graded, checkpoint="latest")
     with pytest.raises(UserError, match="the visual bits of this checkpoint are not fitted"):
         type(encoder)(encoder.config, {**state, COLLECTION: zeros}, step=4, checkpoint="latest")
 

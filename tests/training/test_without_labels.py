@@ -87,6 +87,7 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(label_free, tmp_path
     assert history(tmp_path) == history(label_free)
 
 
+@pytest.mark.soak
 def test_on_two_devices_it_learns_the_same(label_free, tmp_path):
     config = label_free_config()
     config.devices = 2
