@@ -9,6 +9,7 @@ from stvh_jax.app.archive import Answer, Archive
 from stvh_jax.app.loops import is_of_video
 from stvh_jax.app.state import PageState
 from stvh_jax.retrieval.moments import Moment
+from stvh_jax.retrieval.record import GIVEN_NAME
 from stvh_jax.times import clock_tenths
 
 # A bar of agreement has so many steps; codes that have nothing to do with one another agree in half
@@ -27,6 +28,7 @@ class Card:
       time: h:mm:ss from its beginning; empty where it is not known.
       activity: what is done; empty where nothing is known.
       given: whether somebody has labelled it so; else a model says so.
+      named: the name that somebody gave the clip, as `search.py name` does; empty without one.
       confidence: how sure the model is, in percent; None where it is not known.
       problem: why there is nothing to see of it; empty if there is.
       moves: whether it has a loop, not a picture alone.
@@ -52,6 +54,7 @@ class Card:
     agreeing: int = 0
     clips: int = 1
     mark: str = ""
+    named: str = ""
 
     @property
     def title(self) -> str:
@@ -59,7 +62,8 @@ class Card:
         place = "" if self.rank is None else f"{self.rank}: "
         says = "" if not self.activity else f", {self.activity}"
         sure = "" if self.given or not self.activity else " (predicted)"
-        return f"{place}{self.match} {self.time}".rstrip() + says + sure
+        named = f", named {self.named}" if self.named else ""
+        return f"{place}{self.match} {self.time}".rstrip() + says + sure + named
 
 
 def hit_cards(archive: Archive, state: PageState, answer: Answer) -> list[Card]:
@@ -93,6 +97,7 @@ def clip_card(record: Mapping[str, Any], state: PageState) -> Card:
     """Gives a clip by its record."""
     name = (record["match"], record["clip"])
     start, confidence = record["start"], record.get("confidence")
+    named = record.get(GIVEN_NAME)
     return Card(
         name="/".join(name),
         match=record["match"],
@@ -103,6 +108,7 @@ def clip_card(record: Mapping[str, Any], state: PageState) -> Card:
         problem=_problem(record),
         moves=is_of_video(record) and record["stop"] is not None,
         address=asking_for(state, clips=(name,)),
+        named=named if isinstance(named, str) else "",  # else it is a column of the user's own
     )
 
 

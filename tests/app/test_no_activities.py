@@ -46,6 +46,18 @@ def test_no_activity_is_shown_or_offered(nameless, label_free, tmp_path):
     assert "write a clip as MATCH/CLIP" in html.unescape(refused.text)
 
 
+def test_a_name_that_a_clip_was_given_is_shown(nameless, label_free, tmp_path):
+    index, _ = nameless
+    seen = []
+    for name in ("<fast> break", None):
+        index.name([("game", "1000")], name)
+        with serving(index, tmp_path, run=label_free) as page:
+            seen.append(page.get("/", clip="game/1000").text)
+    assert '<span class="activity">&lt;fast&gt; break</span>' in seen[0]
+    assert "<fast>" not in seen[0] and "activity not known" in seen[0]  # of the other clips
+    assert "break" not in seen[1]
+
+
 def test_an_upload_is_of_no_activity(nameless, label_free):
     index, footage = nameless
     query = moment_query(index, lambda: load(label_free), footage, 1.0)
