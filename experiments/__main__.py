@@ -45,6 +45,7 @@ NAMES = {
     "feedback": "teaching a search by examples, beyond the paper",
     "label_free": "codes learned without a label, beyond the paper",
     "label_free_views": "what each view, loss and pretext does for these, beyond the paper",
+    "label_counts": "how far few labels go with and without a label-free start, beyond the paper",
     "labels": "original and corrected labels of Volleyball, beyond the paper",
 }
 

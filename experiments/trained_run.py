@@ -213,5 +213,7 @@ class TrainedRun:
 
 
 def _text(value: Any) -> str:
-    """Formats a value as part of the name of a folder."""
+    """Formats a value as part of the name of a folder; of a path, the last part."""
+    if isinstance(value, str):
+        return value.rpartition("/")[2]
     return "+".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)

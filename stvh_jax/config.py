@@ -93,6 +93,9 @@ class DataConfig(Checked):
     # Horizontal flip of every second training clip, left and right classes swapped with it.
     flip: bool = switch(False)
     train_split: str = _splits("train")
+    # Of each activity only so many clips are trained on, drawn by the seed; 0 for all. An epoch
+    # stays as long.
+    labels_per_activity: int = whole(0, low=0, high=10**6, added=True)
     # Chooses the best checkpoint; "" trains without one.
     validation_split: str = _splits("validation", empty=True)
     # The clips that evaluate.py takes as queries; the base is `train_split`.

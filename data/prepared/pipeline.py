@@ -43,10 +43,11 @@ def open_dataset(config: Config) -> "ClipDataset":
 
     Args:
       config: the part `config.data` of a config: `name` (one of `variants.DATASETS`, or of a set of
-        one's own), `variant`
-        (see `variants`), `dir` (the folder of prepared sets), `image_size` (frames are resized to
-        this (H, W)), `num_frames` (T: the frames around the key frame), `num_actors` (N: slots for
-        actors) and `still_boxes` (whether every frame has the key frame's annotated boxes).
+        one's own), `variant` (see `variants`), `dir` (the folder of prepared sets), `image_size`
+        (frames are resized to this (H, W)), `num_frames` (T: the frames around the key frame),
+        `num_actors` (N: slots for actors), `still_boxes` (whether every frame has the key frame's
+        annotated boxes) and `labels_per_activity` (only so many clips of each are trained on; 0 for
+        all).
 
     Raises:
       NotFound: the set is not prepared, or in an older format.
@@ -69,6 +70,7 @@ def open_dataset(config: Config) -> "ClipDataset":
         "num_actors": int(config.num_actors),
         # The configs of the oldest runs have no such field.
         "still_boxes": config.get("still_boxes", False),
+        "labels_per_activity": config.get("labels_per_activity", 0),
         "labels": labels,
     }
     with files.reading(newest, "a whole prepared set", cure):
@@ -88,6 +90,7 @@ class ClipDataset:
         num_frames: int,
         num_actors: int,
         still_boxes: bool = False,
+        labels_per_activity: int = 0,
         labels: str | None = None,
         content_digest: str | None = None,
     ):
@@ -135,6 +138,7 @@ class ClipDataset:
         self._window = slice(first, first + num_frames)
         self._num_actors = num_actors
         self._still_boxes = still_boxes
+        self._labels_per_activity = labels_per_activity
 
     def num_clips(self, split: str) -> int:
         """Counts the clips of a split, or of several as in "train+validation".
@@ -176,15 +180,20 @@ class ClipDataset:
         """Yields shuffled batches without end; see `stvh_jax.dataset.Dataset`.
 
         Every epoch has another order. Where a clip is mirrored, its `l_` and `r_` classes swap.
+        With `labels_per_activity` some clips of each activity are drawn, and an epoch repeats them
+        until it is as long as one of all clips.
         """
         self._check_mirror(flip)
         num_clips = self.num_clips(split)
         share = _process_share(batch_size, process_index, process_count)
+        chosen = self._trained_on(split, seed)
 
         def epoch(number):
             seeds = _random.experimental.stateless_split([tf.constant(seed, tf.int64), number])
             index = tf.range(num_clips, dtype=tf.int64)
             index = _random.experimental.stateless_shuffle(index, seeds[0])
+            if chosen is not None:
+                index = tf.gather(chosen, index % len(chosen))
             mirrored = tf.random.stateless_uniform([num_clips], seeds[1]) < 0.5
             return tf.data.Dataset.from_tensor_slices((index, mirrored & flip))
 
@@ -193,6 +202,16 @@ class ClipDataset:
         epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
         drawn = epochs.flat_map(epoch).skip(skipped)
         return self._batches(split, drawn, batch_size, share, frames)
+
+    def _trained_on(self, split: str, seed: int) -> Int[np.ndarray, "n"] | None:
+        """Draws the clips that are trained on; None for all."""
+        if not self._labels_per_activity:
+            return None
+        # Few need it, and it is slow to import.
+        from stvh_jax.evaluation.few_labels import labelled_subset
+
+        labels = self._load(split).arrays["activity"][: self.num_clips(split)]
+        return labelled_subset(labels, self._labels_per_activity, seed)
 
     def evaluation_batches(
         self,

@@ -179,6 +179,11 @@ def _check_label_free(config: Config) -> None:
     if config.get("objective") != "label_free":
         return
     train, model = config.train, config.model
+    if config.data.get("labels_per_activity"):
+        raise UserError(
+            "config.data.labels_per_activity chooses clips by their labels, and config.objective="
+            "label_free reads none; set it to 0"
+        )
     for name, loss in LOSSES.items():
         if loss.needs_labels and config.loss.get(name, 0):
             raise UserError(

@@ -353,6 +353,28 @@ for _ in range(50):
 """
 
 
+def test_of_each_activity_only_so_many_clips_are_trained_on(prepared):
+    def epoch(few, seed=0, start=0):
+        dataset = open_dataset(prepared, labels_per_activity=few)
+        batches = dataset.training_batches("train", batch_size=3, seed=seed, start_step=start)
+        return take(batches, 11 - start)  # 33 clips
+
+    def names(batches):
+        return [pair for clips in batches for pair in zip(clips.match, clips.clip)]
+
+    activity = dict(zip(names(epoch(0)), np.concatenate([c.activity for c in epoch(0)])))
+    some = names(epoch(2))
+    assert len(some) == len(activity) == 33
+    _, counts = np.unique([activity[name] for name in set(some)], return_counts=True)
+    expected = np.minimum(np.unique(list(activity.values()), return_counts=True)[1], 2)
+    np.testing.assert_array_equal(counts, expected)
+    times = [some.count(name) for name in set(some)]
+    assert max(times) - min(times) <= 1
+    assert names(epoch(2)) == some and names(epoch(2, start=4)) == some[12:]
+    assert set(names(epoch(2, seed=1))) != set(some)
+    assert open_dataset(prepared, labels_per_activity=2).num_clips("train") == 33
+
+
 @pytest.mark.slow
 def test_a_program_may_end_in_the_middle_of_training(prepared):
     """Threads that still decode must not keep the interpreter from ending."""

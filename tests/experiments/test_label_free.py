@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import feature_clips
-from experiments.paper import label_free, label_free_views
+from experiments.paper import label_counts, label_free, label_free_views
 from experiments.settings import SETTINGS
 from experiments.study import Study
 from stvh_jax.evaluation import few_labels, judging
@@ -62,7 +62,23 @@ def test_the_views_are_those_of_the_config():
     assert study.all_runs()[0].folder == both.all_runs()[0].folder
 
 
-@pytest.mark.parametrize("name", ["label_free", "label_free_views"])
+def test_few_labels_are_learned_from_scratch_and_from_a_run_without_labels():
+    study = Study.of(label_counts, SETTINGS["vd_boxes"], (0, 1))
+    runs = study.all_runs()
+    assert len(runs) == 2 * (1 + 2 * len(label_counts.LABELS))
+    assert len({run.folder for run in runs}) == len(runs)
+    first, of_one_seed = runs[0], runs[1 : len(runs) // 2]
+    assert "--config=configs/vd_boxes.py:label_free" in first.train_command()
+    for one in of_one_seed:
+        assert "label_free" not in one.options and one.config.objective == "supervised"
+        assert one.config.model.features == first.config.model.features
+        assert one.config.train.start_from in ("", str(first.folder))
+        assert one.folder.parent.name == "experiments"
+    few = [one.config.data.labels_per_activity for one in of_one_seed]
+    assert few == [1, 1, 5, 5, 10, 10, 50, 50, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["label_free", "label_free_views", "label_counts"])
 def test_other_data_are_refused_in_one_line(name, folder, capsys):
     assert label_free.variants(SETTINGS["vd"]) == label_free_views.variants(SETTINGS["vd"]) == []
     assert run(name, "--data", "vd") == 2
