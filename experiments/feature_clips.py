@@ -23,6 +23,7 @@ NESTED: Mapping[str, Any] = {
     "model.bits": BITS,
 }
 REAL = "real features"
+_DIRECTIONS = 256
 # What `Searching.judge` measures, by the names of columns.
 COLUMNS = {
     "hit@1": "Hit@1",
@@ -115,18 +116,60 @@ def of_run(encoder, dataset, lengths: Sequence[int]) -> tuple[Searching, dict[st
 
 def of_boxes(encoder, dataset) -> Features:
     """Describes the clips of `of_run` by their boxes alone, see `sorted_boxes`."""
+    key_frame = encoder.config.model.key_frame
+
+    def describe(clips) -> np.ndarray:
+        boxes, mask = np.asarray(clips.boxes), np.asarray(clips.actor_mask)
+        return sorted_boxes(boxes, mask, key_frame=key_frame)
+
+    queries, base = _described(encoder, dataset, describe)
+    return queries[0], base[0]
+
+
+def of_appearance(encoder, dataset) -> Features:
+    """Gives the appearance of the clips of `of_run`, the mean over time less that of the match.
+
+    Of it, the `_DIRECTIONS` in which clips of the base differ most.
+    """
+
+    def describe(clips) -> np.ndarray:
+        return np.asarray(clips.appearance, np.float64).mean(axis=1)
+
+    queries, base = _described(encoder, dataset, describe)
+    test, base = _less_mean_of_group(*queries), _less_mean_of_group(*base)
+    _, directions = np.linalg.eigh(base.T @ base)
+    chosen = directions[:, -_DIRECTIONS:]
+    return test @ chosen, base @ chosen
+
+
+def _less_mean_of_group(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    names, places = np.unique(groups, return_inverse=True)
+    means = np.stack([values[places == place].mean(axis=0) for place in range(len(names))])
+    return values - means[places]
+
+
+def _described(encoder, dataset, describe: Callable) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Describes the test clips and those that they search, each with the names of their matches."""
     data = encoder.config.data
-    size, key_frame = encoder.config.train.evaluation_batch_size, encoder.config.model.key_frame
-    found = []
+    size, found = encoder.config.train.evaluation_batch_size, []
     for split in (data.test_split, data.train_split):
-        described = []
-        for part in split.split("+"):
-            for clips in dataset.evaluation_batches(part, batch_size=size, frames=False):
-                boxes, mask = np.asarray(clips.boxes), np.asarray(clips.actor_mask)
-                of_batch = sorted_boxes(boxes, mask, key_frame=key_frame)
-                described.append(of_batch[np.asarray(clips.clip_mask)])
-        found.append(np.concatenate(described))
-    return tuple(found)
+        parts = [
+            (describe(clips)[np.asarray(clips.clip_mask)], clips.match[np.asarray(clips.clip_mask)])
+            for part in split.split("+")
+            for clips in dataset.evaluation_batches(part, batch_size=size, frames=False)
+        ]
+        found.append(tuple(map(np.concatenate, zip(*parts))))
+    return found
+
+
+def beside(one: Features, other: Features) -> Features:
+    """Puts two kinds of features beside each other, each as unit vectors: cosines are added."""
+
+    def join(*both: np.ndarray) -> np.ndarray:
+        lengths = [np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9) for x in both]
+        return np.concatenate([x / length for x, length in zip(both, lengths)], axis=1)
+
+    return join(one[0], other[0]), join(one[1], other[1])
 
 
 def cells(of_seeds: Sequence[Mapping[str, float]]) -> list[str]:

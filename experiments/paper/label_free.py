@@ -23,6 +23,7 @@ NEEDS_LABEL_FREE = True
 
 _ONE_CODE, _SUPERVISED, _BOXES = "128 bits, one code for all foci", "supervised", "sorted boxes"
 _EUCLIDEAN = f"{_BOXES}, Euclidean distance"
+_APPEARANCE = "appearance of whole frames, less the mean of each match"
 _COSINE = f"{_BOXES}, standardised, cosine"
 _MEASURES = {"accuracy": "accuracy", "recall": "MPCA"}
 
@@ -81,6 +82,11 @@ def judge_seed(study: Study, place: int) -> tuple[dict[str, dict], dict[str, dic
     judged |= {f"label-free, {name}": searching.judge(each) for name, each in of_run.items()}
     for name in (features.REAL, f"{features.BITS[-1]} bits"):
         curves[f"label-free, {name}"] = searching.label_curve(of_run[name])
+    if study.setting.has_appearance:
+        appearance = features.of_appearance(encoder, dataset)
+        judged[_APPEARANCE] = searching.judge(appearance)
+        both = features.beside(of_run[features.REAL], appearance)
+        judged[f"label-free, {features.REAL} and appearance"] = searching.judge(both)
     boxes = features.of_boxes(encoder, dataset) if place == 0 else None
     encoder, dataset = study.open(one_code)
     searching, of_run = features.of_run(encoder, dataset, [encoder.bits])

@@ -124,18 +124,30 @@ def test_runs_are_judged_as_evaluations_judge_them(trained, graded, monkeypatch)
     once = functools.partial(few_labels.label_curve, per_class=(5, None), draws=1)
     monkeypatch.setattr(few_labels, "label_curve", once)
     encoders = [load(trained(1)), load(graded), load(trained(1))]
+    dataset = FakeDataset(appearance=(2, 7))
     study = types.SimpleNamespace(
+        setting=types.SimpleNamespace(has_appearance=True),
         variants=range(3),
         runs=lambda variant: [variant],
-        open=lambda place: (encoders[place], FakeDataset()),
+        open=lambda place: (encoders[place], dataset),
     )
     judged, curves = label_free.judge_seed(study, 0)
     assert list(judged) == [
         "label-free, real features", "label-free, 8 bits", "label-free, 16 bits",
+        "appearance of whole frames, less the mean of each match",
+        "label-free, real features and appearance",
         "label-free, 128 bits, one code for all foci", "supervised, real features",
         "supervised, 16 bits", "sorted boxes, Euclidean distance",
         "sorted boxes, standardised, cosine",
     ]  # fmt: skip
+    of_match = [
+        clips.appearance.mean(axis=1) for clips in map(dataset.clips.get, ("test", "train"))
+    ]
+    for found, clips in zip(of_match, map(dataset.clips.get, ("test", "train"))):
+        for match in np.unique(clips.match):
+            found[clips.match == match] -= found[clips.match == match].mean(axis=0)
+    queries, base = feature_clips.of_appearance(encoders[1], dataset)
+    np.testing.assert_allclose(queries @ base.T, of_match[0] @ of_match[1].T, atol=2e-2)
     rows = {"supervised, 16 bits": 0, "label-free, 128 bits, one code for all foci": 1}
     for name, place in rows.items():
         encoder, dataset = encoders[place], FakeDataset()
