@@ -19,8 +19,8 @@ from configs import own
 from data.own import stored
 from stvh_jax import recipes
 
-# The most clips in a batch of boxes: more of them to be told from each other, and still quick.
-LARGEST = 256
+# The most clips in a batch, to be told from each other: of boxes, and of frames, which take memory.
+LARGEST = {"boxes": 256, "frames": 32}
 # The views of clips of several frames: other moments, in frames, and other speeds.
 MOMENT, SPEED = 1.0, 0.2
 # What is learned from, as far as the set has it.
@@ -38,8 +38,7 @@ def get_config(options: str = "") -> ConfigDict:
     recipes.make_label_free(config)
     config.name = "own_label_free" if content == "boxes" else "own_label_free_frames"
     config.data.flip = True
-    if content == "boxes":
-        config.train.batch_size = LARGEST
+    config.train.batch_size = config.train.evaluation_batch_size = LARGEST[content]
     own.ask_for_shapes(config)
     own.ask_for_length(config, SPLITS, validations=VALIDATIONS)
     _ask_for_views(config)
