@@ -204,14 +204,24 @@ class ClipDataset:
         return self._batches(split, drawn, batch_size, share, frames)
 
     def _trained_on(self, split: str, seed: int) -> Int[np.ndarray, "n"] | None:
-        """Draws the clips that are trained on; None for all."""
+        """Draws the clips that are trained on; None for all.
+
+        Raises:
+          UserError: none has a label.
+        """
         if not self._labels_per_activity:
             return None
         # Few need it, and it is slow to import.
         from stvh_jax.evaluation.few_labels import labelled_subset
 
         labels = self._load(split).arrays["activity"][: self.num_clips(split)]
-        return labelled_subset(labels, self._labels_per_activity, seed)
+        chosen = labelled_subset(labels, self._labels_per_activity, seed)
+        if not len(chosen):
+            raise UserError(
+                f"no clip of {split} has a label, so config.data.labels_per_activity has none to "
+                "draw; set it to 0, or label some clips"
+            )
+        return chosen
 
     def evaluation_batches(
         self,

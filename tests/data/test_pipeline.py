@@ -13,6 +13,7 @@ from data.volleyball.constants import ACTIVITIES
 from data.volleyball.volleyball_dataset_builder import Builder
 from stvh_jax.dataset import Dataset
 from stvh_jax.errors import NotFound, UserError
+from stvh_jax.unknown import UNKNOWN
 from tests.helpers.volleyball_files import REAL, SIZE, frame_colours, write_raw
 
 PEOPLE = [(5, 6, 7, 11, "digging"), (30, 10, 6, 12, "waiting"), (17, 3, 5, 13, "jumping")]
@@ -373,6 +374,13 @@ def test_of_each_activity_only_so_many_clips_are_trained_on(prepared):
     assert names(epoch(2)) == some and names(epoch(2, start=4)) == some[12:]
     assert set(names(epoch(2, seed=1))) != set(some)
     assert open_dataset(prepared, labels_per_activity=2).num_clips("train") == 33
+
+
+def test_without_a_label_there_is_none_to_draw(prepared):
+    dataset = open_dataset(prepared, labels_per_activity=2)
+    dataset._load("train").arrays["activity"][:] = UNKNOWN
+    with pytest.raises(UserError, match="^no clip of train has a label, so config.data.labels_per"):
+        dataset.training_batches("train", batch_size=3, seed=0)
 
 
 @pytest.mark.slow
