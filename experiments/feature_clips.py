@@ -23,6 +23,7 @@ NESTED: Mapping[str, Any] = {
     "model.bits": BITS,
 }
 REAL = "real features"
+# More numbers of the appearance would take minutes to read out, and tell no more.
 _DIRECTIONS = 256
 # What `Searching.judge` measures, by the names of columns.
 COLUMNS = {

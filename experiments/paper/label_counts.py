@@ -20,7 +20,7 @@ NEEDS_LABEL_FREE = True
 
 # Labelled clips of each activity; 0 for all.
 LABELS = (1, 5, 10, 50, 0)
-# Few labels are learned sooner than all of them: a training is no longer than this.
+# Few labels are learned in less time than all, so trainings end after this many epochs.
 _MOST_EPOCHS = 30
 _GRADED: Mapping[str, Any] = {"model.objective": "graded"}
 _STARTS = ("from scratch", "after learning from none")

@@ -27,8 +27,8 @@ class TrainState:
       model_state: other variables of the model by collection (batch statistics), or empty.
       opt_state: the optimizer's.
       average: the moving average of the parameters, or None without one.
-      readers: the parameters of what the objective reads codes by, or None; they are no part of the
-        model.
+      readers: parameters of the small networks that read codes in training, or None. The model does
+        not have them.
     """
 
     step: Leaf

@@ -111,8 +111,8 @@ def mean_over_parts(gradient_of, parts: int):
 def make_validation_step(model: Model, objective: Objective):
     """Makes `step(variables, clips) -> sums`: the loss and what the objective judges.
 
-    Both are summed over the valid clips, which `clips` counts. The loss is without what readers
-    read, which are no part of the model.
+    Both are summed over the valid clips, which `clips` counts. Readers are for
+    training alone, so the loss is without what they read.
     """
 
     def validation_step(variables: dict, clips: Clips) -> dict[str, jax.Array]:

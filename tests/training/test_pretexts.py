@@ -50,7 +50,7 @@ def described(boxes, mask=CLIPS.actor_mask):
 
 
 def people_asked():
-    """Every person of every view of a clip that is no padding, as (view, clip, person)."""
+    """Lists (view, clip, person) for all real people in both views of all real clips."""
     return [
         (view, view // 2, person)
         for view in range(2 * B)

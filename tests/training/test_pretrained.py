@@ -38,7 +38,7 @@ def second_config(weights, **model):
 
 @pytest.fixture(scope="module")
 def stage_2(stage_1, tmp_path_factory):
-    """Trains a model that starts with its backbone; the weights are no longer where they were."""
+    """Trains a model that starts with that backbone, then deletes the weights."""
     folder = tmp_path_factory.mktemp("stage_2")
     weights = shutil.copytree(stage_1, folder / "weights")
     train(second_config(weights), frames_dataset(), folder / "second")
