@@ -19,7 +19,7 @@ from jaxtyping import Bool, Int, UInt8
 
 from data.prepared import seal
 from data.prepared.places import is_set, place_of, refuse_foreign_features
-from data.prepared.records import Records, padded, read_records
+from data.prepared.records import Records, draw_labelled, padded, read_records
 from stvh_jax import files
 from stvh_jax.clips import Clips
 from stvh_jax.config import Config
@@ -204,24 +204,11 @@ class ClipDataset:
         return self._batches(split, drawn, batch_size, share, frames)
 
     def _trained_on(self, split: str, seed: int) -> Int[np.ndarray, "n"] | None:
-        """Draws the clips that are trained on; None for all.
-
-        Raises:
-          UserError: none has a label.
-        """
+        """Draws the clips that are trained on; None for all."""
         if not self._labels_per_activity:
             return None
-        # Few need it, and it is slow to import.
-        from stvh_jax.evaluation.few_labels import labelled_subset
-
         labels = self._load(split).arrays["activity"][: self.num_clips(split)]
-        chosen = labelled_subset(labels, self._labels_per_activity, seed)
-        if not len(chosen):
-            raise UserError(
-                f"no clip of {split} has a label, so config.data.labels_per_activity has none to "
-                "draw; set it to 0, or label some clips"
-            )
-        return chosen
+        return draw_labelled(labels, self._labels_per_activity, seed, split=split)
 
     def evaluation_batches(
         self,

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from jaxtyping import Int
 
+from stvh_jax.errors import UserError
 from stvh_jax.unknown import UNKNOWN
 
 _LABELS = ("action", "activity", "match", "clip", "frame")
@@ -165,3 +166,23 @@ def _record_offsets(path: str) -> list[int]:
             offsets.append(file.tell() - 12)
             file.seek(int.from_bytes(header[:8], "little") + 4, 1)
     return offsets
+
+
+def draw_labelled(
+    labels: Int[np.ndarray, "M"], per_activity: int, seed: int, *, split: str
+) -> Int[np.ndarray, "n"]:
+    """Draws the places of some clips of each activity, in order; `split` is for the error alone.
+
+    Raises:
+      UserError: no clip has a label.
+    """
+    # Few need it, and it is slow to import.
+    from stvh_jax.evaluation.few_labels import labelled_subset
+
+    chosen = labelled_subset(labels, per_activity, seed)
+    if not len(chosen):
+        raise UserError(
+            f"no clip of {split} has a label, so config.data.labels_per_activity has none to draw; "
+            "set it to 0, or label some clips"
+        )
+    return chosen
